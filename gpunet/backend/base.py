@@ -1,0 +1,64 @@
+"""What a backend is: the contract's ops under their names, and memory on one device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.backend.spec import Array
+
+
+class Backend(ABC):
+    """One device: its memory, and each op of the contract as a function of its arrays.
+
+    Attributes:
+        name: "numpy", "cupy" or "emulator".
+        description: what runs where, in a few words, for summary() and repr.
+        ops: op name -> a function with exactly the contract's signature.
+    """
+
+    name: str
+    description: str
+    ops: dict[str, Callable[..., None]]
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """A new array whose contents are undefined."""
+
+    @abstractmethod
+    def from_numpy(self, values: np.ndarray[Any, Any]) -> Array:
+        """A C-contiguous array on this device with these values (on the CPU maybe the same)."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """A copy on the host; waits for the device."""
+
+    @abstractmethod
+    def write(self, array: Array, values: np.ndarray[Any, Any]) -> None:
+        """Copy host values into an existing array, converting to its dtype."""
+
+    @abstractmethod
+    def owns(self, array: object) -> bool:
+        """Whether this is an array of this backend's type."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything launched so far has finished."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """A new array of zeros."""
+        array = self.empty(shape, dtype)
+        self.ops["fill"](array, value=0)
+        return array
+
+    def view(self, array: Array, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """A view of a flat uint8 array from a byte offset on, with a shape and dtype of its own."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        return array[offset : offset + size].view(dtype).reshape(shape)
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}: {self.description}>"

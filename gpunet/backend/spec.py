@@ -1,0 +1,183 @@
+"""What the contract is written in: ops, the roles of their arrays, and the check of one call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import numpy as np
+
+from gpunet.errors import ArgumentError, DtypeError, ShapeError
+
+Array = Any  # numpy.ndarray or the device's array
+Out = Annotated[Array, "out"]
+Sum = Annotated[Array, "sum"]
+InOut = Annotated[Array, "inout"]
+In = Annotated[Array, "in"]
+
+ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
+"""The element-wise activations of `bias_act`; their gradients need the output y alone."""
+
+REAL = ("float32", "float64")
+SEGMENT_COLUMNS = ("offset", "size", "decay", "learning_rate_factor", "trainable", "clip_group")
+"""The columns of a segment table: one row for each weight of a flat buffer, in order of offset."""
+
+Form = tuple[str, tuple[str, ...]]
+"""One allowed form of an array: its dtype (or "real", "any") and the names of its dimensions."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array argument of an op: its role, whether it may be None, and its allowed forms."""
+
+    name: str
+    role: str
+    optional: bool
+    forms: tuple[Form, ...]
+
+    @property
+    def written(self) -> bool:
+        """Whether the op writes this array."""
+        return self.role != "in"
+
+    @property
+    def read(self) -> bool:
+        """Whether the op always reads what this array held (a Sum only when it accumulates)."""
+        return self.role in ("in", "inout")
+
+
+@dataclass(frozen=True)
+class Op:
+    """What the contract says of one op."""
+
+    name: str
+    signature: inspect.Signature
+    parameters: tuple[Parameter, ...]
+    in_place: tuple[tuple[str, str], ...]  # (output, input) that may be the same memory
+    transpose: dict[str, str]  # array -> the flag that transposes it
+    doc: str
+
+    def check(self, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> None:
+        """Raise an error in one sentence if the arrays or attributes do not fit this op.
+
+        Args:
+            arrays: one entry an array parameter, in the contract's order; anything with ``shape``
+                and ``dtype`` (real arrays, or the recorder's buffer handles).
+            attributes: the keyword arguments.
+
+        Raises:
+            ArgumentError: a wrong number of arrays, a missing array, an unknown attribute.
+            ShapeError: a rank or size that does not fit the arrays before it.
+            DtypeError: a dtype that the contract does not allow.
+        """
+        if len(arrays) != len(self.parameters):
+            raise ArgumentError(
+                f"op {self.name} takes {len(self.parameters)} arrays "
+                f"({', '.join(p.name for p in self.parameters)}), got {len(arrays)}."
+            )
+        self._check_attributes(attributes)
+        sizes: dict[str, Any] = {}
+        for parameter, array in zip(self.parameters, arrays, strict=True):
+            if array is not None:
+                self._check_array(parameter, array, attributes, sizes)
+            elif not parameter.optional:
+                raise ArgumentError(
+                    f"op {self.name} needs an array for {parameter.name!r}, got None."
+                )
+
+    def _check_attributes(self, attributes: dict[str, Any]) -> None:
+        arrays = {p.name for p in self.parameters}
+        known = [name for name in self.signature.parameters if name not in arrays]
+        for name in attributes:
+            if name not in known:
+                raise ArgumentError(f"op {self.name} knows {', '.join(known)}, got {name!r}.")
+        for name in known:
+            required = self.signature.parameters[name].default is inspect.Parameter.empty
+            if required and name not in attributes:
+                raise ArgumentError(f"op {self.name} needs the keyword argument {name!r}.")
+        activation = attributes.get("activation", "linear")
+        if activation not in ACTIVATIONS:
+            raise ArgumentError(
+                f"op {self.name} knows the activations {', '.join(ACTIVATIONS)}, "
+                f"got {activation!r}."
+            )
+
+    def _check_array(
+        self, parameter: Parameter, array: Array, attributes: dict[str, Any], sizes: dict[str, Any]
+    ) -> None:
+        where = f"op {self.name}: {parameter.name}"
+        shape, dtype = tuple(array.shape), np.dtype(array.dtype).name
+        of_rank = [f for f in parameter.forms if f[1] == ("...",) or len(f[1]) == len(shape)]
+        if not of_rank:
+            forms = " or ".join(f"({', '.join(dims)})" for _, dims in parameter.forms)
+            raise ShapeError(f"{where} must have the shape {forms}, got {shape}.")
+        fitting = [dims for kind, dims in of_rank if _dtype_fits(kind, dtype, sizes)]
+        if not fitting:
+            real = sizes.get("real", " or ".join(REAL))
+            expected = " or ".join(real if kind == "real" else kind for kind, _ in of_rank)
+            raise DtypeError(f"{where} must be {expected}, got {dtype}.")
+        if attributes.get(self.transpose.get(parameter.name, "")):
+            shape = shape[::-1]
+        actual = (shape,) if fitting[0] == ("...",) else shape
+        for dim, size in zip(fitting[0], actual, strict=True):
+            wanted = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
+            if size != wanted:
+                meaning = "the shape of the others" if dim == "..." else dim
+                raise ShapeError(
+                    f"{where} of shape {tuple(array.shape)} has {size} where the op expects "
+                    f"{wanted} ({meaning})."
+                )
+
+
+def _dtype_fits(kind: str, dtype: str, sizes: dict[str, Any]) -> bool:
+    """Whether dtype is of this kind; the first real array of a call fixes what ``real`` means."""
+    if kind == "real":
+        return dtype in REAL and dtype == sizes.setdefault("real", dtype)
+    return kind in ("any", dtype)
+
+
+OPS: dict[str, Op] = {}
+"""Every op by name, in the order of the contract."""
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+
+def op(
+    *, in_place: str = "", transpose: str = "", **shapes: str
+) -> Callable[[_Function], _Function]:
+    """Enter the decorated signature into `OPS`; contract.py explains the notation."""
+
+    def register(function: _Function) -> _Function:
+        hints = get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function)
+        parameters = []
+        for name in signature.parameters:
+            if name in shapes:
+                hint = hints[name]
+                role = next(h for h in (hint, *get_args(hint)) if hasattr(h, "__metadata__"))
+                forms = tuple(_parse_form(form) for form in shapes[name].split("|"))
+                optional = type(None) in get_args(hint)
+                parameters.append(Parameter(name, role.__metadata__[0], optional, forms))
+        OPS[function.__name__] = Op(
+            name=function.__name__,
+            signature=signature,
+            parameters=tuple(parameters),
+            in_place=tuple(_parse_pairs(in_place)),
+            transpose=dict(_parse_pairs(transpose)),
+            doc=inspect.getdoc(function) or "",
+        )
+        return function
+
+    return register
+
+
+def _parse_form(text: str) -> Form:
+    dtype, _, dims = text.rpartition(":")
+    return dtype.strip() or "real", tuple(dims.split())
+
+
+def _parse_pairs(text: str) -> list[tuple[str, str]]:
+    pairs = [pair.split("=") for pair in text.split()]
+    return [(left, right) for left, right in pairs]
