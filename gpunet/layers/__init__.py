@@ -1,0 +1,24 @@
+"""Layers: Keras' names, defaults and behaviour; forward and backward written next to each other."""
+
+from gpunet.engine.graph import Input
+from gpunet.layers.base import Context, Layer
+from gpunet.layers.core import Activation, Dense, ReLU, Softmax
+from gpunet.layers.merge import Add
+from gpunet.layers.preprocessing import Rescaling
+from gpunet.layers.regularization import Dropout
+from gpunet.layers.reshaping import Flatten, Reshape
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Context",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Input",
+    "Layer",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Softmax",
+]

@@ -1,0 +1,91 @@
+"""The backend on a CUDA device: every op of the contract as a launch of a kernel in kernels/.
+
+`CudaBackend` is handed the module it works with, CuPy or the emulator's look-alike, and does not
+know which of the two it got.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.backend.base import Backend
+from gpunet.backend.cuda import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.cuda.device import Device
+from gpunet.backend.spec import Array
+
+_OPS: tuple[Callable[..., None], ...] = (
+    memory.fill,
+    memory.copy,
+    memory.add,
+    memory.scale_shift,
+    memory.gather,
+    activations.bias_act,
+    activations.bias_act_backward,
+    activations.softmax,
+    activations.softmax_backward,
+    gemm.gemm,
+    gemm.gemm_bias_act,
+    gemm.gemm_act_backward,
+    gemm.gemm_column_sum,
+    losses.softmax_cross_entropy,
+    losses.cross_entropy,
+    losses.sigmoid_cross_entropy,
+    losses.binary_cross_entropy,
+    losses.mean_squared_error,
+    losses.accuracy,
+    random.dropout,
+    optimizers.sgd,
+    optimizers.adam,
+)
+
+
+class CudaBackend(Backend):
+    """Arrays and kernels on the current CUDA device and stream.
+
+    Args:
+        cp: CuPy, or a module with the same interface.
+        name: what the backend is called: "cupy" or "emulator".
+    """
+
+    def __init__(self, cp: Any, name: str) -> None:
+        self.name = name
+        self.cp = cp
+        self.device = Device(cp)
+        self.description = self.device.description
+        self.ops = {op.__name__: functools.partial(op, self.device) for op in _OPS}
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """A new array whose contents are undefined."""
+        return self.cp.empty(shape, dtype)
+
+    def from_numpy(self, values: np.ndarray[Any, Any]) -> Array:
+        """A C-contiguous array on this device with these values."""
+        array = self.cp.empty(values.shape, values.dtype)
+        self.write(array, values)
+        return array
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """A copy on the host; waits for the device."""
+        host: np.ndarray[Any, Any] = array.get()
+        return host
+
+    def write(self, array: Array, values: np.ndarray[Any, Any]) -> None:
+        """Copy host values into an existing array, converting to its dtype."""
+        host = values
+        if host.dtype != array.dtype or host.shape != array.shape or not host.flags.c_contiguous:
+            host = np.empty(array.shape, array.dtype)
+            np.copyto(host, values, casting="unsafe")
+        array.set(host)
+
+    def owns(self, array: object) -> bool:
+        """Whether this is an array of this backend's type."""
+        return isinstance(array, self.cp.ndarray)
+
+    def synchronize(self) -> None:
+        """Wait until everything launched so far has finished."""
+        self.cp.cuda.get_current_stream().synchronize()

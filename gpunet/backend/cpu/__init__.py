@@ -1,0 +1,77 @@
+"""The backend on the CPU: every op of the contract as a few NumPy calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpunet.backend.base import Backend
+from gpunet.backend.cpu import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.spec import Array
+
+_OPS: tuple[Callable[..., None], ...] = (
+    memory.fill,
+    memory.copy,
+    memory.add,
+    memory.scale_shift,
+    memory.gather,
+    activations.bias_act,
+    activations.bias_act_backward,
+    activations.softmax,
+    activations.softmax_backward,
+    gemm.gemm,
+    gemm.gemm_bias_act,
+    gemm.gemm_act_backward,
+    gemm.gemm_column_sum,
+    losses.softmax_cross_entropy,
+    losses.cross_entropy,
+    losses.sigmoid_cross_entropy,
+    losses.binary_cross_entropy,
+    losses.mean_squared_error,
+    losses.accuracy,
+    random.dropout,
+    optimizers.sgd,
+    optimizers.adam,
+)
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+class CpuBackend(Backend):
+    """NumPy arrays in main memory; `empty` aligns them to cache lines."""
+
+    name = "numpy"
+    description = f"NumPy {'.'.join(np.__version__.split('.')[:2])} on the CPU"
+
+    def __init__(self) -> None:
+        self.ops = {function.__name__: function for function in _OPS}
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """A new array whose contents are undefined, aligned to `ALIGNMENT` bytes."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        offset = -raw.ctypes.data % ALIGNMENT
+        return raw[offset : offset + size].view(dtype).reshape(shape)
+
+    def from_numpy(self, values: np.ndarray[Any, Any]) -> Array:
+        """The same array if it is C-contiguous, else a copy that is."""
+        return values if values.flags.c_contiguous else values.copy(order="C")
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """A copy."""
+        copied: np.ndarray[Any, Any] = array.copy()
+        return copied
+
+    def write(self, array: Array, values: np.ndarray[Any, Any]) -> None:
+        """Copy values into an existing array, converting to its dtype."""
+        np.copyto(array, values, casting="unsafe")
+
+    def owns(self, array: object) -> bool:
+        """Whether this is a NumPy array."""
+        return isinstance(array, np.ndarray)
+
+    def synchronize(self) -> None:
+        """NumPy has always finished when it returns."""

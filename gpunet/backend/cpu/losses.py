@@ -1,0 +1,324 @@
+"""Losses with their gradients and accuracies, a block of whole rows at a time.
+
+What all losses share (sample weights, totals, labels outside the classes) stands once, in
+`_for_each_block`; the functions below it are the formulas, on arrays of one block. There ``dx`` may
+be the same memory as ``x`` or None, ``loss`` is (rows,), ``correct`` (rows,) or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpunet.backend.cpu.activations import row_max
+from gpunet.backend.cpu.blocks import HALF, INFINITY, ONE, ZERO, ones, row_blocks
+from gpunet.backend.spec import Array
+
+LOWEST, HIGHEST = 1e-7, 1.0 - 1e-7
+"""The bounds that probabilities are clipped to before a logarithm, as in Keras."""
+
+
+def softmax_cross_entropy(
+    dx: Array | None,
+    loss: Array,
+    correct: Array | None,
+    totals: Array,
+    accuracy_totals: Array | None,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    *,
+    scale: float,
+) -> None:
+    """loss = sum_j labels_j (log(sum(exp(x))) - x_j), dx = softmax(x) sum(labels) - labels."""
+    formula = _softmax_of_classes if labels.ndim == 1 else _softmax_of_probabilities
+    written = (dx, loss, correct, totals, accuracy_totals)
+    _for_each_block(formula, written, x, labels, sample_weight, scale)
+
+
+def cross_entropy(
+    dx: Array | None,
+    loss: Array,
+    correct: Array | None,
+    totals: Array,
+    accuracy_totals: Array | None,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    *,
+    scale: float,
+) -> None:
+    """loss = -sum_j labels_j log(p_j), p = x / sum(x) clipped, as Keras does."""
+    formula = _cross_entropy_of_classes if labels.ndim == 1 else _cross_entropy_of_probabilities
+    written = (dx, loss, correct, totals, accuracy_totals)
+    _for_each_block(formula, written, x, labels, sample_weight, scale)
+
+
+def sigmoid_cross_entropy(
+    dx: Array | None,
+    loss: Array,
+    correct: Array | None,
+    totals: Array,
+    accuracy_totals: Array | None,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    *,
+    scale: float,
+) -> None:
+    """loss = mean_j(max(x_j, 0) - x_j labels_j + log(1 + exp(-|x_j|))), from logits."""
+    written = (dx, loss, correct, totals, accuracy_totals)
+    _for_each_block(_sigmoid_cross_entropy, written, x, labels, sample_weight, scale)
+
+
+def binary_cross_entropy(
+    dx: Array | None,
+    loss: Array,
+    correct: Array | None,
+    totals: Array,
+    accuracy_totals: Array | None,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    *,
+    scale: float,
+) -> None:
+    """loss = -mean_j(labels_j log(p_j) + (1 - labels_j) log(1 - p_j)), p = x clipped."""
+    written = (dx, loss, correct, totals, accuracy_totals)
+    _for_each_block(_binary_cross_entropy, written, x, labels, sample_weight, scale)
+
+
+def mean_squared_error(
+    dx: Array | None,
+    loss: Array,
+    totals: Array,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    *,
+    scale: float,
+) -> None:
+    """loss = mean_j (x_j - labels_j)^2, dx_j = 2 (x_j - labels_j) / columns."""
+    written = (dx, loss, None, totals, None)
+    _for_each_block(_mean_squared_error, written, x, labels, sample_weight, scale)
+
+
+def accuracy(correct: Array, accuracy_totals: Array, x: Array, labels: Array) -> None:
+    """The accuracy of probabilities x alone, for models whose loss does not count it."""
+    for correct_, x_, labels_ in row_blocks(correct, x, labels):
+        _compare(correct_, x_, labels_, HALF)
+        accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
+    accuracy_totals[1] += len(x)
+
+
+Written = tuple[Array | None, Array, Array | None, Array, Array | None]
+"""dx, loss, correct, totals, accuracy_totals: what a loss writes."""
+Formula = Callable[[Array | None, Array, Array | None, Array, Array, float], None]
+"""function(dx, loss, correct, x, labels, scale) on arrays of one block, without sample weights."""
+
+
+def _for_each_block(
+    formula: Formula,
+    written: Written,
+    x: Array,
+    labels: Array,
+    sample_weight: Array | None,
+    scale: float,
+) -> None:
+    """One loss over all rows, and its totals."""
+    dx, loss, correct, totals, accuracy_totals = written
+    if not len(x):
+        return
+    for x_, labels_, weight, dx_, loss_, correct_ in row_blocks(
+        x, labels, sample_weight, dx, loss, correct
+    ):
+        outside = _labels_outside(labels_, x_.shape[1]) if labels_.ndim == 1 else None
+        if outside is None:
+            formula(dx_, loss_, correct_, x_, labels_, scale)
+        else:
+            formula(dx_, loss_, correct_, x_, np.where(outside, 0, labels_), scale)
+            _mark_outside(dx_, loss_, correct_, outside)
+        if weight is not None:
+            np.multiply(loss_, weight, out=loss_)
+            if dx_ is not None:
+                np.multiply(dx_, weight[:, None], out=dx_)
+        totals[0] += np.dot(loss_, ones(len(x_), x_))
+        if correct_ is not None and accuracy_totals is not None:
+            accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
+    totals[1] += len(x)
+    if accuracy_totals is not None:
+        accuracy_totals[1] += len(x)
+
+
+def _labels_outside(labels: Array, columns: int) -> Array | None:
+    """Which class numbers are outside [0, columns); None, at a third of the price, if none is."""
+    unsigned = labels.view(np.uint32)  # a negative label becomes a huge one
+    if unsigned.item(unsigned.argmax()) < columns:
+        return None
+    return np.greater_equal(unsigned, columns)
+
+
+def _mark_outside(dx: Array | None, loss: Array, correct: Array | None, outside: Array) -> None:
+    """A row without a valid label has no loss and no gradient, and is not predicted right."""
+    loss[outside] = np.nan
+    if dx is not None:
+        dx[outside] = np.nan
+    if correct is not None:
+        correct[outside] = 0.0
+
+
+def _softmax_of_classes(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    columns = x.shape[1]
+    starts = np.arange(0, x.size, columns)  # of each row in the flat array
+    at_label = starts + labels
+    largest = x.argmax(axis=1)
+    largest += starts
+    if correct is not None:
+        np.equal(largest, at_label, out=correct)
+    exps = np.subtract(x, x.reshape(-1).take(largest)[:, None], out=dx)
+    flat = exps.reshape(-1)
+    logit = flat[at_label]
+    np.exp(exps, out=exps)
+    total = np.dot(exps, ones(columns, x))
+    np.log(total, out=loss)
+    np.subtract(loss, logit, out=loss)
+    if dx is not None:
+        np.divide(scale, total, out=total)
+        np.multiply(dx, total[:, None], out=dx)
+        flat[at_label] -= scale
+
+
+def _softmax_of_probabilities(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    if correct is not None:
+        np.equal(x.argmax(axis=1), labels.argmax(axis=1), out=correct)
+    one = ones(x.shape[1], x)
+    exps = np.subtract(x, row_max(x)[:, None], out=dx)
+    scratch = np.multiply(labels, exps)
+    logit = np.dot(scratch, one)
+    np.exp(exps, out=exps)
+    total = np.dot(exps, one)
+    mass = np.dot(labels, one)
+    np.log(total, out=loss)
+    np.multiply(loss, mass, out=loss)
+    np.subtract(loss, logit, out=loss)
+    if dx is not None:
+        np.divide(mass, total, out=total)
+        np.multiply(dx, total[:, None], out=dx)
+        np.subtract(dx, labels, out=dx)
+        np.multiply(dx, scale, out=dx)
+
+
+def _cross_entropy_of_classes(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    at_label = np.arange(0, x.size, x.shape[1]) + labels
+    if correct is not None:
+        np.equal(x.argmax(axis=1), labels, out=correct)
+    total = np.dot(x, ones(x.shape[1], x))
+    p = x.reshape(-1)[at_label] / total
+    clipped = p.clip(LOWEST, HIGHEST)
+    np.negative(np.log(clipped), out=loss)
+    if dx is not None:
+        # d loss / dx_j = 1 / total, less 1 / x_label at the label; nothing where p was clipped.
+        slope = np.equal(p, clipped) * scale / total
+        dx[...] = slope[:, None]
+        dx.reshape(-1)[at_label] -= slope / clipped
+
+
+def _cross_entropy_of_probabilities(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    if correct is not None:
+        np.equal(x.argmax(axis=1), labels.argmax(axis=1), out=correct)
+    one = ones(x.shape[1], x)
+    total = np.dot(x, one)[:, None]
+    p = np.divide(x, total, out=dx)
+    free = np.greater_equal(p, LOWEST) & np.less_equal(p, HIGHEST)
+    p.clip(LOWEST, HIGHEST, out=p)
+    scratch = np.log(p)
+    np.multiply(scratch, labels, out=scratch)
+    np.negative(np.dot(scratch, one), out=loss)
+    if dx is not None:
+        # With d = labels where p is free, else 0: d loss / dx_j = (sum(d) - d_j / p_j) / total.
+        np.multiply(labels, free, out=scratch)
+        mass = np.dot(scratch, one)
+        np.divide(scratch, p, out=scratch)
+        np.subtract(mass[:, None], scratch, out=dx)
+        np.multiply(dx, scale / total, out=dx)
+
+
+def _sigmoid_cross_entropy(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    columns = x.shape[1]
+    if correct is not None:
+        _compare(correct, x, labels, ZERO)
+    terms = np.abs(x)
+    np.negative(terms, out=terms)
+    np.exp(terms, out=terms)
+    np.log1p(terms, out=terms)
+    other = x.clip(ZERO, INFINITY)
+    np.add(terms, other, out=terms)
+    np.multiply(x, labels, out=other)
+    np.subtract(terms, other, out=terms)
+    _row_means(loss, terms)
+    if dx is not None:
+        np.multiply(x, HALF, out=dx)
+        np.tanh(dx, out=dx)  # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2
+        np.multiply(dx, HALF, out=dx)
+        np.add(dx, HALF, out=dx)
+        np.subtract(dx, labels, out=dx)
+        np.multiply(dx, scale / columns, out=dx)
+
+
+def _binary_cross_entropy(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    if correct is not None:
+        _compare(correct, x, labels, HALF)
+    p = x.clip(LOWEST, HIGHEST)
+    scratch = np.subtract(ONE, p)
+    # -labels log(p) - (1 - labels) log(1 - p) = labels (log(1 - p) - log(p)) - log(1 - p)
+    np.log(scratch, out=scratch)
+    terms = np.log(p)
+    np.subtract(scratch, terms, out=terms)
+    np.multiply(terms, labels, out=terms)
+    np.subtract(terms, scratch, out=terms)
+    _row_means(loss, terms)
+    if dx is not None:
+        free = np.equal(x, p)
+        np.subtract(ONE, p, out=scratch)
+        np.multiply(scratch, p, out=scratch)
+        np.subtract(p, labels, out=dx)
+        np.divide(dx, scratch, out=dx)
+        np.multiply(dx, scale / x.shape[1], out=dx)
+        np.multiply(dx, free, out=dx)
+
+
+def _mean_squared_error(
+    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
+) -> None:
+    difference = np.subtract(x, labels, out=dx)
+    _row_means(loss, np.square(difference))
+    if dx is not None:
+        np.multiply(dx, 2.0 * scale / x.shape[1], out=dx)
+
+
+def _row_means(loss: Array, terms: Array) -> None:
+    columns = terms.shape[1]
+    np.dot(terms, ones(columns, terms), loss)
+    np.divide(loss, columns, out=loss)
+
+
+def _compare(correct: Array, x: Array, labels: Array, threshold: Array) -> None:
+    """correct = 1 where x predicts the label: by a threshold if there is one column."""
+    if x.shape[1] == 1:
+        np.equal(x.reshape(-1) > threshold, labels.reshape(-1) > HALF, out=correct)
+    else:
+        classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+        np.equal(x.argmax(axis=1), classes, out=correct)

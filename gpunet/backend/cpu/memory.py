@@ -1,0 +1,51 @@
+"""Filling, copying, adding, scaling, and gathering mini-batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.backend.cpu.blocks import flat_blocks, row_blocks
+from gpunet.backend.spec import Array
+
+
+def fill(y: Array, *, value: float) -> None:
+    """y = value."""
+    y.fill(value)
+
+
+def copy(y: Array, x: Array) -> None:
+    """y = x, both of one dtype."""
+    np.copyto(y, x)
+
+
+def add(y: Array, a: Array, b: Array) -> None:
+    """y = a + b."""
+    np.add(a, b, out=y)
+
+
+def scale_shift(y: Array, x: Array, *, scale: float, offset: float) -> None:
+    """y = scale * x + offset, where x may be of any number type."""
+    for y_, x_ in flat_blocks(y, x):
+        _convert(y_, x_, scale, offset)
+
+
+def gather(y: Array, x: Array, indices: Array, *, scale: float = 1.0, offset: float = 0.0) -> None:
+    """y[i] = scale * x[indices[i]] + offset: a mini-batch out of a data set."""
+    # mode="clip" lets np.take write into its output directly; with "raise" it fills a buffer first.
+    direct = x.dtype == y.dtype and scale == 1.0 and offset == 0.0
+    for y_, indices_ in row_blocks(y, indices):
+        if direct:
+            np.take(x, indices_, axis=0, out=y_, mode="clip")
+        else:
+            _convert(y_, np.take(x, indices_, axis=0, mode="clip"), scale, offset)
+
+
+def _convert(y: Array, x: Array, scale: float, offset: float) -> None:
+    """y = scale * x + offset with arrays of one block, converting x to y's dtype first."""
+    if x.dtype != y.dtype:
+        np.copyto(y, x, casting="unsafe")
+        x = y
+    # casting="unsafe" allows a scale of 0.5 when y is an array of integers.
+    np.multiply(x, scale, out=y, casting="unsafe")
+    if offset != 0.0:
+        np.add(y, offset, out=y, casting="unsafe")

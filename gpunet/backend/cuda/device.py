@@ -1,0 +1,67 @@
+"""One CUDA device as the ops see it: how many blocks it takes, scratch memory, and launches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend.cuda.kernels import KernelCache
+from gpunet.backend.spec import Array
+
+THREADS = 256  # a block, wherever a kernel does not ask for another size
+STRIP = 128  # the most columns of one block of bias_act_backward
+_BLOCKS_PER_MULTIPROCESSOR = 8  # of 256 threads: as many as are resident on the largest devices
+_NULL = np.uintp(0)  # what a kernel gets where an op got None
+
+
+class Device:
+    """The current device of CuPy or its look-alike.
+
+    The scratch arrays have a fixed size, because a captured graph pins their addresses. Kernels on
+    one stream use them one after another; ops must not be launched on two streams at once.
+
+    Attributes:
+        multiprocessors: how many blocks can compute at the same time, at least.
+        max_blocks: a grid of so many blocks fills the device; grid-stride loops do the rest.
+        partials: scratch for the partial sums of a two-stage reduction, as float32.
+        block_sums: the same memory as float64, two numbers for each block.
+        tickets: one word for each reduction in a launch; zero between launches.
+    """
+
+    def __init__(self, cp: Any) -> None:
+        properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
+        name = properties["name"]
+        self.description = name.decode() if isinstance(name, bytes) else str(name)
+        self.multiprocessors = int(properties["multiProcessorCount"])
+        self.max_blocks = _BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors
+        self.partials = cp.empty(self.max_blocks * STRIP, np.float32)
+        self.block_sums = self.partials.view(np.float64)
+        self.tickets = cp.zeros(self.max_blocks, np.uint32)
+        self._kernels = KernelCache(cp)
+
+    def launch(
+        self,
+        source: str,
+        symbol: str,
+        real: Array | None,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: tuple[Any, ...],
+        shared: int = 0,
+    ) -> None:
+        """Launch a kernel on the current stream.
+
+        Args:
+            source: the file in kernels/, without ending.
+            symbol: the kernel's name.
+            real: an array of the model's floating-point type, by which the kernel is chosen; None
+                if the kernel has no such argument.
+            grid: the numbers of blocks.
+            block: the numbers of threads.
+            args: arrays, None for null pointers, NumPy scalars of exactly the kernel's types.
+            shared: bytes of dynamic shared memory.
+        """
+        dtype = "float32" if real is None else real.dtype.name
+        kernel = self._kernels.get(source, symbol, dtype)
+        kernel(grid, block, tuple(_NULL if a is None else a for a in args), shared_mem=shared)

@@ -1,0 +1,103 @@
+"""How many blocks and threads an op launches, from the problem's size and the device's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunet.backend.cuda.device import THREADS, Device
+from gpunet.backend.spec import Array
+
+PACK = 4  # elements of float32 in a 16-byte load; the kernels' PACK
+WARP = 32
+MAX_GRID_Y = 65535
+_CACHE_BYTES = 40 * 1024  # of the 48 KB of shared memory that every device grants a block
+_UNITS_PER_LANE = 4  # loads of one lane in a row that a part of a warp shares
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+def power_of_two(value: int) -> int:
+    """The smallest power of two that is at least value."""
+    return 1 << max(value - 1, 0).bit_length()
+
+
+def packed_width(columns: int, *arrays: Array | None) -> int:
+    """PACK if rows of these arrays can be read in packs, else 1."""
+    fits = columns % PACK == 0 and all(
+        a is None or a.data.ptr % (PACK * a.dtype.itemsize) == 0 for a in arrays
+    )
+    return PACK if fits else 1
+
+
+def flat_grid(device: Device, units: int) -> tuple[int]:
+    """Blocks for a grid-stride loop over ``units`` loads."""
+    return (max(1, min(ceil_div(units, THREADS), device.max_blocks)),)
+
+
+class Rectangle(NamedTuple):
+    """A grid and a block over the columns (x) and rows (y) of a matrix."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+
+
+def rectangle(
+    device: Device, rows: int, units: int, *, widest: int = THREADS, rows_per_thread: int = 1
+) -> Rectangle:
+    """Threads over a matrix whose rows consist of ``units`` loads; both directions may loop.
+
+    Args:
+        device: limits the number of blocks.
+        rows: the matrix' rows.
+        units: loads (packs or elements) in a row.
+        widest: the most threads of a block along a row.
+        rows_per_thread: how many rows a thread should have before there are more blocks.
+    """
+    across = min(power_of_two(units), widest)
+    down = THREADS // across
+    strips = ceil_div(units, across)
+    bands = min(ceil_div(rows, down * rows_per_thread), device.max_blocks // strips, MAX_GRID_Y)
+    return Rectangle((strips, max(1, bands)), (across, down))
+
+
+class RowLaunch(NamedTuple):
+    """How a kernel that reduces along rows deals them to threads.
+
+    Attributes:
+        grid: blocks.
+        shared: bytes of shared memory that hold what a block has read.
+        args: the kernel's arguments packed, lanes, cached.
+    """
+
+    grid: tuple[int]
+    shared: int
+    args: tuple[np.int32, np.int32, np.int32]
+
+
+def row_launch(device: Device, rows: int, columns: int, width: int, arrays_kept: int) -> RowLaunch:
+    """Give a narrow row a few lanes of a warp, a wide one a block.
+
+    Args:
+        device: limits the number of blocks.
+        rows: the matrix' rows.
+        columns: the matrix' columns.
+        width: elements in a load.
+        arrays_kept: how many matrices' rows are to be kept in shared memory between passes.
+    """
+    units = columns // width
+    lanes = power_of_two(ceil_div(units, _UNITS_PER_LANE))
+    if lanes > WARP:
+        lanes = THREADS
+    shared = arrays_kept * ceil_div(units, lanes) * THREADS * width * np.dtype(np.float32).itemsize
+    cached = 0 < shared <= _CACHE_BYTES
+    blocks = min(ceil_div(rows, THREADS // lanes), device.max_blocks)
+    return RowLaunch(
+        (blocks,),
+        shared if cached else 0,
+        (np.int32(width > 1), np.int32(lanes), np.int32(cached)),
+    )

@@ -1,0 +1,100 @@
+"""Finds, flattens, compiles and caches the CUDA sources in kernels/."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from gpunet.errors import DtypeError, KernelError
+
+_HEADER = "common.cuh"  # also the sentinel by which the folder is recognised
+_PACKAGE = Path(__file__).parents[2]
+# An installed wheel carries the sources inside the package; a checkout and an editable install
+# have them beside it.
+_CANDIDATES = (_PACKAGE / "kernels", _PACKAGE.parent / "kernels")
+
+_ELEMENT_TYPES = {"float32": "float"}
+
+
+def find_kernels(candidates: tuple[Path, ...] = _CANDIDATES) -> Path:
+    """The folder of the CUDA sources.
+
+    Raises:
+        KernelError: none of the candidates holds them.
+    """
+    for folder in candidates:
+        if (folder / _HEADER).is_file():
+            return folder
+    places = " or ".join(str(folder) for folder in candidates)
+    raise KernelError(
+        f"the CUDA sources were not found: expected {_HEADER} in {places}; install gpunet again."
+    )
+
+
+@functools.cache
+def flattened(source: str, folder: Path | None = None) -> str:
+    """The text of kernels/``source``.cu with the shared header in place of its #include.
+
+    CuPy's cache of compiled kernels hashes the text, but not what it includes. The #line marks keep
+    the compiler's messages true to the files.
+    """
+    folder = folder or find_kernels()
+    lines = (folder / f"{source}.cu").read_text(encoding="utf-8").splitlines()
+    place = lines.index(f'#include "{_HEADER}"')
+    lines[place] = "\n".join(
+        (
+            f'#line 1 "{_HEADER}"',
+            (folder / _HEADER).read_text(encoding="utf-8").rstrip(),
+            f'#line {place + 2} "{source}.cu"',
+        )
+    )
+    return "\n".join((f'#line 1 "{source}.cu"', *lines, ""))
+
+
+def compile_options(dtype: str) -> tuple[str, ...]:
+    """The compiler's options for kernels whose ``real`` is this dtype.
+
+    Raises:
+        DtypeError: there are no kernels for it.
+    """
+    if dtype not in _ELEMENT_TYPES:
+        raise DtypeError(
+            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, got arrays of {dtype}; "
+            "the numpy backend computes in float64."
+        )
+    return ("-std=c++17", f"-DGPUNET_REAL={_ELEMENT_TYPES[dtype]}")
+
+
+class KernelCache:
+    """Compiled kernels by source, symbol and element type; each source compiles at first use."""
+
+    def __init__(self, cp: Any) -> None:
+        self._cp = cp
+        self._modules: dict[tuple[str, str], Any] = {}
+        self._kernels: dict[tuple[str, str, str], Any] = {}
+
+    def get(self, source: str, symbol: str, dtype: str) -> Any:
+        """The kernel ``symbol`` of kernels/``source``.cu for arrays of ``dtype``.
+
+        Raises:
+            DtypeError: there are no kernels for this dtype.
+            KernelError: the source does not compile, or has no such kernel.
+        """
+        key = (source, symbol, dtype)
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            kernel = self._kernels[key] = self._compile(*key)
+        return kernel
+
+    def _compile(self, source: str, symbol: str, dtype: str) -> Any:
+        options = compile_options(dtype)
+        if (source, dtype) not in self._modules:
+            code = flattened(source)
+            self._modules[source, dtype] = self._cp.RawModule(code=code, options=options)
+        try:
+            return self._modules[source, dtype].get_function(symbol)
+        except Exception as error:  # CuPy, NVRTC and the driver raise types of their own
+            raise KernelError(
+                f"kernel {symbol!r} of kernels/{source}.cu does not compile for {dtype}: {error}"
+            ) from error

@@ -1,0 +1,86 @@
+"""Filling, copying, adding, scaling, and gathering mini-batches: launches of kernels/memory.cu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend.cuda.device import THREADS, Device
+from gpunet.backend.cuda.grids import PACK, ceil_div, flat_grid, packed_width, rectangle
+from gpunet.backend.spec import Array
+from gpunet.errors import DtypeError
+
+# number type -> the kernels' suffix. Only copies and fills know the last two: their bits are
+# those of signed numbers.
+_NUMBERS = {
+    name: name
+    for name in (
+        *("uint8", "int8", "uint16", "int16", "int32", "int64"),
+        *("float16", "float32", "float64"),
+    )
+} | {"bool": "uint8"}
+_SAME_BITS = _NUMBERS | {"uint32": "int32", "uint64": "int64"}
+
+
+def fill(device: Device, y: Array, *, value: float) -> None:
+    """y = value."""
+    symbol = f"fill_{_suffix('fill', y, _SAME_BITS)}"
+    _launch_flat(device, symbol, None, y, (y, np.float64(value)))
+
+
+def copy(device: Device, y: Array, x: Array) -> None:
+    """y = x, both of one dtype."""
+    _launch_flat(device, f"copy_{_suffix('copy', y, _SAME_BITS)}", None, y, (y, x))
+
+
+def add(device: Device, y: Array, a: Array, b: Array) -> None:
+    """y = a + b."""
+    _launch_flat(device, "add", y, y, (y, a, b))
+
+
+def scale_shift(device: Device, y: Array, x: Array, *, scale: float, offset: float) -> None:
+    """y = scale * x + offset, where x may be of any number type."""
+    symbol = f"scale_shift_{_suffix('scale_shift', x, _NUMBERS)}"
+    _launch_flat(device, symbol, y, y, (y, x, np.float32(scale), np.float32(offset)))
+
+
+def gather(
+    device: Device,
+    y: Array,
+    x: Array,
+    indices: Array,
+    *,
+    scale: float = 1.0,
+    offset: float = 0.0,
+) -> None:
+    """y[i] = scale * x[indices[i]] + offset: a mini-batch out of a data set."""
+    if y.size == 0:
+        return
+    batch, columns = y.shape
+    width = packed_width(columns, y, x)
+    whole = y.dtype == np.int32  # labels are gathered in double, which holds every int32
+    number = np.float64 if whole else np.float32
+    symbol = f"gather_{'int32_' if whole else ''}{_suffix('gather', x, _NUMBERS)}"
+    grid, block = rectangle(device, batch, columns // width)
+    args = (y, x, indices, number(scale), number(offset))
+    sizes = (np.int64(batch), np.int32(columns), np.int32(width > 1))
+    device.launch("memory", symbol, None if whole else y, grid, block, args + sizes)
+
+
+def _suffix(op: str, array: Array, known: dict[str, str]) -> str:
+    try:
+        return known[array.dtype.name]
+    except KeyError:
+        raise DtypeError(
+            f"op {op} on the GPU takes arrays of {', '.join(known)}, got {array.dtype.name}; "
+            "convert it on the host first."
+        ) from None
+
+
+def _launch_flat(
+    device: Device, symbol: str, real: Array | None, y: Array, args: tuple[Any, ...]
+) -> None:
+    if y.size > 0:
+        grid = flat_grid(device, ceil_div(y.size, PACK))
+        device.launch("memory", symbol, real, grid, (THREADS,), (*args, np.int64(y.size)))

@@ -1,0 +1,33 @@
+"""A CUDA device in software: CUDA C++ kernels run on the CPU, behind a look-alike of CuPy.
+
+``from gpunet.emulator import cupy as cp`` gives a module that stands in for ``cupy``: the same
+launch code runs on it, and it checks what CuPy does not (argument types, launch limits, writes
+outside of arrays, divergent barriers). g++ compiles the kernels, when they are first used.
+
+Example:
+    >>> from gpunet.emulator import cupy as cp
+    >>> double = cp.RawKernel(
+    ...     'extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }', "twice"
+    ... )
+    >>> x = cp.arange(3, dtype=cp.float32)
+    >>> double((1,), (3,), (x,))
+    >>> x
+    array([0., 2., 4.], dtype=float32)
+"""
+
+from gpunet.emulator.faults import (
+    CompileException,
+    CUDADriverError,
+    CUDARuntimeError,
+    KernelFault,
+)
+from gpunet.emulator.launch import LaunchRecord, record_launches
+
+__all__ = [
+    "CUDADriverError",
+    "CUDARuntimeError",
+    "CompileException",
+    "KernelFault",
+    "LaunchRecord",
+    "record_launches",
+]

@@ -1,0 +1,65 @@
+// The one place where kernels, the runtime and Python (launch.py) meet. A compiled module
+// describes itself in a ModuleInfo; the runtime hands it a table of functions. Nothing is bound
+// by symbol name, so that modules of several build profiles can live in one process.
+#pragma once
+
+namespace gpunet_emulator {
+
+struct Index {
+    unsigned x, y, z;
+};
+
+// Where a call stands in the kernel's source; the strings are literals of the module.
+struct Site {
+    const char* file;
+    int line;
+};
+
+// One element a lane hands to the other lanes of its warp.
+struct alignas(16) LaneValue {
+    unsigned char bytes[16];
+};
+
+struct RuntimeApi {
+    // `id` tells barriers apart: neither a line nor a return address does, since a macro may hold
+    // two barriers and the compiler may duplicate one. Returns how many threads' `predicate`
+    // held, or the number of threads of the block if it held for all.
+    int (*barrier)(int id, int predicate, Site site);
+    // Waits until all lanes named in `mask` arrive with the same `operation`. Returns the 32
+    // values; `lanes` gets those that exist. The values stay valid until the lane's next call.
+    const LaneValue* (*exchange)(unsigned mask, const char* operation, const void* value, int size,
+                                 unsigned* lanes, Site site);
+    unsigned (*lane)();
+    [[noreturn]] void (*fail)(const char* message, Site site);
+    int (*print)(const char* format, ...);
+};
+
+struct ArgumentInfo {
+    const char* dtype;  // NumPy's name of the scalar (or of the vector's element); "" if unknown
+    int size;           // of the argument itself
+    int pointee_size;   // 0 unless the argument is a pointer
+    int is_pointer;
+};
+
+struct KernelInfo {
+    const char* name;
+    void (*call)(void** arguments);
+    const ArgumentInfo* arguments;
+    int argument_count;
+    int max_threads;  // __launch_bounds__, or 0
+};
+
+struct ModuleInfo {
+    const RuntimeApi** api;
+    Index *thread, *block, *block_dim, *grid_dim;
+    unsigned char *shared_begin, *shared_end;  // every static __shared__ variable of the module
+    unsigned char* dynamic_shared;
+    const KernelInfo* kernels;
+    int kernel_count;
+};
+
+// 227 KB is the most that a block can have on any GPU to date; the rest is a red zone.
+constexpr int max_dynamic_shared = 232448;
+constexpr int dynamic_shared_guard = 256;
+
+}  // namespace gpunet_emulator

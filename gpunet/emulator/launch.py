@@ -1,0 +1,273 @@
+"""RawModule and RawKernel: CuPy's way to compile and launch one's own CUDA source."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunet.emulator import module as compiled
+from gpunet.emulator.arguments import pack
+from gpunet.emulator.array import ndarray
+from gpunet.emulator.faults import CUDADriverError, KernelFault
+
+MAX_THREADS_PER_BLOCK = 1024
+_MAX_GRID = (2**31 - 1, 65535, 65535)
+_MAX_BLOCK = (1024, 1024, 64)
+SHARED_MEMORY = 48 * 1024
+SHARED_MEMORY_OPTIN = 163 * 1024  # compute capability 8.0
+
+
+@dataclass(frozen=True)
+class LaunchRecord:
+    """One launch.
+
+    Attributes:
+        name: The kernel's name.
+        grid: Blocks along x, y and z.
+        block: Threads along x, y and z.
+        shared_mem: Bytes of dynamic shared memory.
+    """
+
+    name: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared_mem: int
+
+
+_recorders: list[list[LaunchRecord]] = []
+
+
+@contextlib.contextmanager
+def record_launches() -> Iterator[list[LaunchRecord]]:
+    """Collect the launches made inside of the ``with`` block in the list that it yields.
+
+    Example:
+        >>> from gpunet.emulator import record_launches
+        >>> with record_launches() as launches:
+        ...     pass
+        >>> len(launches)
+        0
+    """
+    records: list[LaunchRecord] = []
+    _recorders.append(records)
+    try:
+        yield records
+    finally:
+        # By identity: two empty lists are equal.
+        _recorders[:] = [other for other in _recorders if other is not records]
+
+
+class RawModule:
+    """CUDA source, compiled when first needed; a look-alike of ``cupy.RawModule``.
+
+    Args:
+        code: The source.
+        path: Not supported: there are no cubin files for a CPU.
+        options: NVRTC options; macros, include paths and the C++ standard count.
+        backend: ``"nvrtc"``.
+        translate_cucomplex: Not supported.
+        enable_cooperative_groups: Not supported.
+        name_expressions: Template instances to compile, for instance ``["scale<float>"]``.
+        jitify: Not supported.
+    """
+
+    def __init__(
+        self,
+        *,
+        code: str | None = None,
+        path: str | None = None,
+        options: Sequence[str] = (),
+        backend: str = "nvrtc",
+        translate_cucomplex: bool = False,
+        enable_cooperative_groups: bool = False,
+        name_expressions: Sequence[str] | None = None,
+        jitify: bool = False,
+    ) -> None:
+        if code is None or path is not None:
+            raise TypeError("the emulator's RawModule takes source code (code=), not a path.")
+        if enable_cooperative_groups or translate_cucomplex or jitify:
+            raise NotImplementedError(
+                "the emulator has no cooperative groups, cuComplex translation or jitify."
+            )
+        self.code = code
+        self.options = tuple(options)
+        self.backend = backend
+        self.name_expressions = None if name_expressions is None else tuple(name_expressions)
+        if self.name_expressions and not any("-std=" in option for option in self.options):
+            raise ValueError(
+                "need to specify C++ standard for compiling template code: options=('-std=c++17',)"
+            )
+        self._module: compiled.Module | None = None
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now, and not at the first use.
+
+        Raises:
+            CompileException: The compiler refuses the source.
+        """
+        self._loaded()
+
+    def get_function(self, name: str) -> RawKernel:
+        """Return the kernel of this name.
+
+        Raises:
+            CUDADriverError: There is no ``extern "C"`` kernel and no name expression like this.
+        """
+        self._kernel(name)
+        return RawKernel._of(self, name)
+
+    def _kernel(self, name: str) -> compiled.Kernel:
+        kernels = self._loaded().kernels
+        if name not in kernels:
+            raise CUDADriverError(
+                f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name!r} is none of the kernels "
+                f'{sorted(kernels)}; declare it extern "C", or list it in name_expressions'
+            )
+        return kernels[name]
+
+    def _loaded(self) -> compiled.Module:
+        if self._module is None:
+            self._module = compiled.load(self.code, self.options, self.name_expressions or ())
+        return self._module
+
+
+class RawKernel:
+    """A kernel to launch; a look-alike of ``cupy.RawKernel``.
+
+    Args:
+        code: The source.
+        name: The kernel's name in it.
+        options: As for `RawModule`, like the other keywords.
+        keywords: ``backend``, ``translate_cucomplex``, ``enable_cooperative_groups``, ``jitify``.
+    """
+
+    def __init__(self, code: str, name: str, options: Sequence[str] = (), **keywords: Any) -> None:
+        self._setup(RawModule(code=code, options=options, **keywords), name)
+
+    @classmethod
+    def _of(cls, module: RawModule, name: str) -> RawKernel:
+        kernel = cls.__new__(cls)
+        kernel._setup(module, name)
+        return kernel
+
+    def _setup(self, module: RawModule, name: str) -> None:
+        self._module = module
+        self.name = name
+        self.code = module.code
+        self.options = module.options
+        self.backend = module.backend
+        self._max_dynamic_shared = SHARED_MEMORY
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        """Most bytes of dynamic shared memory that a launch may ask for; 48 KB unless raised."""
+        return self._max_dynamic_shared
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size: int) -> None:
+        if not 0 <= size <= SHARED_MEMORY_OPTIN:
+            raise CUDADriverError(
+                f"CUDA_ERROR_INVALID_VALUE: invalid argument: {size} bytes of shared memory, "
+                f"the device has {SHARED_MEMORY_OPTIN}"
+            )
+        self._max_dynamic_shared = int(size)
+
+    @property
+    def max_threads_per_block(self) -> int:
+        """Most threads that a block of this kernel may have."""
+        return self._module._kernel(self.name).max_threads or MAX_THREADS_PER_BLOCK
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now, and not at the first launch."""
+        self._module.compile()
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: Sequence[Any],
+        *,
+        shared_mem: int = 0,
+        stream: Any = None,
+        enable_cooperative_groups: bool = False,
+    ) -> None:
+        """Launch the kernel, and return when it has finished.
+
+        Raises:
+            KernelFault: The arguments do not fit, or the kernel misbehaved.
+            CUDADriverError: The grid or the block is empty.
+        """
+        kernel = self._module._kernel(self.name)
+        record = LaunchRecord(self.name, _extent(grid), _extent(block), int(shared_mem))
+        self._check_extents(record, kernel.max_threads)
+        packed = pack(self.name, kernel.parameters, args)
+        for recorder in _recorders:
+            recorder.append(record)
+        crash = kernel.run(record.grid, record.block, packed, record.shared_mem)
+        damage = _damage(args)
+        if crash is not None:
+            raise KernelFault(f"kernel {self.name!r}: {crash}{_near(crash.address, args)}{damage}.")
+        if damage:
+            raise KernelFault(f"kernel {self.name!r}{damage}.")
+
+    def _check_extents(self, launch: LaunchRecord, launch_bound: int) -> None:
+        if min(launch.grid + launch.block) < 1:
+            raise CUDADriverError(
+                f"CUDA_ERROR_INVALID_VALUE: invalid argument: kernel {self.name!r} launched with "
+                f"grid {launch.grid} and block {launch.block}"
+            )
+        threads = math.prod(launch.block)
+        problem = ""
+        if threads > MAX_THREADS_PER_BLOCK:
+            problem = f"block {launch.block} has {threads} threads, a block may have 1024"
+        elif launch_bound and threads > launch_bound:
+            problem = f"block {launch.block} is over __launch_bounds__({launch_bound})"
+        elif any(n > limit for n, limit in zip(launch.block, _MAX_BLOCK, strict=True)):
+            problem = f"block {launch.block} is over the limit {_MAX_BLOCK}"
+        elif any(n > limit for n, limit in zip(launch.grid, _MAX_GRID, strict=True)):
+            problem = f"grid {launch.grid} is over the limit {_MAX_GRID}"
+        elif not 0 <= launch.shared_mem <= self._max_dynamic_shared:
+            problem = (
+                f"shared_mem={launch.shared_mem} is over the limit {self._max_dynamic_shared}, "
+                "raise kernel.max_dynamic_shared_size_bytes"
+            )
+        if problem:
+            raise KernelFault(f"kernel {self.name!r}: {problem}.")
+
+
+def _extent(extent: tuple[int, ...]) -> tuple[int, int, int]:
+    if not isinstance(extent, tuple):
+        raise TypeError(f"grid and block must be tuples of up to 3 integers, got {extent!r}")
+    x, y, z = (*(int(n) for n in extent), 1, 1, 1)[:3]
+    return x, y, z
+
+
+def _damage(args: Sequence[Any]) -> str:
+    """Say which array's red zone the kernel overwrote, or return ""."""
+    checked = set()
+    for number, array in enumerate(args):
+        if not isinstance(array, ndarray) or id(array._memory) in checked:
+            continue
+        checked.add(id(array._memory))
+        where = array._memory.damage()
+        if where is not None:
+            return f": wrote outside of argument {number}, {where}"
+    return ""
+
+
+def _near(address: int | None, args: Sequence[Any]) -> str:
+    """Say where a bad address lies in terms of the arguments."""
+    if address is None:
+        return ""
+    if address < 4096:
+        return ": null pointer" if address == 0 else f": null pointer + {address} bytes"
+    arrays = [(n, a._memory) for n, a in enumerate(args) if isinstance(a, ndarray)]
+    after = [(address - (m.ptr + m.size), n) for n, m in arrays if address >= m.ptr + m.size]
+    if after:
+        distance, number = min(after)
+        if distance < 2**40:
+            return f": address {address:#x}, {distance} bytes past the end of argument {number}"
+    return f": address {address:#x}"

@@ -1,0 +1,128 @@
+"""Device memory: blocks with red zones, poisoned until somebody writes."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: What `empty` memory holds: NaN as floating point, -1 as signed integer.
+POISON = 0xFF
+_GUARD_SIZE = 256
+_GUARD = b"\xcb" * _GUARD_SIZE
+_ALIGNMENT = 256
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Memory:
+    """One allocation: 256-byte aligned bytes between two red zones.
+
+    Args:
+        size: Number of bytes.
+        zeroed: Whether to fill with zeros instead of poison.
+        borrowed: Memory that somebody else owns, and that therefore has no red zones.
+
+    Attributes:
+        bytes: The usable bytes.
+        size: How many there are.
+        ptr: Address of the first one.
+    """
+
+    def __init__(self, size: int, *, zeroed: bool = False, borrowed: Bytes | None = None) -> None:
+        self._raw: Bytes | None = None
+        if borrowed is not None:
+            self.bytes = borrowed
+        else:
+            # np.zeros gets zeroed pages from the system, which costs nothing until they are used.
+            self._raw = np.zeros(size + 2 * _GUARD_SIZE + _ALIGNMENT, np.uint8)
+            address = self._raw.ctypes.data + _GUARD_SIZE
+            self._start = _GUARD_SIZE + -address % _ALIGNMENT
+            self.bytes = self._raw[self._start : self._start + size]
+            if not zeroed:
+                self.bytes[:] = POISON
+            self._before[:] = self._after[:] = np.frombuffer(_GUARD, np.uint8)
+            _pool.add(size)
+        self.size = self.bytes.size
+        self.ptr: int = self.bytes.ctypes.data
+
+    @property
+    def _before(self) -> Bytes:
+        if self._raw is None:
+            return np.empty(0, np.uint8)
+        return self._raw[self._start - _GUARD_SIZE : self._start]
+
+    @property
+    def _after(self) -> Bytes:
+        if self._raw is None:
+            return np.empty(0, np.uint8)
+        end = self._start + self.bytes.size
+        return self._raw[end : end + _GUARD_SIZE]
+
+    def damage(self) -> str | None:
+        """Say where a red zone was overwritten, or return None; a damaged zone is repaired."""
+        if self._raw is None:
+            return None
+        for zone, is_before in ((self._before, True), (self._after, False)):
+            if zone.tobytes() == _GUARD:
+                continue
+            changed = np.flatnonzero(zone != _GUARD[0])
+            zone[:] = np.frombuffer(_GUARD, np.uint8)
+            if is_before:
+                return f"{_GUARD_SIZE - int(changed[-1])} bytes before its start"
+            return f"{int(changed[0])} bytes past its end"
+        return None
+
+    def __del__(self) -> None:
+        if self._raw is not None:
+            _pool.add(-self.bytes.size)
+
+
+class MemoryPointer:
+    """An address in a Memory, as ``cupy.cuda.MemoryPointer``.
+
+    Attributes:
+        mem: The Memory.
+        ptr: The address.
+    """
+
+    def __init__(self, mem: Memory, offset: int = 0) -> None:
+        self.mem = mem
+        self.ptr = mem.ptr + offset
+
+    def __int__(self) -> int:
+        return self.ptr
+
+
+class MemoryPool:
+    """Counts what is allocated; nothing is pooled."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        """Count ``size`` more bytes (less if negative)."""
+        with self._lock:
+            self._used += size
+
+    def used_bytes(self) -> int:
+        """Return how many bytes live arrays hold."""
+        return self._used
+
+    def total_bytes(self) -> int:
+        """Return the same as `used_bytes`."""
+        return self._used
+
+    def free_all_blocks(self, stream: Any = None) -> None:
+        """Do nothing: memory goes back to the system with its array."""
+
+
+_pool = MemoryPool()
+
+
+def get_default_memory_pool() -> MemoryPool:
+    """Return the pool that counts every allocation."""
+    return _pool

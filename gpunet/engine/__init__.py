@@ -1,0 +1,1 @@
+"""How a model runs: graph, recorder, fusion, plan, runs, parameter blocks, feed and trainer."""

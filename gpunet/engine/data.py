@@ -1,0 +1,256 @@
+"""Arrays that users pass in: what is accepted, in which shape, and what is said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import Array
+from gpunet.engine.graph import Tensor
+from gpunet.errors import ArgumentError, DtypeError, ShapeError
+
+DEVICE_DTYPES = (
+    "bool",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)
+"""The dtypes that the gather of a mini-batch reads as they are."""
+
+
+def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
+    """A NumPy array of numbers or booleans.
+
+    Args:
+        value: anything that NumPy takes.
+        where: what it is, for the message.
+
+    Raises:
+        DtypeError: text, objects, complex numbers, or an array on another device.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DtypeError(
+            f"{where} must be an array of numbers, got rows of different lengths: {error}."
+        ) from None
+    except TypeError:
+        raise DtypeError(
+            f"{where} is a {type(value).__module__}.{type(value).__name__} on another device than "
+            "the model; copy it to the host first, or move the model with model.to(...)."
+        ) from None
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise DtypeError(f"{where} must be an array of numbers, got dtype {array.dtype}.")
+    return array
+
+
+def as_batch(value: Any, where: str, backend: Backend) -> Array:
+    """An array that the backend can gather from: its own array, or a host array of numbers.
+
+    Raises:
+        DtypeError: as `as_numbers`.
+        ShapeError: a single number instead of an array of samples.
+    """
+    array = value if backend.owns(value) else as_numbers(value, where)
+    if array.ndim == 0:
+        raise ShapeError(f"{where} must hold one entry a sample, got the single number {value!r}.")
+    if np.dtype(array.dtype).name not in DEVICE_DTYPES:
+        array = array.astype("float64" if array.dtype.itemsize > 4 else "float32")
+    return array
+
+
+def model_inputs(tensors: Sequence[Tensor], x: Any, backend: Backend, model: str) -> list[Array]:
+    """One array for each input of a model, checked against its shape.
+
+    Args:
+        tensors: the model's symbolic inputs.
+        x: an array, or a list, tuple or dict (by input name) of arrays if there are several.
+        backend: the model's backend.
+        model: the model's name, for messages.
+
+    Raises:
+        ArgumentError: a wrong number or names of arrays.
+        ShapeError: samples of another shape, or different numbers of samples.
+        DtypeError: something that is not numbers.
+    """
+    if x is None:
+        raise ArgumentError(f"{model} needs inputs x, got None.")
+    if isinstance(x, Mapping):
+        missing = [tensor.name for tensor in tensors if tensor.name not in x]
+        if missing:
+            raise ArgumentError(
+                f"{model} has the inputs {', '.join(t.name for t in tensors)}, got {', '.join(x)}."
+            )
+        values = [x[tensor.name] for tensor in tensors]
+    elif len(tensors) > 1:
+        if not isinstance(x, list | tuple) or len(x) != len(tensors):
+            got = len(x) if isinstance(x, list | tuple) else type(x).__name__
+            raise ArgumentError(f"{model} takes a list of {len(tensors)} arrays, got {got}.")
+        values = list(x)
+    else:
+        values = [x[0] if isinstance(x, tuple) and len(x) == 1 else x]
+    arrays = [
+        _sample_array(tensor, value, backend, model)
+        for tensor, value in zip(tensors, values, strict=True)
+    ]
+    check_lengths({t.name: a for t, a in zip(tensors, arrays, strict=True)}, model)
+    return arrays
+
+
+def _sample_array(tensor: Tensor, value: Any, backend: Backend, model: str) -> Array:
+    array = as_batch(value, f"input {tensor.name!r} of {model}", backend)
+    expected = tensor.shape[1:]
+    if expected == (1,) and array.ndim == 1:
+        array = array.reshape(-1, 1)  # Keras, too, takes a vector for samples of one number
+    if tuple(array.shape[1:]) != expected:
+        hint = ""
+        if tuple(array.shape) == expected:
+            hint = " For a single sample add a batch axis: x[None]."
+        raise ShapeError(
+            f"input {tensor.name!r} of {model} expects samples of shape {expected}, that is an "
+            f"array of shape (batch, {', '.join(map(str, expected))}), got {tuple(array.shape)}."
+            f"{hint}"
+        )
+    if tensor.dtype.startswith("int") and np.dtype(array.dtype).kind not in "iu":
+        raise DtypeError(
+            f"input {tensor.name!r} of {model} takes integers, got dtype {array.dtype}."
+        )
+    return array
+
+
+def check_lengths(arrays: Mapping[str, Array], model: str) -> int:
+    """The number of samples that all arrays have.
+
+    Raises:
+        ShapeError: different numbers.
+        ArgumentError: no samples.
+    """
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listing = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ShapeError(f"{model} needs as many entries in each array, but {listing}.")
+    count = next(iter(lengths.values()))
+    if count == 0:
+        raise ArgumentError(f"{model} got arrays without samples.")
+    return count
+
+
+def sparse_labels(y: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+    """Class numbers as int32 of the given shape, checked against the number of classes.
+
+    Args:
+        y: integers, one for each row of predictions; a last axis of length 1 is dropped.
+        shape: the shape of the predictions, (samples, ..., classes).
+        where: for messages.
+
+    Raises:
+        ShapeError: another shape, one-hot rows for example.
+        ArgumentError: labels that are no integers, negative or too large.
+    """
+    labels = as_numbers(y, where)
+    classes = shape[-1]
+    if labels.ndim == len(shape) and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if labels.shape[1:] != shape[1:-1]:
+        hint = ""
+        if labels.shape[1:] == shape[1:]:
+            hint = " For one-hot rows use the loss 'categorical_crossentropy'."
+        raise ShapeError(
+            f"{where} must be class numbers of shape (samples{_dims(shape[1:-1])}), "
+            f"got {labels.shape}.{hint}"
+        )
+    integers = labels.astype(np.int32)
+    if labels.dtype.kind == "f" and not np.array_equal(integers, labels):
+        raise ArgumentError(f"{where} must be class numbers, got fractions or NaN.")
+    if integers.size and (integers.min() < 0 or integers.max() >= classes):
+        raise ArgumentError(
+            f"{where} must be class numbers from 0 to {classes - 1}, as the model has {classes} "
+            f"outputs, got numbers from {integers.min()} to {integers.max()}."
+        )
+    return integers
+
+
+def dense_labels(y: Any, shape: tuple[int, ...], where: str, backend: Backend) -> Array:
+    """Targets of the shape of the predictions.
+
+    Raises:
+        ShapeError: another shape, class numbers for example.
+    """
+    labels = as_batch(y, where, backend)
+    if labels.ndim == len(shape) - 1 and shape[-1] == 1:
+        labels = labels.reshape(*labels.shape, 1)
+    if tuple(labels.shape[1:]) != tuple(shape[1:]):
+        hint = ""
+        if labels.ndim == len(shape) - 1 and shape[-1] > 1:
+            hint = (
+                " For class numbers use the loss 'sparse_categorical_crossentropy' or "
+                "gpunet.utils.to_categorical."
+            )
+        raise ShapeError(
+            f"{where} must have the shape of the outputs, (samples{_dims(shape[1:])}), "
+            f"got {tuple(labels.shape)}.{hint}"
+        )
+    return labels
+
+
+def row_weights(weights: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+    """One weight for each row of predictions of this shape, (samples, ...) without the last axis.
+
+    Raises:
+        ShapeError: neither one weight a sample nor one a row.
+    """
+    array = as_numbers(weights, where).astype(np.float32)
+    if array.ndim == len(shape) and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.shape[0:1] != shape[0:1] or array.shape[1:] not in ((), shape[1:-1]):
+        raise ShapeError(
+            f"{where} must have one weight a sample, shape ({shape[0]},), got {array.shape}."
+        )
+    array = array.reshape(array.shape + (1,) * (len(shape) - 1 - array.ndim))
+    return np.ascontiguousarray(np.broadcast_to(array, shape[:-1]))
+
+
+def class_weights(y: Any, class_weight: Mapping[int, float], classes: int) -> np.ndarray[Any, Any]:
+    """The weight of each sample's class; classes that are not named weigh 1.
+
+    Args:
+        y: class numbers (samples,), or one-hot rows (samples, classes).
+        class_weight: class number -> weight.
+        classes: the number of classes.
+
+    Raises:
+        ArgumentError: a class that does not exist; labels that are no classes.
+    """
+    unknown = [key for key in class_weight if not 0 <= int(key) < max(classes, 2)]
+    if unknown:
+        raise ArgumentError(
+            f"class_weight names the class {unknown[0]}, but the model has the classes 0 to "
+            f"{max(classes, 2) - 1}."
+        )
+    labels = as_numbers(y, "y")
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    elif labels.ndim > 1:
+        labels = labels[..., 0]
+    if labels.ndim != 1:
+        raise ArgumentError("class_weight works with one label a sample; use sample_weight=.")
+    table = np.ones(max(classes, 2), np.float32)
+    for key, weight in class_weight.items():
+        table[int(key)] = weight
+    integers = labels.astype(np.int64)
+    if integers.size and (integers.min() < 0 or integers.max() >= len(table)):
+        raise ArgumentError(f"class_weight needs labels from 0 to {len(table) - 1}.")
+    return np.asarray(table[integers])
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return "".join(f", {dim}" for dim in shape)

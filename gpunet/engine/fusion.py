@@ -1,0 +1,284 @@
+"""Fusion: a peephole over the recorded ops that merges neighbours into one op.
+
+Each rule looks at one record and at who reads what it writes, and either rewrites the list and
+returns True or leaves it alone. A buffer counts as private if one record writes it, one record
+reads it, and nobody outside of the plan wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+from typing import Any
+
+from gpunet.backend.spec import OPS
+from gpunet.engine.recorder import Buffer, Record, Storage
+
+COUNTING_LOSSES = (
+    "softmax_cross_entropy",
+    "cross_entropy",
+    "sigmoid_cross_entropy",
+    "binary_cross_entropy",
+)
+
+
+class _Uses:
+    """Who writes and who reads each storage."""
+
+    def __init__(self, records: Sequence[Record], kept: set[Storage]) -> None:
+        self.kept = kept
+        self.writers: dict[Storage, list[Record]] = {}
+        self.readers: dict[Storage, list[Record]] = {}
+        for record in records:
+            for storage in record.writes():
+                self.writers.setdefault(storage, []).append(record)
+            for storage in record.reads():
+                self.readers.setdefault(storage, []).append(record)
+
+    def only_reader(self, buffer: Buffer | None) -> Record | None:
+        """The one record that reads a private buffer, or None if it is not private."""
+        if buffer is None or buffer.storage in self.kept or buffer.storage.resolve is not None:
+            return None
+        readers = self.readers.get(buffer.storage, [])
+        writers = self.writers.get(buffer.storage, [])
+        return readers[0] if len(readers) == 1 and len(writers) == 1 else None
+
+    def writer(self, buffer: Buffer | None) -> Record | None:
+        """The one record that writes a buffer."""
+        writers = self.writers.get(buffer.storage, []) if buffer is not None else []
+        return writers[0] if len(writers) == 1 else None
+
+
+def fuse(records: Sequence[Record], kept: set[Storage]) -> list[Record]:
+    """Merge ops until no rule applies, and drop ops whose results nobody reads.
+
+    Args:
+        records: the recorded ops; not changed.
+        kept: storages of the arena that are wanted after the pass.
+
+    Returns:
+        The new list.
+    """
+    fused = [replace(r, arrays=list(r.arrays), attributes=dict(r.attributes)) for r in records]
+    changed = True
+    while changed:
+        fused = drop_dead(fused, kept)
+        uses = _Uses(fused, kept)
+        changed = any(rule(fused, record, uses) for rule in RULES for record in list(fused))
+    return fused
+
+
+def drop_dead(
+    records: Sequence[Record], kept: set[Storage], unwanted: Set[Storage] = frozenset()
+) -> list[Record]:
+    """The records without those whose results are neither kept nor read later.
+
+    What lives outside of the arena (weights, counters) is kept unless it is unwanted.
+    """
+    needed = set(kept)
+    alive: list[Record] = []
+    for record in reversed(records):
+        if any(
+            storage in needed or (storage.resolve is not None and storage not in unwanted)
+            for storage in record.writes()
+        ):
+            alive.append(record)
+            needed.update(record.reads())
+    return alive[::-1]
+
+
+def softmax_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -> bool:
+    """y = softmax(x); dy = loss(y); dx = softmax_backward(dy)  ->  dx = loss of the logits x."""
+    softmax = uses.writer(loss["x"]) if loss.op.name == "cross_entropy" else None
+    if softmax is None or softmax.op.name != "softmax":
+        return False
+    dlogits = None
+    if loss["dx"] is not None:
+        backward = uses.only_reader(loss["dx"])
+        if backward is None or backward.op.name != "softmax_backward":
+            return False
+        dlogits = backward["dx"]
+        records.remove(backward)
+    _set(loss, "x", softmax["x"])
+    _set(loss, "dx", dlogits)
+    loss.op = OPS["softmax_cross_entropy"]
+    return True
+
+
+def sigmoid_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -> bool:
+    """y = sigmoid(x + bias); loss(y)  ->  y = x + bias; loss of the logits y.
+
+    The sigmoid may already be part of a product's epilogue.
+    """
+    forward = uses.writer(loss["x"]) if loss.op.name == "binary_cross_entropy" else None
+    if forward is None or forward.attributes.get("activation") != "sigmoid":
+        return False
+    users = uses.readers[forward.writes()[0]]
+    backward = uses.only_reader(loss["dx"])
+    if loss["dx"] is not None and (backward is None or backward.op.name != "bias_act_backward"):
+        return False
+    if forward.writes()[0] in uses.kept or any(r not in (loss, backward) for r in users):
+        return False  # somebody needs the probabilities themselves
+    forward.attributes["activation"] = "linear"
+    if backward is not None:
+        backward.attributes["activation"] = "linear"
+        _set(backward, "y", None)
+    loss.op = OPS["sigmoid_cross_entropy"]
+    return True
+
+
+def gemm_and_bias_act(records: list[Record], gemm: Record, uses: _Uses) -> bool:
+    """z = a b; y = activation(z + bias)  ->  gemm_bias_act."""
+    if gemm.op.name != "gemm" or gemm.attributes["accumulate"]:
+        return False
+    act = uses.only_reader(gemm["c"])
+    if act is None or act.op.name != "bias_act":
+        return False
+    arrays = [act["y"], gemm["a"], gemm["b"], act["bias"]]
+    attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
+    return _merge(records, gemm, act, "gemm_bias_act", arrays, attributes)
+
+
+def gemm_and_column_sum(records: list[Record], act: Record, uses: _Uses) -> bool:
+    """(dz, dbias) = bias_act_backward; dkernel = x^T dz  ->  gemm_column_sum(dkernel, dbias)."""
+    if act.op.name != "bias_act_backward" or act["dbias"] is None or act["dx"] is None:
+        return False
+    for gemm in uses.readers.get(act["dx"].storage, []):
+        if (
+            gemm.op.name == "gemm"
+            and gemm["b"] == act["dx"]
+            and not gemm.attributes["tb"]
+            and gemm.attributes["accumulate"] == act.attributes["accumulate"]
+            and not _touched_between(records, act, gemm, [act["dbias"].storage])
+        ):
+            gemm.arrays = [gemm["c"], act["dbias"], gemm["a"], gemm["b"]]
+            gemm.op = OPS["gemm_column_sum"]
+            del gemm.attributes["tb"]
+            _set(act, "dbias", None)
+            act.attributes["accumulate"] = False
+            return True
+    return False
+
+
+def gemm_and_act_backward(records: list[Record], gemm: Record, uses: _Uses) -> bool:
+    """dy = dz kernel^T; dz' = dy * activation'(y)  ->  gemm_act_backward."""
+    if gemm.op.name != "gemm" or gemm.attributes["accumulate"]:
+        return False
+    act = uses.only_reader(gemm["c"])
+    if act is None or act.op.name != "bias_act_backward" or act["dbias"] is not None:
+        return False
+    if act["y"] is None:
+        return False
+    arrays = [act["dx"], gemm["a"], gemm["b"], act["y"]]
+    attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
+    return _merge(records, gemm, act, "gemm_act_backward", arrays, attributes)
+
+
+def linear_is_copy(records: list[Record], act: Record, uses: _Uses) -> bool:
+    """bias_act and bias_act_backward that do nothing  ->  copy, which often costs nothing."""
+    if act.attributes.get("activation") != "linear":
+        return False
+    if act.op.name == "bias_act" and act["bias"] is None:
+        act.arrays = [act["y"], act["x"]]
+    elif act.op.name == "bias_act_backward" and act["dbias"] is None:
+        act.arrays = [act["dx"], act["dy"]]
+    else:
+        return False
+    act.op, act.attributes = OPS["copy"], {}
+    return True
+
+
+def add_of_copy(records: list[Record], copy: Record, uses: _Uses) -> bool:
+    """p = x; y = y + p  ->  y = y + x."""
+    if copy.op.name != "copy":
+        return False
+    add = uses.only_reader(copy["y"])
+    if add is None or add.op.name != "add" or add["b"] != copy["y"]:
+        return False
+    return _merge(records, copy, add, "add", [add["y"], add["a"], copy["x"]], {})
+
+
+def gather_and_scale(records: list[Record], scale: Record, uses: _Uses) -> bool:
+    """x = gather(...) or scale_shift(...); y = scale * x + offset  ->  one op."""
+    if scale.op.name != "scale_shift":
+        return False
+    first = uses.writer(scale["x"])
+    if first is None or first.op.name not in ("gather", "scale_shift"):
+        return False
+    if uses.only_reader(scale["x"]) is not scale:
+        return False
+    factor = scale.attributes["scale"]
+    y = scale["y"]
+    first.attributes["scale"] *= factor
+    first.attributes["offset"] = first.attributes["offset"] * factor + scale.attributes["offset"]
+    _set(first, "y", y.rows if first.op.name == "gather" and y is not None else y)
+    records.remove(scale)
+    return True
+
+
+def loss_and_accuracy(records: list[Record], accuracy: Record, uses: _Uses) -> bool:
+    """loss(x, labels); accuracy(x, labels)  ->  the loss counts what is right."""
+    if accuracy.op.name != "accuracy":
+        return False
+    for loss in uses.readers.get(accuracy["labels"].storage, []):  # type: ignore[union-attr]
+        if (
+            loss.op.name in COUNTING_LOSSES
+            and loss["accuracy_totals"] is None
+            and loss["x"] == accuracy["x"]
+            and loss["labels"] == accuracy["labels"]
+        ):
+            _set(loss, "correct", accuracy["correct"])
+            _set(loss, "accuracy_totals", accuracy["accuracy_totals"])
+            records.remove(accuracy)
+            return True
+    return False
+
+
+RULES: tuple[Callable[[list[Record], Record, _Uses], bool], ...] = (
+    loss_and_accuracy,
+    softmax_loss_from_logits,
+    sigmoid_loss_from_logits,
+    add_of_copy,
+    gemm_and_bias_act,
+    gemm_and_column_sum,
+    gemm_and_act_backward,
+    linear_is_copy,
+    gather_and_scale,
+)
+
+
+def _transposes(gemm: Record) -> dict[str, Any]:
+    return {"ta": gemm.attributes["ta"], "tb": gemm.attributes["tb"]}
+
+
+def _set(record: Record, name: str, buffer: Buffer | None) -> None:
+    names = [parameter.name for parameter in record.op.parameters]
+    record.arrays[names.index(name)] = buffer
+
+
+def _touched_between(
+    records: Sequence[Record], first: Record, last: Record, storages: Sequence[Storage]
+) -> bool:
+    """Whether a record between two others reads or writes one of these storages."""
+    between = records[records.index(first) + 1 : records.index(last)]
+    touched = {storage for record in between for storage in (*record.reads(), *record.writes())}
+    return any(storage in touched for storage in storages)
+
+
+def _merge(
+    records: list[Record],
+    first: Record,
+    last: Record,
+    name: str,
+    arrays: Sequence[Buffer | None],
+    attributes: dict[str, Any],
+) -> bool:
+    """Put one op in the place of the last of two, unless what the first reads changes between."""
+    between = records[records.index(first) + 1 : records.index(last)]
+    changed = {storage for record in between for storage in record.writes()}
+    if any(storage in changed for storage in first.reads()):
+        return False
+    new = Record(OPS[name], list(arrays), attributes, last.layer, last.direction)
+    records[records.index(last)] = new
+    records.remove(first)
+    return True

@@ -1,0 +1,147 @@
+"""The graph: what calling layers on symbolic tensors records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gpunet.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from gpunet.layers.base import Layer
+
+Shape = tuple[int | None, ...]
+"""A shape whose first entry, the batch size, is None."""
+
+
+class Tensor:
+    """A symbolic tensor: the shape and dtype of a value that a model will compute.
+
+    Attributes:
+        shape: the shape with None for the batch size.
+        dtype: the NumPy name of the dtype; inputs may be integers, all else is floating-point.
+        node: the call that computes it, or None for an input.
+        name: the input's name; other tensors have the name of their layer.
+    """
+
+    def __init__(
+        self, shape: Shape, dtype: str = "float32", node: Node | None = None, name: str = ""
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.node = node
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
+
+
+class Node:
+    """One call of one layer. A shared layer has several nodes.
+
+    Attributes:
+        layer: the layer that was called.
+        inputs: the tensors it was called on.
+        output: the tensor that it returned.
+    """
+
+    def __init__(self, layer: Layer, inputs: Sequence[Tensor], output_shape: Shape) -> None:
+        self.layer = layer
+        self.inputs = tuple(inputs)
+        self.output = Tensor(output_shape, node=self, name=layer.label)
+
+
+def Input(  # noqa: N802 (Keras' name)
+    shape: Sequence[int] | int,
+    batch_size: int | None = None,
+    dtype: str = "float32",
+    name: str | None = None,
+) -> Tensor:
+    """The symbolic input of a model.
+
+    Args:
+        shape: the shape of one sample, without the batch size: ``(784,)``.
+        batch_size: accepted as in Keras; batches of any size work all the same.
+        dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
+        name: a name, "input" if not given.
+
+    Returns:
+        A tensor on which layers can be called.
+
+    Raises:
+        ArgumentError: a dimension is not a positive integer.
+
+    Example:
+        >>> from gpunet import Input, Model, layers
+        >>> x = Input((4,))
+        >>> Model(x, layers.Dense(2)(x)).output_shape
+        (None, 2)
+    """
+    del batch_size
+    dims = (shape,) if isinstance(shape, int) else tuple(shape)
+    for dim in dims:
+        if not isinstance(dim, int) or dim < 1:
+            raise ArgumentError(
+                f"Input takes the shape of one sample in positive integers, got {shape!r}; "
+                "leave the batch size out."
+            )
+    return Tensor((None, *dims), dtype, name=name or "input")
+
+
+class Graph:
+    """The nodes between some inputs and outputs, in an order in which they can run.
+
+    Args:
+        inputs: symbolic inputs.
+        outputs: symbolic outputs that depend on nothing but these inputs.
+
+    Raises:
+        ArgumentError: an output depends on an input that was not given.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.nodes = _sorted_nodes(self.inputs, self.outputs)
+        self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
+        _name_layers(self.layers)
+
+
+def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> list[Node]:
+    """The needed nodes, each after the nodes that it reads from (iterative: depth is no limit)."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Tensor, bool]] = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        tensor, inputs_done = stack.pop()
+        node = tensor.node
+        if tensor in inputs or (node is not None and node in done):
+            continue
+        if node is None:
+            raise ArgumentError(
+                f"the model's outputs depend on the input {tensor.name!r} of shape "
+                f"{tensor.shape}, which is not among its inputs; add it to inputs=."
+            )
+        if inputs_done:
+            done.add(node)
+            order.append(node)
+        else:
+            stack.append((tensor, True))
+            stack.extend((source, False) for source in reversed(node.inputs))
+    return order
+
+
+def _name_layers(layers: Sequence[Layer]) -> None:
+    """Give unnamed layers Keras' names (dense, dense_1, ...) and refuse one name for two layers."""
+    taken: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.name is not None and taken.setdefault(layer.name, layer) is not layer:
+            raise ArgumentError(
+                f"two layers of the model are named {layer.name!r}; give one another name."
+            )
+    for layer in layers:
+        if layer.name is None:
+            base = layer.label
+            names = (base if k == 0 else f"{base}_{k}" for k in range(len(layers) + 1))
+            layer.name = next(name for name in names if name not in taken)
+            taken[layer.name] = layer

@@ -1,0 +1,44 @@
+"""The plan of inference: a batch in, the outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.backend.spec import Array
+from gpunet.engine.passes import Pass
+from gpunet.engine.plan import Plan
+from gpunet.engine.recorder import Recorder
+from gpunet.engine.run import Lease, model_input_buffers, write
+
+if TYPE_CHECKING:
+    from gpunet.models import Model
+
+
+class InferPlan:
+    """Forward without training, for one batch size.
+
+    Args:
+        model: the model.
+        rows: the batch size.
+        dtypes: the dtypes in which the inputs come.
+    """
+
+    def __init__(self, model: Model, rows: int, dtypes: Sequence[str]) -> None:
+        op = Recorder(model.dtype)
+        one_pass = Pass(model.graph, op, rows, training=False)
+        self._inputs, casts = model_input_buffers(op, model, rows, dtypes)
+        self._outputs = one_pass.forward(casts)
+        self.plan = Plan(op.records, [*self._inputs, *self._outputs])
+
+    def run(self, lease: Lease, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+        """The outputs for one batch, on the host."""
+        backend = lease.backend
+        calls = lease.calls(self.plan, "infer", self.plan.records)
+        for buffer, array in zip(self._inputs, arrays, strict=True):
+            write(backend, lease.array(self.plan, buffer), array)
+        for call in calls:
+            call()
+        return [backend.to_numpy(lease.array(self.plan, buffer)) for buffer in self._outputs]

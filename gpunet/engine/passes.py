@@ -1,0 +1,116 @@
+"""One pass of a graph on the recorder: forward in order, backward in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet.engine.graph import Graph, Tensor
+from gpunet.engine.parameters import Parameter
+from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.layers.base import Context, Layer, block_of
+
+
+class Pass:
+    """Records forward and backward of one graph for one batch size.
+
+    Args:
+        graph: the graph.
+        op: the recorder.
+        rows: the batch size.
+        training: whether layers such as Dropout act.
+
+    Attributes:
+        random: the device array (seed, pass) for random ops.
+        values: the buffer of each symbolic tensor.
+    """
+
+    def __init__(self, graph: Graph, op: Recorder, rows: int, training: bool) -> None:
+        self.graph = graph
+        self.op = op
+        self.rows = rows
+        self.training = training
+        self.random = op.scratch((2,), "uint64", name="random")
+        self.values: dict[Tensor, Buffer] = {}
+        self._contexts: list[Context | None] = []
+        self._weights: dict[Parameter, Buffer] = {}
+        self._gradients: dict[Parameter, Buffer] = {}
+
+    def forward(self, inputs: Sequence[Buffer]) -> list[Buffer]:
+        """Record each layer's forward; returns the buffers of the graph's outputs."""
+        self.values.update(zip(self.graph.inputs, inputs, strict=True))
+        self.op.direction = "forward"
+        for number, node in enumerate(self.graph.nodes):
+            layer = node.layer
+            shape = (self.rows, *(dim or 0 for dim in node.output.shape[1:]))
+            xs = tuple(self.values[tensor] for tensor in node.inputs)
+            self.op.layer = layer.label
+            if layer.passes_through(self.training):
+                self.values[node.output] = xs[0].reshape(*shape)
+                self._contexts.append(None)
+                continue
+            context = Context(self.op, self.training, number, self.random)
+            context.x = xs[0] if layer.inputs == 1 else xs
+            context.y = self.op.scratch(shape, name=f"{layer.label}.y")
+            self._lend_weights(layer, context)
+            layer.forward(self.op, context)
+            self.values[node.output] = context.y
+            self._contexts.append(context)
+        return [self.values[tensor] for tensor in self.graph.outputs]
+
+    def backward(self) -> None:
+        """Record each layer's backward in reverse order.
+
+        The gradients of the outputs have been written by then (`Recorder.gradient_of`).
+        """
+        op = self.op
+        op.direction = "backward"
+        pairs = list(zip(self.graph.nodes, self._contexts, strict=True))
+        for node, context in reversed(pairs):
+            dy = op.gradient_of(self.values[node.output])
+            if context is None or not op.is_written(dy):
+                continue  # the memory is that of dx, or nothing that is wanted depends on y
+            op.layer = node.layer.label
+            context.dy = dy
+            dxs = tuple(op.gradient_of(self.values[tensor]) for tensor in node.inputs)
+            context.dx = dxs[0] if node.layer.inputs == 1 else dxs
+            node.layer.backward(op, context)
+        op.direction = "update"
+        for parameter, gradient in self._gradients.items():
+            if parameter.trainable and not op.is_written(gradient):
+                op.fill(gradient, value=0.0)
+
+    def _lend_weights(self, layer: Layer, context: Context) -> None:
+        """Put weights and their gradients on the context under their names."""
+        for parameter in layer.parameters:
+            if parameter not in self._weights:
+                self._weights[parameter] = self._external(layer, parameter)
+                self._gradients[parameter] = self._gradient(layer, parameter)
+            setattr(context, parameter.name, self._weights[parameter])
+            setattr(context, f"d{parameter.name}", self._gradients[parameter])
+
+    def _external(self, layer: Layer, parameter: Parameter) -> Buffer:
+        def value() -> Any:
+            return block_of(parameter).value(parameter)
+
+        name = f"{layer.label}.{parameter.name}"
+        return self.op.external(name, parameter.shape, self.op.dtype, value)
+
+    def _gradient(self, layer: Layer, parameter: Parameter) -> Buffer:
+        """The gradient in its block; a frozen weight's goes where nobody reads it."""
+        name = f"{layer.label}.d{parameter.name}"
+        if not (parameter.trainable and layer.trainable):
+            buffer = self.op.scratch(parameter.shape, name=name)
+        else:
+
+            def value() -> Any:
+                return block_of(parameter).gradient(parameter)
+
+            buffer = self.op.external(name, parameter.shape, self.op.dtype, value)
+        buffer.storage.gradient = True
+        return buffer
+
+    @property
+    def weight_gradients(self) -> list[Buffer]:
+        """The gradients of the trainable weights."""
+        return [b for b in self._gradients.values() if b.storage.resolve is not None]

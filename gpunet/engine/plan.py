@@ -1,0 +1,170 @@
+"""The plan: where each buffer lies in the arena, and the list of calls that runs a pass.
+
+Lifetimes are found by looking at the records: a storage lives from its first write to its last
+read. Storages whose lifetimes do not overlap share memory, and an op writes over its input where
+the contract allows that and nobody reads the input later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import Array
+from gpunet.engine.fusion import drop_dead, fuse
+from gpunet.engine.recorder import Buffer, Record, Storage
+
+ALIGNMENT = 256
+"""Each storage starts at a multiple of this many bytes, as CUDA's own allocations do."""
+
+Call = Callable[[], None]
+
+
+class Plan:
+    """Recorded ops with memory: what a model runs, for one batch size and one mode.
+
+    Args:
+        records: the ops as recorded.
+        kept: buffers that somebody outside writes before the pass or reads after it; they live
+            through all of it.
+        fused: whether to merge neighbouring ops (`gpunet.engine.fusion`).
+
+    Attributes:
+        records: the ops after fusion.
+        recorded: the ops before it.
+        offsets: where each storage of the arena starts, in bytes.
+        nbytes: the size of the arena.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], kept: Iterable[Buffer], fused: bool = True
+    ) -> None:
+        self.kept = {buffer.storage for buffer in kept}
+        self.recorded = list(records)
+        self.records = fuse(records, self.kept) if fused else drop_dead(records, self.kept)
+        self.offsets, self.nbytes = _allocate(self.records, self.kept)
+
+    def without(self, unwanted: Iterable[Buffer], records: Sequence[Record]) -> list[Record]:
+        """Those of the records that are still needed if some results are not wanted."""
+        storages = {buffer.storage for buffer in unwanted}
+        return drop_dead(records, self.kept - storages, storages)
+
+    def array(self, buffer: Buffer, backend: Backend, arena: Array) -> Array:
+        """The real array behind a handle."""
+        storage = buffer.storage
+        if storage.resolve is not None:
+            return storage.resolve().reshape(buffer.shape)
+        return backend.view(arena, self.offsets[storage], buffer.shape, buffer.dtype)
+
+    def bind(
+        self, backend: Backend, arena: Array, records: Sequence[Record] | None = None
+    ) -> list[Call]:
+        """The calls of these records (or all) over this arena, in order.
+
+        A copy whose two sides are the same memory is left out.
+        """
+        calls: list[Call] = []
+        for record in self.records if records is None else records:
+            if record.op.name == "copy" and self._same_place(*record.arrays):
+                continue
+            arrays = [
+                None if buffer is None else self.array(buffer, backend, arena)
+                for buffer in record.arrays
+            ]
+            function = record.function or backend.ops[record.op.name]
+            calls.append(partial(function, *arrays, **_given(record)))
+        return calls
+
+    def _same_place(self, y: Buffer | None, x: Buffer | None) -> bool:
+        offsets = [self.offsets.get(buffer.storage) for buffer in (y, x) if buffer is not None]
+        return None not in offsets and offsets[0] == offsets[1]
+
+
+def _given(record: Record) -> dict[str, object]:
+    """The attributes that differ from their defaults: fewer keywords make a faster call."""
+    defaults = record.op.signature.parameters
+    return {
+        name: value
+        for name, value in record.attributes.items()
+        if record.function is not None or defaults[name].default != value
+    }
+
+
+def _allocate(records: Sequence[Record], kept: set[Storage]) -> tuple[dict[Storage, int], int]:
+    """Offsets in an arena for all its storages, and the arena's size."""
+    lifetimes = _lifetimes(records, kept)
+    home = _share_in_place(records, lifetimes, kept)
+    groups: dict[Storage, tuple[int, int, int]] = {}  # home -> (first, last, bytes)
+    for storage, (first, last) in lifetimes.items():
+        place = home[storage]
+        start, end, nbytes = groups.get(place, (first, last, 0))
+        groups[place] = (min(start, first), max(end, last), max(nbytes, storage.nbytes))
+    offsets: dict[Storage, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last)
+    total = 0
+    # Large ones first: small ones then fill the gaps.
+    for place, (first, last, nbytes) in sorted(groups.items(), key=lambda item: -item[1][2]):
+        size = max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+        offset = 0
+        for start, end, other_first, other_last in sorted(placed):
+            overlaps_in_time = first <= other_last and other_first <= last
+            if overlaps_in_time and start < offset + size and offset < end:
+                offset = end
+        placed.append((offset, offset + size, first, last))
+        offsets[place] = offset
+        total = max(total, offset + size)
+    return {storage: offsets[home[storage]] for storage in lifetimes}, total
+
+
+def _lifetimes(records: Sequence[Record], kept: set[Storage]) -> dict[Storage, tuple[int, int]]:
+    """First and last record that touches each storage of the arena."""
+    lifetimes: dict[Storage, tuple[int, int]] = {}
+    for i, record in enumerate(records):
+        for _, buffer in record.items():
+            storage = buffer.storage
+            if storage.resolve is None:
+                lifetimes[storage] = (lifetimes.get(storage, (i, i))[0], i)
+    for storage in kept:
+        if storage.resolve is None:
+            lifetimes[storage] = (-1, len(records))
+    return lifetimes
+
+
+def _share_in_place(
+    records: Sequence[Record], lifetimes: dict[Storage, tuple[int, int]], kept: set[Storage]
+) -> dict[Storage, Storage]:
+    """For each storage the one whose memory it takes: an op's output over its dying input."""
+    home = {storage: storage for storage in lifetimes}
+    ends = {storage: last for storage, (_, last) in lifetimes.items()}  # of everyone at a home
+    for i, record in enumerate(records):
+        for output, source in record.op.in_place:
+            y, x = record[output], record[source]
+            if y is None or x is None or y.storage not in home or x.storage not in home:
+                continue
+            target = home[x.storage]
+            if (
+                y.storage not in kept
+                and lifetimes[y.storage][0] == i
+                and home[y.storage] is y.storage
+                and ends[target] == i
+                and target is not y.storage
+                and y.dtype == x.dtype
+                and y.size == x.size
+                and y.storage.nbytes <= target.nbytes
+                and not _read_elsewhere(record, x.storage, source, home)
+            ):
+                home[y.storage] = target
+                ends[target] = lifetimes[y.storage][1]
+                break
+    return home
+
+
+def _read_elsewhere(
+    record: Record, storage: Storage, source: str, home: dict[Storage, Storage]
+) -> bool:
+    """Whether the op also reads this memory through another argument."""
+    return any(
+        parameter.name != source and home.get(buffer.storage) is home[storage]
+        for parameter, buffer in record.items()
+    )

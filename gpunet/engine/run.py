@@ -1,0 +1,244 @@
+"""Arenas and runs: memory that is leased for one pass, and one pass in flight."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet import random
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import Array
+from gpunet.engine.passes import Pass
+from gpunet.engine.plan import Call, Plan
+from gpunet.engine.recorder import Buffer, Record, Recorder
+from gpunet.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from gpunet.models import Model
+
+
+class Lease:
+    """An arena, lent to one pass at a time, with the calls that were bound to it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.arena: Array = backend.empty((0,), "uint8")
+        self._calls: dict[Any, list[Call]] = {}
+
+    def grow(self, nbytes: int) -> None:
+        """Make the arena large enough; calls that were bound to a smaller one are dropped."""
+        if self.arena.size < nbytes:
+            self._calls.clear()
+            self.arena = self.backend.empty((nbytes,), "uint8")
+
+    def calls(self, plan: Plan, key: str, records: Sequence[Record]) -> list[Call]:
+        """The bound calls of some of a plan's records; bound once."""
+        self.grow(plan.nbytes)
+        if (plan, key) not in self._calls:
+            self._calls[plan, key] = plan.bind(self.backend, self.arena, records)
+        return self._calls[plan, key]
+
+    def array(self, plan: Plan, buffer: Buffer) -> Array:
+        """The real array behind a buffer."""
+        return plan.array(buffer, self.backend, self.arena)
+
+
+class ArenaPool:
+    """The arenas of one model on one backend; as many as there were passes at a time."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._free: list[Lease] = []
+        self._lock = threading.Lock()
+
+    def lease(self, nbytes: int = 0) -> Lease:
+        """An arena of at least this size for one pass."""
+        with self._lock:
+            lease = self._free.pop() if self._free else Lease(self.backend)
+        lease.grow(nbytes)
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """Give an arena back."""
+        with self._lock:
+            self._free.append(lease)
+
+
+class GradientPlan:
+    """The plan of a `Run`: forward, then backward from given gradients of the outputs.
+
+    Args:
+        model: the model.
+        rows: the batch size.
+        dtypes: the dtypes of the inputs.
+        training: whether layers such as Dropout act.
+    """
+
+    def __init__(self, model: Model, rows: int, dtypes: tuple[str, ...], training: bool) -> None:
+        op = Recorder(model.dtype)
+        graph = model.graph
+        one_pass = Pass(graph, op, rows, training)
+        self.random = one_pass.random
+        self.inputs, casts = model_input_buffers(op, model, rows, dtypes)
+        self.outputs = one_pass.forward(casts)
+        self.dy = [op.scratch(y.shape, name="dy") for y in self.outputs]
+        op.layer, op.direction = "output", "backward"
+        for y, dy in zip(self.outputs, self.dy, strict=True):
+            op.copy(op.gradient_of(y), dy)
+        self.dx = [op.gradient_of(x) for x in casts]
+        one_pass.backward()
+        for dx in self.dx:
+            if not op.is_written(dx):
+                op.fill(dx, value=0.0)
+        self.weight_gradients = one_pass.weight_gradients
+        kept = [self.random, *self.inputs, *self.outputs, *self.dy, *self.dx]
+        self.plan = Plan(op.records, kept)
+        self.forward_records = [r for r in self.plan.records if r.direction == "forward"]
+        self._backward_records = [r for r in self.plan.records if r.direction != "forward"]
+
+    def backward_records(self, weights: bool, inputs: bool) -> list[Record]:
+        """The backward ops that are needed for what is wanted."""
+        unwanted = ([] if weights else self.weight_gradients) + ([] if inputs else self.dx)
+        return self.plan.without(unwanted, self._backward_records)
+
+
+def model_input_buffers(
+    op: Recorder, model: Model, rows: int, dtypes: Sequence[str]
+) -> tuple[list[Buffer], list[Buffer]]:
+    """Buffers for a batch written from outside, and what the graph reads: cast on the device."""
+    inputs, casts = [], []
+    op.layer, op.direction = "feed", "forward"
+    for tensor, dtype in zip(model.graph.inputs, dtypes, strict=True):
+        shape = (rows, *(dim or 0 for dim in tensor.shape[1:]))
+        x = op.scratch(shape, dtype, name=tensor.name)
+        cast = x
+        if dtype != op.dtype and not tensor.dtype.startswith("int"):
+            cast = op.scratch(shape, name=f"{tensor.name}.cast")
+            op.scale_shift(cast, x, scale=1.0, offset=0.0)
+        inputs.append(x)
+        casts.append(cast)
+    return inputs, casts
+
+
+def feed_dtype(array: Array, tensor_dtype: str, dtype: str) -> str:
+    """The dtype in which a batch travels to the device: small types as they are."""
+    name = np.dtype(array.dtype).name
+    if tensor_dtype.startswith("int"):
+        return "int32"
+    return name if np.dtype(name).itemsize < np.dtype(dtype).itemsize else dtype
+
+
+class Run:
+    """One pass of a model in flight: outputs now, gradients when asked for.
+
+    A run leases an arena and gives it back when it is collected or closed, so several runs may be
+    alive at once (siamese networks, policy gradients).
+
+    Attributes:
+        y: the output, or a list of outputs, on the model's device.
+
+    Example:
+        >>> import numpy as np
+        >>> from gpunet import Sequential, layers
+        >>> model = Sequential([layers.Dense(2, input_dim=3)])
+        >>> run = model.run(np.ones((4, 3), np.float32), training=True)
+        >>> dx = run.backward(np.ones_like(run.y))
+        >>> dx.shape
+        (4, 3)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        plan: GradientPlan,
+        arrays: Sequence[Array],
+        pass_number: int,
+    ) -> None:
+        self._model = model
+        self._plan = plan
+        self._lease = model.arenas.lease(plan.plan.nbytes)
+        self._finalizer = weakref.finalize(self, model.arenas.release, self._lease)
+        self._did_backward = False
+        backend = self._lease.backend
+        for buffer, array in zip(plan.inputs, arrays, strict=True):
+            write(backend, self._lease.array(plan.plan, buffer), array)
+        self._write_random(pass_number)
+        for call in self._lease.calls(plan.plan, "forward", plan.forward_records):
+            call()
+        self.y = single([self._copy(buffer) for buffer in plan.outputs])
+
+    def _write_random(self, pass_number: int) -> None:
+        if self._plan.random.storage in self._plan.plan.offsets:
+            state = np.array([random.seed(), pass_number], np.uint64)
+            self._lease.backend.write(self._lease.array(self._plan.plan, self._plan.random), state)
+
+    def _copy(self, buffer: Buffer) -> Array:
+        """A copy that outlives the lease."""
+        backend = self._lease.backend
+        array = backend.empty(buffer.shape, buffer.dtype)
+        backend.ops["copy"](array, self._lease.array(self._plan.plan, buffer))
+        return array
+
+    def backward(self, dy: Any, weights: bool = True, inputs: bool = True) -> Any:
+        """The gradients with respect to weights and inputs, given those of the outputs.
+
+        Gradients of weights overwrite those of an earlier optimizer step and add to those of
+        other runs since then, so that micro-batches sum up.
+
+        Args:
+            dy: the gradient of each output (a list where there are several).
+            weights: whether the weights' gradients are wanted.
+            inputs: whether the inputs' gradients are wanted.
+
+        Returns:
+            The gradient of the input (a list where there are several), or None if not wanted.
+
+        Raises:
+            UsageError: backward was called on this run before, or it is closed.
+            ShapeError: dy has another shape than the output.
+        """
+        if self._did_backward or not self._finalizer.alive:
+            raise UsageError(
+                "backward can be called once on a run, because it reuses the run's memory; start "
+                "another run with model.run(x, training=True)."
+            )
+        gradients = list(dy) if isinstance(dy, list | tuple) else [dy]
+        self._check_gradients(gradients)
+        self._did_backward = True
+        plan, lease = self._plan, self._lease
+        for buffer, gradient in zip(plan.dy, gradients, strict=True):
+            write(lease.backend, lease.array(plan.plan, buffer), gradient)
+        key = f"backward {weights} {inputs}"
+        calls = lease.calls(plan.plan, key, plan.backward_records(weights, inputs))
+        self._model.add_gradients(calls, weights)
+        return single([self._copy(dx) for dx in plan.dx]) if inputs else None
+
+    def _check_gradients(self, gradients: Sequence[Any]) -> None:
+        shapes = [tuple(np.shape(g) if not hasattr(g, "shape") else g.shape) for g in gradients]
+        expected = [buffer.shape for buffer in self._plan.outputs]
+        if shapes != expected:
+            raise ShapeError(
+                f"backward expects gradients of the outputs' shapes {expected}, got {shapes}."
+            )
+
+    def close(self) -> None:
+        """Give the memory back before the run is collected."""
+        self._finalizer()
+
+
+def write(backend: Backend, target: Array, values: Any) -> None:
+    """Copy values, from this device or from the host, into an array of the device."""
+    if backend.owns(values) and values.dtype == target.dtype and values.flags.c_contiguous:
+        backend.ops["copy"](target, values)
+    else:
+        host = backend.to_numpy(values) if backend.owns(values) else np.asarray(values)
+        backend.write(target, host)
+
+
+def single(values: list[Any]) -> Any:
+    """The value itself if there is one, else the list."""
+    return values[0] if len(values) == 1 else values

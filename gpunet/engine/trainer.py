@@ -1,0 +1,563 @@
+"""The trainer: compile, fit, evaluate, predict and their single-batch forms, as in Keras."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gpunet import losses, metrics, optimizers, random
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import Array
+from gpunet.callbacks import CallbackList, History
+from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs, row_weights
+from gpunet.engine.graph import Graph
+from gpunet.engine.parameters import Parameter, Span
+from gpunet.engine.run import ArenaPool
+from gpunet.engine.steps import TEST, TRAIN, Samples, StepPlan, Stepper, batches
+from gpunet.errors import ArgumentError, UsageError
+
+
+PLANS_KEPT = 8
+_Plan = TypeVar("_Plan")
+
+
+class LazyLogs(Mapping[str, float]):
+    """Metric values that are read from the device when they are looked up."""
+
+    def __init__(self, backend: Backend, totals: Mapping[str, Array]) -> None:
+        self._backend = backend
+        self._totals = totals
+
+    def __getitem__(self, name: str) -> float:
+        total, count = self._backend.to_numpy(self._totals[name])
+        return float(total / count) if count else 0.0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._totals)
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+
+class Trainer(ABC):
+    """What a compiled model can do. `gpunet.models.Model` adds the graph and the weights."""
+
+    loss: losses.Loss
+    optimizer: optimizers.Optimizer
+    metrics: list[metrics.Metric]
+    dtype: str
+    backend: Backend
+    arenas: ArenaPool
+    name: str
+    _compiled = False
+    _passes = 0
+
+    def __init__(self) -> None:
+        self.stop_training = False
+        self.history: History | None = None
+        self.totals: dict[str, dict[str, Array]] = {}
+        self._plans: dict[Any, Any] = {}
+        self._batch_steppers: dict[Any, Stepper] = {}
+
+    # --------------------------------------------------- what the model supplies
+
+    @property
+    @abstractmethod
+    def graph(self) -> Graph:
+        """The model's graph."""
+
+    @property
+    @abstractmethod
+    def spans(self) -> list[Span]:
+        """The model's weights."""
+
+    @abstractmethod
+    def is_trainable(self, parameter: Parameter) -> bool:
+        """Whether the optimizer may change this weight."""
+
+    @abstractmethod
+    def ensure_built(self, x: Any) -> None:
+        """Build a model whose input shape is only known from the data."""
+
+    @abstractmethod
+    def step_plan(self, mode: str, rows: int, samples: Samples) -> StepPlan:
+        """The plan of a step, made once."""
+
+    @abstractmethod
+    def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+        """The outputs for one batch, on the host."""
+
+    # ------------------------------------------------------------------- compile
+
+    def compile(
+        self,
+        optimizer: Any = "sgd",
+        loss: Any = None,
+        metrics: Sequence[Any] | None = None,
+    ) -> None:
+        """Say how to train.
+
+        Args:
+            optimizer: a name ("sgd", "adam") or an Optimizer.
+            loss: a name ("mse"), a function of gpunet.losses or a Loss.
+            metrics: a list of names ("accuracy") or Metrics.
+
+        Raises:
+            ArgumentError: one of them is unknown or missing.
+        """
+        if loss is None:
+            raise ArgumentError(
+                "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
+            )
+        if isinstance(metrics, str):
+            raise ArgumentError(f"compile takes a list of metrics, got {metrics!r}: write [...].")
+        new_metrics = [_get_metric(metric) for metric in metrics or []]
+        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        self.metrics = new_metrics
+        self._compiled = True
+        self.forget_plans()
+
+    def plan(self, key: Any, make: Callable[[], _Plan]) -> _Plan:
+        """A plan by what it depends on; the last few are kept."""
+        key = (key, self.trainable_key())
+        plan: _Plan = self._plans.pop(key) if key in self._plans else make()
+        self._plans[key] = plan  # the newest stands last
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.pop(next(iter(self._plans)))
+        return plan
+
+    def forget_plans(self) -> None:
+        """Drop what depends on how the model was compiled or where it lives."""
+        self._plans.clear()
+        self._batch_steppers.clear()
+        self.totals = {}
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names in History: the loss first."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def _prepare(self, x: Any) -> None:
+        """Build, and make the arrays that live as long as the compilation."""
+        if not self._compiled:
+            raise UsageError(
+                f"{self.name} has not been compiled: call model.compile(optimizer=..., loss=...) "
+                "first."
+            )
+        self.ensure_built(x)
+        if len(self.graph.outputs) != 1:
+            raise UsageError("fit and evaluate take models with one output; use run and backward.")
+        self.optimizer.attach(self.backend, self.spans)
+        for mode in (TRAIN, TEST):
+            if mode not in self.totals:
+                names = self.metric_names
+                self.totals[mode] = {n: self.backend.zeros((2,), "float64") for n in names}
+
+    def next_pass(self) -> np.ndarray[Any, Any]:
+        """(seed, pass) for the random ops of the next pass."""
+        self._passes += 1
+        return np.array([random.seed(), self._passes], np.uint64)
+
+    # ---------------------------------------------------------------------- data
+
+    def _samples(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
+    ) -> Samples:
+        """Check a data set and put it on the device as matrices with one row a sample."""
+        inputs = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        if y is None:
+            raise ArgumentError(f"{self.name} needs targets y beside x, got None.")
+        count = len(inputs[0])
+        outputs = tuple(dim or 0 for dim in self.graph.outputs[0].shape[1:])
+        labels = self.loss.labels(y, (count, *outputs), self.backend)
+        check_lengths({"x": inputs[0], "y": labels}, self.name)
+        weights = None
+        if class_weight:
+            weights = class_weights(y, class_weight, outputs[-1])
+        if sample_weight is not None:
+            rows = row_weights(sample_weight, (count, *outputs), "sample_weight")
+            scale = 1.0 if weights is None else weights.reshape((-1,) + (1,) * (rows.ndim - 1))
+            weights = rows * scale
+        elif weights is not None:
+            weights = row_weights(weights, (count, *outputs), "class_weight")
+        on_device = [self._matrix(array) for array in (*inputs, labels)]
+        return Samples(
+            tuple(on_device[:-1]),
+            on_device[-1],
+            None if weights is None else self._matrix(weights),
+        )
+
+    def _matrix(self, array: Array) -> Array:
+        matrix = array.reshape(len(array), -1)
+        return (
+            matrix
+            if self.backend.owns(matrix) and matrix.flags.c_contiguous
+            else (self.backend.from_numpy(np.ascontiguousarray(matrix)))
+        )
+
+    # ----------------------------------------------------------------------- fit
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        validation_batch_size: int | None = None,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Args:
+            x: inputs: an array (samples, ...), or a list or dict of them.
+            y: targets: an array with one entry a sample.
+            batch_size: samples a step, 32 if None.
+            epochs: the epoch to stop at.
+            verbose: 0 silent, 1 a bar, 2 a line an epoch, "auto" a bar in a terminal, else lines.
+            callbacks: a list of callbacks.
+            validation_split: the share of the data, taken from its end, to validate on.
+            validation_data: (x, y) or (x, y, sample_weight) to validate on.
+            shuffle: whether each epoch takes the samples in a new order.
+            class_weight: class number -> weight of its samples.
+            sample_weight: one weight a sample.
+            initial_epoch: the epoch to start at, to go on with an earlier training.
+            validation_batch_size: samples a step in validation, batch_size if None.
+
+        Returns:
+            The history: ``history.history["loss"]`` is a list with one number an epoch. Ctrl-C ends
+            the training after the step at hand, with the history so far.
+
+        Raises:
+            UsageError: the model is not compiled.
+            ArgumentError, ShapeError, DtypeError: data or arguments that do not fit; no weight has
+                changed then.
+        """
+        batch_size = _positive("batch_size", batch_size, 32)
+        self._prepare(x)
+        x, y, sample_weight, validation_data = _split(
+            x, y, sample_weight, validation_data, validation_split, self.backend
+        )
+        samples = self._samples(x, y, sample_weight, class_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._samples(*_validation_tuple(validation_data))
+        calls = CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=-(-samples.count // batch_size),
+        )
+        self.stop_training = False
+        stepper = Stepper(self, TRAIN, samples)
+        validation_size = _positive("validation_batch_size", validation_batch_size, batch_size)
+        try:
+            with _Interrupt() as interrupt:
+                self._run_epochs(
+                    stepper, calls, validation, batch_size, validation_size, shuffle,
+                    range(initial_epoch, epochs), interrupt,
+                )  # fmt: skip
+        finally:
+            stepper.close()
+        return calls.history if calls.history is not None else History()
+
+    def _run_epochs(
+        self,
+        stepper: Stepper,
+        calls: CallbackList,
+        validation: Samples | None,
+        batch_size: int,
+        validation_size: int,
+        shuffle: bool,
+        epochs: range,
+        interrupt: _Interrupt,
+    ) -> None:
+        count = stepper.samples.count
+        order = np.arange(count, dtype=np.int32)
+        calls.on_train_begin()
+        logs: dict[str, float] = {}
+        for epoch in epochs:
+            calls.on_epoch_begin(epoch)
+            if shuffle:
+                order = random.next_stream().permutation(count).astype(np.int32)
+            done = self._run_batches(
+                stepper, TRAIN, batches(count, batch_size, order), calls, interrupt
+            )
+            logs = dict(LazyLogs(self.backend, self.totals[TRAIN])) if done else {}
+            if interrupt.wanted and not done:
+                break
+            if validation is not None and not interrupt.wanted:
+                results = self._evaluate(validation, validation_size, calls)
+                logs.update({f"val_{name}": value for name, value in results.items()})
+            calls.on_epoch_end(epoch, logs)
+            if self.stop_training or interrupt.wanted:
+                break
+        calls.on_train_end(logs)
+
+    def _run_batches(
+        self,
+        stepper: Stepper,
+        mode: str,
+        orders: Sequence[np.ndarray[Any, Any]],
+        calls: CallbackList,
+        interrupt: _Interrupt | None = None,
+    ) -> int:
+        """Step through mini-batches; returns how many were done."""
+        self._reset_totals(mode)
+        logs = LazyLogs(self.backend, self.totals[mode])
+        hooked = calls.has_train_batch_hooks if mode == TRAIN else calls.has_test_batch_hooks
+        begin = calls.on_train_batch_begin if mode == TRAIN else calls.on_test_batch_begin
+        end = calls.on_train_batch_end if mode == TRAIN else calls.on_test_batch_end
+        done = 0
+        for order in orders:
+            if hooked:
+                begin(done, {})
+                stepper.step(order)
+                end(done, logs)
+            else:
+                stepper.step(order)
+            done += 1
+            if interrupt is not None and (interrupt.wanted or self.stop_training):
+                break
+        return done
+
+    def _reset_totals(self, mode: str) -> None:
+        for totals in self.totals[mode].values():
+            self.backend.ops["fill"](totals, value=0.0)
+
+    # ------------------------------------------------------------------ evaluate
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and the metrics on a data set.
+
+        Args:
+            x: inputs as in `fit`.
+            y: targets.
+            batch_size: samples a step, 32 if None.
+            verbose: as in `fit`.
+            sample_weight: one weight a sample.
+            callbacks: a list of callbacks.
+            return_dict: whether to return a dict by name.
+
+        Returns:
+            The loss; with metrics a list with the loss first; or a dict.
+        """
+        batch_size = _positive("batch_size", batch_size, 32)
+        self._prepare(x)
+        samples = self._samples(x, y, sample_weight)
+        calls = CallbackList(
+            callbacks,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=1,
+            steps=-(-samples.count // batch_size),
+        )
+        return self._result(self._evaluate(samples, batch_size, calls), return_dict)
+
+    def _evaluate(self, samples: Samples, batch_size: int, calls: CallbackList) -> dict[str, float]:
+        calls.on_test_begin()
+        stepper = Stepper(self, TEST, samples)
+        order = np.arange(samples.count, dtype=np.int32)
+        try:
+            self._run_batches(stepper, TEST, batches(samples.count, batch_size, order), calls)
+        finally:
+            stepper.close()
+        results = dict(LazyLogs(self.backend, self.totals[TEST]))
+        calls.on_test_end(results)
+        return results
+
+    def _result(self, results: dict[str, float], return_dict: bool) -> Any:
+        if return_dict:
+            return results
+        values = list(results.values())
+        return values[0] if len(values) == 1 else values
+
+    # ------------------------------------------------------------- single batches
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; returns its loss and metrics as `evaluate` does."""
+        return self._on_batch(TRAIN, x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """The loss and the metrics of one batch."""
+        return self._on_batch(TEST, x, y, sample_weight, None, return_dict)
+
+    def _on_batch(
+        self, mode: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
+    ) -> Any:
+        self._prepare(x)
+        samples = self._samples(x, y, sample_weight, class_weight)
+        stepper = self._batch_stepper(mode, samples)
+        self._reset_totals(mode)
+        stepper.step(np.arange(samples.count, dtype=np.int32))
+        return self._result(dict(LazyLogs(self.backend, self.totals[mode])), return_dict)
+
+    def _batch_stepper(self, mode: str, samples: Samples) -> Stepper:
+        """A stepper with memory of its own, so that a loop over batches allocates nothing."""
+        key = (mode, samples.signature, self.trainable_key())
+        stepper = self._batch_steppers.get(key)
+        if stepper is None:
+            while len(self._batch_steppers) >= 8:
+                self._batch_steppers.pop(next(iter(self._batch_steppers))).close()
+            own = [self.backend.empty(tuple(a.shape), a.dtype) for a in samples.arrays]
+            n = len(samples.inputs)
+            weights = own[n + 1] if samples.weights is not None else None
+            stepper = Stepper(self, mode, Samples(tuple(own[:n]), own[n], weights))
+            self._batch_steppers[key] = stepper
+        for target, source in zip(stepper.samples.arrays, samples.arrays, strict=True):
+            self.backend.ops["copy"](target, source)
+        return stepper
+
+    def trainable_key(self) -> tuple[bool, ...]:
+        """Which weights are trainable: part of what a plan depends on."""
+        return tuple(self.is_trainable(p) for span in self.spans for p in span.parameters)
+
+    # ------------------------------------------------------------------- predict
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for all samples, as NumPy arrays on every device.
+
+        Args:
+            x: inputs as in `fit`.
+            batch_size: samples a step, 32 if None.
+            verbose: as in `fit`.
+            callbacks: a list of callbacks.
+
+        Returns:
+            An array (samples, ...), or a list of arrays if the model has several outputs.
+        """
+        batch_size = _positive("batch_size", batch_size, 32)
+        self.ensure_built(x)
+        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        count = len(arrays[0])
+        steps = -(-count // batch_size)
+        calls = CallbackList(
+            callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1, steps=steps
+        )
+        calls.on_predict_begin()
+        results: list[np.ndarray[Any, Any]] = []
+        for step in range(steps):
+            calls.on_predict_batch_begin(step)
+            part = slice(step * batch_size, (step + 1) * batch_size)
+            outputs = self.forward_batch([array[part] for array in arrays])
+            if not results:
+                results = [np.empty((count, *out.shape[1:]), out.dtype) for out in outputs]
+            for result, out in zip(results, outputs, strict=True):
+                result[part] = out
+            calls.on_predict_batch_end(step, {"outputs": outputs})
+        calls.on_predict_end()
+        return results[0] if len(results) == 1 else results
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        self.ensure_built(x)
+        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        outputs = self.forward_batch(arrays)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a wish to stop after the step; a second one interrupts."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._previous: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+def _get_metric(identifier: Any) -> metrics.Metric:
+    return metrics.get(identifier)
+
+
+def _positive(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name} must be a positive integer, got {value!r}.")
+    return int(value)
+
+
+def _validation_tuple(data: Any) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple) or len(data) not in (2, 3):
+        raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight).")
+    return tuple(data)
+
+
+def _split(
+    x: Any, y: Any, sample_weight: Any, validation_data: Any, share: float, backend: Backend
+) -> tuple[Any, Any, Any, Any]:
+    """Take the last part of the data for validation, before anything is shuffled, as Keras does."""
+    if not 0 <= share < 1:
+        raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
+    if share == 0 or validation_data is not None:
+        return x, y, sample_weight, validation_data
+    many = isinstance(x, list | tuple)
+    xs = [as_batch(part, "x", backend) for part in (x if many else [x])]
+    y = as_batch(y, "y", backend)
+    cut = int(len(y) * (1 - share))
+    if cut in (0, len(y)):
+        raise ArgumentError(
+            f"validation_split={share} of {len(y)} samples leaves no samples to train or validate "
+            "on."
+        )
+    first = [part[:cut] for part in xs]
+    last = [part[cut:] for part in xs]
+    validation: list[Any] = [last if many else last[0], y[cut:]]
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight)
+        validation.append(sample_weight[cut:])
+        sample_weight = sample_weight[:cut]
+    return first if many else first[0], y[:cut], sample_weight, tuple(validation)

@@ -1,0 +1,45 @@
+"""String identifiers as Keras takes them: ``"glorot_uniform"`` is ``"GlorotUniform"``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from gpunet.errors import ArgumentError
+
+T = TypeVar("T")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def lookup(identifier: str, table: Mapping[str, T], kind: str) -> T:
+    """Find an entry by its name, whatever the case and with or without underscores.
+
+    Args:
+        identifier: the name to find, for example ``"glorot_uniform"`` or ``"GlorotUniform"``.
+        table: known names and what they stand for.
+        kind: what the table holds, for the message: ``"initializer"``.
+
+    Returns:
+        The entry of the table.
+
+    Raises:
+        ArgumentError: the name is unknown or no string; the message lists the known ones.
+
+    Example:
+        >>> lookup("HeNormal", {"he_normal": 1, "zeros": 2}, "initializer")
+        1
+    """
+    names = {_plain(name): name for name in table}
+    known = ", ".join(sorted(table))
+    if not isinstance(identifier, str):
+        raise ArgumentError(f"The {kind} must be one of {known}, got {identifier!r}.")
+    wanted = _plain(identifier)
+    if wanted in names:
+        return table[names[wanted]]
+    close = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean '{names[close[0]]}'; " if close else ""
+    raise ArgumentError(f"Unknown {kind} '{identifier}': {hint}the known ones are {known}.")

@@ -1,0 +1,260 @@
+"""What a layer is: it declares weights and records its forward and its backward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet import initializers
+from gpunet.engine.data import as_numbers
+from gpunet.engine.graph import Node, Shape, Tensor
+from gpunet.engine.parameters import Block, Parameter
+from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.errors import ArgumentError, ShapeError, UsageError
+
+Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
+
+
+class Context:
+    """What forward and backward of one call of a layer work with.
+
+    ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients (``x``
+    and ``dx`` are tuples where the layer has several inputs). Each weight stands under its name
+    and its gradient under d + name: ``c.kernel``, ``c.dkernel``. What forward stores on the
+    context, backward finds there.
+
+    Attributes:
+        training: whether the pass trains.
+        node: the number of the call in its graph; random streams differ from call to call.
+        random: the device array (seed, pass) that random ops read.
+    """
+
+    x: Buffers
+    dx: Buffers
+    y: Buffer
+    dy: Buffer
+
+    def __init__(self, op: Recorder, training: bool, node: int, random: Buffer) -> None:
+        self._op = op
+        self.training = training
+        self.node = node
+        self.random = random
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"the layer's context has no {name!r}; it has {', '.join(vars(self))}."
+        )
+
+    def scratch(self, shape: Sequence[int], name: str = "scratch") -> Buffer:
+        """Memory that this layer needs: alive from its first write to its last read, which may
+        lie in backward. The plan finds the lifetime by itself."""  # noqa: D205, D209
+        return self._op.scratch(tuple(shape), name=name)
+
+
+class Layer:
+    """Base class of all layers.
+
+    A subclass writes ``forward(op, c)`` and ``backward(op, c)``; if it has weights also
+    ``build(input_shape)``, if it changes the shape also ``compute_output_shape(input_shape)``.
+    Each op writes a buffer completely and once; several contributions to one gradient add up by
+    themselves, and what nobody needs in the end (a frozen weight's gradient) is not run.
+
+    Args:
+        name: the layer's name; given by the model if None (dense, dense_1, ...).
+        trainable: whether an optimizer may change its weights.
+        input_shape: the shape of one sample, for a first layer without an Input.
+        input_dim: the same for vectors.
+
+    Example:
+        >>> class Double(Layer):
+        ...     def forward(self, op, c):
+        ...         op.scale_shift(c.y, c.x, scale=2.0, offset=0.0)
+        ...
+        ...     def backward(self, op, c):
+        ...         op.scale_shift(c.dx, c.dy, scale=2.0, offset=0.0)
+    """
+
+    inputs: int | None = 1
+    """How many inputs a call takes; None for any number."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+    ) -> None:
+        self.name = name
+        self.trainable = trainable
+        self.sample_shape = tuple(input_shape) if input_shape is not None else None
+        if input_dim is not None:
+            self.sample_shape = (input_dim,)
+        self.parameters: list[Parameter] = []
+        self.built_for: Shape | tuple[Shape, ...] | None = None
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (batch first, None)."""
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape of the output for inputs of this shape (batch first, None)."""
+        return tuple(input_shape)
+
+    def passes_through(self, training: bool) -> bool:
+        """Whether the output is the input itself under its output shape: then nothing is run."""
+        del training
+        return False
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """Record the ops that write c.y."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(op, c).")
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """Record the ops that write c.dx and the gradients of the weights, given c.dy."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method backward(op, c).")
+
+    def add_weight(
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: object = "glorot_uniform",
+        trainable: bool = True,
+    ) -> Parameter:
+        """Declare a weight: c.name and c.dname in forward and backward.
+
+        Args:
+            name: its name, an identifier.
+            shape: its shape.
+            initializer: its first values: a name or an Initializer.
+            trainable: whether an optimizer may change it.
+        """
+        parameter = Parameter(name, tuple(shape), initializers.get(initializer), trainable)
+        self.parameters.append(parameter)
+        return parameter
+
+    # ------------------------------------------------------------------ for users
+
+    @property
+    def label(self) -> str:
+        """The layer's name, or before it has one its class in snake_case."""
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        return self.name or snake
+
+    def __call__(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+        """Call the layer on symbolic tensors.
+
+        Raises:
+            ArgumentError: something else than symbolic tensors, or a wrong number of them.
+            ShapeError: shapes that the layer does not take.
+        """
+        tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise ArgumentError(
+                f"layer {self.label!r} is called on symbolic tensors, got "
+                f"{type(tensors[0]).__name__}; start from gpunet.Input, or call a model on arrays."
+            )
+        if self.inputs is not None and len(tensors) != self.inputs:
+            raise ArgumentError(
+                f"layer {self.label!r} takes {self.inputs} input(s), got {len(tensors)}."
+            )
+        shapes = tuple(tensor.shape for tensor in tensors)
+        shape = shapes[0] if self.inputs == 1 else shapes
+        self.ensure_built(shape)
+        return Node(self, tensors, self.compute_output_shape(shape)).output
+
+    def ensure_built(self, shape: Any) -> None:
+        """Build once; a later call must have the same features."""
+        if self.built_for is None:
+            self.build(shape)
+            self.built_for = shape
+        elif self.parameters:
+            self.check_same_features(shape)
+
+    def check_same_features(self, shape: Any) -> None:
+        """Raise a ShapeError if weights that were built for one shape are used for another."""
+        if self.built_for is not None and shape[-1] != self.built_for[-1]:
+            raise ShapeError(
+                f"{type(self).__name__} {self.label!r} was built for inputs with last dimension "
+                f"{self.built_for[-1]}, got {shape}; make another layer for other features."
+            )
+
+    @property
+    def weights(self) -> list[Any]:
+        """The weights as NumPy arrays."""
+        return self.get_weights()
+
+    def get_weights(self) -> list[Any]:
+        """Copies of the weights as NumPy arrays, in the order in which build made them."""
+        return [read_parameter(parameter) for parameter in self.parameters]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the weights; nothing changes if one of them does not fit.
+
+        Raises:
+            ShapeError: a wrong number or shape.
+        """
+        write_parameters(f"layer {self.label!r}", self.parameters, weights)
+
+    def count_params(self) -> int:
+        """The number of elements of all weights."""
+        return sum(parameter.size for parameter in self.parameters)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        if self.sample_shape is not None:
+            config["input_shape"] = list(self.sample_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new layer from `get_config`."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label}>"
+
+
+def read_parameter(parameter: Parameter) -> Any:
+    """A copy of a weight as a NumPy array."""
+    block = block_of(parameter)
+    return block.backend.to_numpy(block.value(parameter))
+
+
+def block_of(parameter: Parameter) -> Block:
+    """The block of a parameter of a model.
+
+    Raises:
+        UsageError: no model has been made of its layer yet.
+    """
+    if parameter.block is None:
+        raise UsageError(
+            f"weight {parameter.name!r} has no values yet; make a model of its layer first."
+        )
+    return parameter.block
+
+
+def write_parameters(where: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
+    """Copy values into parameters, all or none of them.
+
+    Raises:
+        ShapeError: a wrong number of values or a wrong shape.
+        DtypeError: values that are no numbers.
+    """
+    if len(values) != len(parameters):
+        raise ShapeError(f"{where} has {len(parameters)} weights, got {len(values)}.")
+    arrays = []
+    for parameter, value in zip(parameters, values, strict=True):
+        array = as_numbers(value, f"the value of weight {parameter.name!r} of {where}")
+        if array.shape != parameter.shape:
+            raise ShapeError(
+                f"weight {parameter.name!r} of {where} has shape {parameter.shape}, "
+                f"got {array.shape}."
+            )
+        arrays.append(array)
+    for parameter, array in zip(parameters, arrays, strict=True):
+        block = block_of(parameter)
+        block.backend.write(block.value(parameter), array)

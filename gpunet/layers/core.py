@@ -1,0 +1,144 @@
+"""Dense layers and activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet import activations, initializers
+from gpunet.engine.graph import Shape
+from gpunet.engine.recorder import Recorder
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.base import Context, Layer
+
+
+class Dense(Layer):
+    """A fully connected layer: y = activation(x kernel + bias) along the last axis.
+
+    Args:
+        units: the number of outputs.
+        activation: a name such as "relu", or None for none.
+        use_bias: whether there is a bias.
+        kernel_initializer: first values of the kernel, (inputs, units).
+        bias_initializer: first values of the bias, (units,).
+        **kwargs: name, trainable, input_shape, input_dim; see `Layer`.
+
+    Raises:
+        ArgumentError: units is not a positive integer; an unknown activation or initializer.
+        ShapeError: inputs of rank 1 (no features), or of other widths than at first.
+
+    Example:
+        >>> from gpunet import Sequential, layers
+        >>> Sequential([layers.Dense(10, "relu", input_dim=4)]).count_params()
+        50
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = None,
+        use_bias: bool = True,
+        kernel_initializer: object = "glorot_uniform",
+        bias_initializer: object = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+            raise ArgumentError(f"Dense takes a positive integer for units, got {units!r}.")
+        self.units = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the kernel (inputs, units) and the bias (units,)."""
+        features = input_shape[-1] if len(input_shape) > 1 else None
+        if features is None:
+            raise ShapeError(
+                f"Dense {self.label!r} expects inputs (batch, ..., features), got {input_shape}."
+            )
+        self.add_weight("kernel", (features, self.units), self.kernel_initializer)
+        if self.use_bias:
+            self.add_weight("bias", (self.units,), self.bias_initializer)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(batch, ..., units)."""
+        return (*input_shape[:-1], self.units)
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = activation(x kernel + bias)."""
+        z = c.scratch(c.y.shape, "z")  # (batch, units)
+        op.gemm(z, c.x, c.kernel)
+        self.activation.forward(op, c.y, z, c.bias if self.use_bias else None)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dkernel = x^T dz, dbias = column sums of dz, dx = dz kernel^T."""
+        dz = c.scratch(c.y.shape, "dz")  # (batch, units)
+        self.activation.backward(op, dz, c.dy, c.y, c.dbias if self.use_bias else None)
+        op.gemm(c.dkernel, c.x, dz, ta=True)
+        op.gemm(c.dx, dz, c.kernel, tb=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation.name,
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }
+
+
+class Activation(Layer):
+    """An activation as a layer of its own: y = activation(x).
+
+    Args:
+        activation: a name such as "relu".
+        **kwargs: name and so on; see `Layer`.
+    """
+
+    def __init__(self, activation: str | activations.Activation, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def passes_through(self, training: bool) -> bool:
+        """The linear activation does nothing."""
+        return self.activation.name == "linear"
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = activation(x)."""
+        self.activation.forward(op, c.y, c.x)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy * activation'."""
+        self.activation.backward(op, c.dx, c.dy, c.y)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "activation": self.activation.name}
+
+
+class _NamedActivation(Activation):
+    """An activation layer whose class says which one it is."""
+
+    activation_name = "linear"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(self.activation_name, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return Layer.get_config(self)
+
+
+class ReLU(_NamedActivation):
+    """y = max(x, 0)."""
+
+    activation_name = "relu"
+
+
+class Softmax(_NamedActivation):
+    """y = exp(x) / sum(exp(x)) over the last axis."""
+
+    activation_name = "softmax"

@@ -1,0 +1,48 @@
+"""Layers that act in training only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.engine.recorder import Recorder
+from gpunet.errors import ArgumentError
+from gpunet.layers.base import Context, Layer
+
+
+class Dropout(Layer):
+    """In training, set each element to 0 with probability rate and scale the others up.
+
+    y = x / (1 - rate) where u >= rate, else 0. The mask is not stored: u comes from a counter
+    (Philox4x64-10), the same numbers on every device, and backward draws them again.
+
+    Args:
+        rate: the share of elements to drop, in [0, 1).
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1).
+
+    Source: Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ArgumentError(f"Dropout takes a rate of at least 0 and below 1, got {rate!r}.")
+        self.rate = float(rate)
+
+    def passes_through(self, training: bool) -> bool:
+        """Nothing is dropped outside of training."""
+        return not training or self.rate == 0
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x * mask / (1 - rate)."""
+        op.dropout(c.y, c.x, c.random, rate=self.rate, node=c.node)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy * mask / (1 - rate)."""
+        op.dropout(c.dx, c.dy, c.random, rate=self.rate, node=c.node)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate}

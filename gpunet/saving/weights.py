@@ -1,0 +1,116 @@
+"""Weights in an .npz file: written completely or not at all, read without trusting it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.errors import ArgumentError
+from gpunet.layers.base import write_parameters
+
+if TYPE_CHECKING:
+    from gpunet.models import Model
+
+
+def save_weights(model: Model, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """Save all weights under the names layer/weight.
+
+    The file is written beside its place and then renamed, so that a crash leaves the old file or
+    the new one and nothing in between.
+
+    Args:
+        model: a built model.
+        path: the file, ending in .npz.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ArgumentError: another ending, or a file that exists and may not be replaced.
+    """
+    target = _checked(path)
+    if target.exists() and not overwrite:
+        raise ArgumentError(f"{target} exists; pass overwrite=True to replace it.")
+    arrays = dict(zip(_names(model), model.get_weights(), strict=True))
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
+    """Load weights saved by `save_weights`; nothing changes if they do not fit.
+
+    Args:
+        model: a built model with the same layers.
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArgumentError: the file is damaged, or is no file of weights of this model.
+        ShapeError: a weight has another shape.
+    """
+    target = _checked(path)
+    try:
+        with np.load(target, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, MemoryError) as error:
+        raise ArgumentError(f"{target} is no readable .npz file of weights: {error}.") from None
+    _write(model, arrays, target)
+
+
+def _write(model: Model, arrays: Mapping[str, Any], target: Path) -> None:
+    names = _names(model)
+    missing = [name for name in names if name not in arrays]
+    extra = [name for name in arrays if name not in names]
+    if missing or extra:
+        raise ArgumentError(
+            f"{target} does not belong to {model.name}: it lacks {', '.join(missing) or 'nothing'} "
+            f"and has besides {', '.join(extra) or 'nothing'}."
+        )
+    values = [arrays[name] for name in names]
+    write_parameters(f"{model.name} (from {target})", model.parameters, values)
+
+
+def _names(model: Model) -> list[str]:
+    return [
+        f"{layer.label}/{parameter.name}"
+        for layer in model.graph.layers
+        for parameter in layer.parameters
+    ]
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.suffix != ".npz":
+        raise ArgumentError(f"weights are saved as .npz, got {str(target)!r}.")
+    return target
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

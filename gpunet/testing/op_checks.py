@@ -1,0 +1,248 @@
+"""How an op is held against its reference: the rows of the table of cases, and one guarded call.
+
+`Case`, `Gradient` and the makers of arrays are what the table in ``cases.py`` is written in.
+`GuardedCall` runs one op of one backend on arrays that lie between bands of a pattern, so that a
+write outside of an array, or a read of what an output held before, cannot go unseen.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gpunet.backend.contract  # noqa: F401 (fills OPS)
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import OPS, Parameter
+from gpunet.ops import output_shape
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """An array to be made: what a test's id says of it, and a function of a random generator."""
+
+    label: str
+    make: Callable[[np.random.Generator], np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """An op that computes the gradient of sum(dy * output) of the op in whose row it stands.
+
+    Attributes:
+        op: the op that computes it.
+        output: the output of the forward op that is differentiated.
+        of: array that ``op`` writes -> the input of the forward op whose gradient it is.
+        arrays: array that ``op`` reads -> "dy", or an array of the forward op.
+        attributes: the keyword arguments of ``op`` from those of the forward op; None if this
+            gradient does not apply to them.
+    """
+
+    op: str
+    output: str
+    of: Mapping[str, str]
+    arrays: Mapping[str, str]
+    attributes: Callable[[Values], Values | None] = lambda flags: flags
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: an op with its reference and the arguments it is tried on.
+
+    Attributes:
+        op: the op's name.
+        reference: function of the arrays that are read (in float64) and of the keyword arguments,
+            all by name; returns what is written, by name. Sums are without what they add to.
+        calls: the arguments, as the module's docstring describes them.
+        gradients: what to check against central differences of the reference.
+        float32: the allowed error in float32, relative to 1 + |expected|.
+        float64: the same in float64.
+    """
+
+    op: str
+    reference: Callable[..., Values]
+    calls: tuple[Values, ...]
+    gradients: tuple[Gradient, ...] = ()
+    float32: float = 1e-5
+    float64: float = 1e-12
+
+    def arrays(self, call: Values, dtype: str) -> dict[str, np.ndarray[Any, Any]]:
+        """The arrays of one call by name, in which the contract's ``real`` is ``dtype``."""
+        random = np.random.default_rng(zlib.crc32(f"{self.op} {label(call)}".encode()))
+        arrays = {}
+        for parameter in OPS[self.op].parameters:
+            value = call.get(parameter.name)
+            if value is None:
+                continue
+            made = (normal(*value) if isinstance(value, tuple) else value).make(random)
+            fixed = any(kind == "float64" for kind, _ in parameter.forms)
+            if made.dtype == np.float64 and not fixed:
+                made = made.astype(dtype)
+            arrays[parameter.name] = made
+        return arrays
+
+    def attributes(self, call: Values) -> Values:
+        """The keyword arguments of one call."""
+        arrays = {parameter.name for parameter in OPS[self.op].parameters}
+        return {name: value for name, value in call.items() if name not in arrays}
+
+
+def label(call: Values) -> str:
+    """A short name of a call for a test's id: shapes and keyword arguments."""
+    words = []
+    for name, value in call.items():
+        if isinstance(value, tuple):
+            words.append("x".join(map(str, value)))
+        elif isinstance(value, Maker):
+            words.append(value.label)
+        else:
+            words.append(f"no_{name}" if value is None else f"{name}={value}")
+    return "-".join(words)
+
+
+# --------------------------------------------------------------------------------- makers
+
+
+def normal(*shape: int) -> Maker:
+    """Normal random numbers."""
+    return Maker("x".join(map(str, shape)), lambda random: random.standard_normal(shape))
+
+
+def uniform(*shape: int) -> Maker:
+    """Numbers in (0.05, 0.95): probabilities, weights, squares."""
+    return Maker("u" + "x".join(map(str, shape)), lambda random: random.uniform(0.05, 0.95, shape))
+
+
+def integers(*shape: int, high: int, low: int = 0, dtype: str = "int32") -> Maker:
+    """Integers in [low, high), of any number type."""
+    text = f"{dtype}_{'x'.join(map(str, shape))}"
+    return Maker(text, lambda random: random.integers(low, high, shape).astype(dtype))
+
+
+def given(values: Any, dtype: str = "float64", label: str = "given") -> Maker:
+    """These values."""
+    return Maker(label, lambda random: np.array(values, dtype))
+
+
+def segments(*rows: tuple[int, int, float, int]) -> Maker:
+    """A segment table with rows of (offset, size, learning_rate_factor, trainable)."""
+    table = [(offset, size, 0.0, factor, on, 0.0) for offset, size, factor, on in rows]
+    return given(table, label=f"{len(rows)}segments")
+
+
+def classes(rows: int, columns: int) -> Maker:
+    """Labels as class numbers."""
+    return integers(rows, high=columns)
+
+
+def shares(rows: int, columns: int) -> Maker:
+    """Labels as probabilities: positive numbers whose rows add up to 1."""
+
+    def make(random: np.random.Generator) -> np.ndarray[Any, Any]:
+        values = random.uniform(0.05, 1.0, (rows, columns))
+        return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+    return Maker(f"p{rows}x{columns}", make)
+
+
+# --------------------------------------------------------------------------- guarded calls
+
+GUARD = 64
+"""Bytes of 0xFF before and after each array: NaN in every float type, -1 in every integer type."""
+
+
+class GuardedArray:
+    """An array of a backend between two guard bands, holding values or nothing but the pattern."""
+
+    def __init__(
+        self, backend: Backend, values: np.ndarray[Any, Any], *, filled: bool, shift: int
+    ) -> None:
+        start = GUARD + shift * values.itemsize
+        raw = np.full(start + values.nbytes + GUARD, 0xFF, np.uint8)
+        self._inside = slice(start, start + values.nbytes)
+        if filled:
+            raw[self._inside] = np.frombuffer(values.tobytes(), np.uint8)
+        self._backend, self._before = backend, raw.copy()
+        self._flat = backend.from_numpy(raw)
+        self.array = backend.view(self._flat, start, values.shape, values.dtype)
+
+    def values(self) -> np.ndarray[Any, Any]:
+        """A copy of what the array holds now."""
+        return self._backend.to_numpy(self.array)
+
+    def changed(self, *, inside: bool) -> bool:
+        """Whether any byte of the guard bands (or, if inside, of all) is not what it was."""
+        now = self._backend.to_numpy(self._flat)
+        if not inside:
+            now[self._inside] = self._before[self._inside]
+        return not np.array_equal(now, self._before)
+
+
+def guarded_call(
+    backend: Backend,
+    name: str,
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    attributes: Values,
+    *,
+    without: tuple[str, ...] = (),
+    same: tuple[str, str] | None = None,
+    shift: int = 0,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Run one op on guarded arrays and return what it wrote.
+
+    Args:
+        backend: where to run.
+        name: the op.
+        arrays: what it reads, by name; for other arrays that it writes see ``outputs``.
+        attributes: its keyword arguments.
+        without: optional outputs that are left out.
+        same: an output and an input that are one array.
+        shift: by how many elements the arrays miss the best alignment.
+
+    Raises:
+        AssertionError: the op wrote outside of an array, or into one that it only reads.
+    """
+    op = OPS[name]
+    guarded: dict[str, GuardedArray] = {}
+    for parameter in reversed(op.parameters):  # what is read comes last
+        if parameter.name in without:
+            continue
+        if same and parameter.name == same[0]:
+            guarded[parameter.name] = guarded[same[1]]
+        elif parameter.name in arrays:
+            values = arrays[parameter.name]
+            filled = parameter.read or (parameter.role == "sum" and attributes.get("accumulate"))
+            guarded[parameter.name] = GuardedArray(
+                backend, values, filled=bool(filled), shift=shift
+            )
+        elif parameter.written:
+            values = np.empty(
+                output_shape(op, parameter, arrays, attributes), output_dtype(parameter, arrays)
+            )
+            guarded[parameter.name] = GuardedArray(backend, values, filled=False, shift=shift)
+    ordered = [guarded.get(parameter.name) for parameter in op.parameters]
+    pointers = [None if item is None else item.array for item in ordered]
+    op.check(pointers, attributes)
+    backend.ops[name](*pointers, **attributes)
+    backend.synchronize()
+    written = {p.name for p in op.parameters if p.written} | ({same[1]} if same else set())
+    for key, item in guarded.items():
+        if item.changed(inside=key not in written):
+            where = "outside of" if key in written else "into or around the input"
+            raise AssertionError(f"op {name} on {backend.name} writes {where} {key!r}.")
+    return {p.name: guarded[p.name].values() for p in op.parameters if p.written and p.name in guarded}
+
+
+def output_dtype(
+    parameter: Parameter, arrays: Mapping[str, np.ndarray[Any, Any]]
+) -> np.dtype[Any]:
+    """The dtype that a test gives to an output."""
+    kind = parameter.forms[0][0]
+    if kind not in ("real", "any"):
+        return np.dtype(kind)
+    return real_dtype(arrays)

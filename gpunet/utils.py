@@ -1,0 +1,79 @@
+"""Small helpers under Keras' names."""
+
+from __future__ import annotations
+
+import random as python_random
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gpunet import random
+from gpunet.errors import ArgumentError
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's ``random``, NumPy's legacy ``numpy.random`` and gpunet.
+
+    Args:
+        seed: an integer from 0 to 2**32 - 1 (the range of ``numpy.random.seed``).
+
+    Raises:
+        ArgumentError: the seed is no such integer.
+
+    Example:
+        >>> set_random_seed(812)
+    """
+    seed = random.check_seed(seed, 2**32)
+    python_random.seed(seed)
+    np.random.seed(seed)
+    random.set_seed(seed)
+
+
+def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.float64]:
+    """Turn class numbers into one-hot rows: ``y[..., c] = 1 if x[...] == c else 0``.
+
+    Args:
+        x: integers from 0 to ``num_classes - 1``, of any shape; a last axis of length 1 is dropped.
+        num_classes: the number of classes; ``max(x) + 1`` when it is not given.
+
+    Returns:
+        Zeros and ones of shape ``(*x.shape, num_classes)``, in float64 as in Keras.
+
+    Raises:
+        ArgumentError: a label is no integer, negative or too large, or there is none to infer
+            the number of classes from.
+
+    Example:
+        >>> to_categorical([0, 2], num_classes=3)
+        array([[1., 0., 0.],
+               [0., 0., 1.]])
+    """
+    labels = _labels(x)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if num_classes is None:
+        if labels.size == 0:
+            raise ArgumentError("to_categorical got no labels: pass num_classes.")
+        num_classes = int(labels.max()) + 1
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if wrong.size:
+        raise ArgumentError(
+            f"to_categorical got the label {wrong[0]}, expected labels from 0 to"
+            f" {num_classes - 1}: shift the labels or raise num_classes."
+        )
+    one_hot = np.zeros((labels.size, num_classes))
+    one_hot[np.arange(labels.size), labels.ravel()] = 1.0
+    return one_hot.reshape(*labels.shape, num_classes)
+
+
+def _labels(x: ArrayLike) -> NDArray[np.int64]:
+    """The labels as integers; like Keras this takes 2.0, but unlike Keras it refuses 2.5."""
+    try:
+        values = np.asarray(x)
+        with np.errstate(invalid="ignore"):  # NaN and 1e300 are found by the comparison below
+            labels = values.astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"to_categorical needs an array of integers: {error}.") from error
+    if values.dtype.kind == "f" and not np.array_equal(labels, values):
+        raise ArgumentError("to_categorical needs whole numbers, got fractions, NaN or infinity.")
+    return labels

@@ -1,0 +1,283 @@
+// What every kernel file shares: the element type, 16-byte packs, reductions in a fixed order,
+// the "last block" ticket, NumPy's Philox generator and the activations.
+//
+// Only names that NVRTC knows by itself are used (no INFINITY, FLT_MAX, <stdint.h>), no inline PTX
+// and no float atomics: the same input gives the same bits in every run.
+#include <cuda_fp16.h>
+
+// Arrays of a model's type hold GPUNET_REAL; sums and formulas are float whatever it is.
+#ifndef GPUNET_REAL
+#define GPUNET_REAL float
+#endif
+typedef GPUNET_REAL real;
+typedef long long int64;
+typedef unsigned long long uint64;
+
+constexpr int WARP = 32;
+constexpr unsigned ALL_LANES = 0xffffffffu;
+constexpr int MAX_WARPS = 32;                // a block has at most 1024 threads
+constexpr int PACK = 16 / sizeof(real);      // elements in the widest load of one thread
+
+__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
+__device__ __forceinline__ float not_a_number() { return __int_as_float(0x7fffffff); }
+
+// ------------------------------------------------------------------------------------ packs
+
+// WIDTH neighbouring elements that travel in one load or store.
+template <typename T, int WIDTH>
+struct alignas(WIDTH * sizeof(T)) Pack {
+    T v[WIDTH];
+};
+
+template <typename T, int WIDTH>
+__device__ __forceinline__ Pack<T, WIDTH> load_pack(const T* p, int64 unit)
+{
+    return reinterpret_cast<const Pack<T, WIDTH>*>(p)[unit];
+}
+
+template <typename T, int WIDTH>
+__device__ __forceinline__ void store_pack(T* p, int64 unit, const Pack<T, WIDTH>& value)
+{
+    reinterpret_cast<Pack<T, WIDTH>*>(p)[unit] = value;
+}
+
+// Whether p may be read in packs of `bytes` bytes. A null pointer is aligned, as it is not read.
+__device__ __forceinline__ bool is_aligned(const void* p, int bytes = 16)
+{
+    return reinterpret_cast<uint64>(p) % bytes == 0;
+}
+
+// This thread's number among all threads of the grid, and how many there are: a grid-stride loop
+// runs `for (i = grid_thread(); i < n; i += grid_threads())`.
+__device__ __forceinline__ int64 grid_thread()
+{
+    return (int64)blockIdx.x * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ int64 grid_threads() { return (int64)gridDim.x * blockDim.x; }
+
+// ------------------------------------------------------------------------------- reductions
+
+struct Plus {
+    template <typename T>
+    __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
+};
+
+struct Larger {
+    __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+template <typename T>
+__device__ __forceinline__ T shuffle_xor(T value, int offset)
+{
+    return __shfl_xor_sync(ALL_LANES, value, offset);
+}
+
+// All lanes of each aligned group of `lanes` (a power of two, at most 32) get the group's result.
+// The whole warp must call it. The xor tree combines in the same order for every lane.
+template <typename T, typename Op>
+__device__ __forceinline__ T warp_reduce(T value, Op op, int lanes = WARP)
+{
+    for (int offset = lanes / 2; offset > 0; offset /= 2) {
+        value = op(value, shuffle_xor(value, offset));
+    }
+    return value;
+}
+
+__device__ __forceinline__ float warp_sum(float value) { return warp_reduce(value, Plus()); }
+__device__ __forceinline__ float warp_max(float value) { return warp_reduce(value, Larger()); }
+
+// All threads of the block get its result. The block must be whole warps and call it together.
+template <typename T, typename Op>
+__device__ T block_reduce(T value, Op op)
+{
+    __shared__ T of_warp[MAX_WARPS];
+    value = warp_reduce(value, op);
+    __syncthreads();  // the results of an earlier call have been read
+    if (threadIdx.x % WARP == 0) {
+        of_warp[threadIdx.x / WARP] = value;
+    }
+    __syncthreads();
+    value = of_warp[0];
+    for (int warp = 1; warp < blockDim.x / WARP; ++warp) {
+        value = op(value, of_warp[warp]);
+    }
+    return value;
+}
+
+template <typename T>
+__device__ __forceinline__ T block_sum(T value) { return block_reduce(value, Plus()); }
+
+// `lanes` threads share a row: 1, 2, 4, ... 32 of a warp, or the whole block.
+template <typename T, typename Op>
+__device__ __forceinline__ T group_reduce(T value, Op op, int lanes)
+{
+    return lanes <= WARP ? warp_reduce(value, op, lanes) : block_reduce(value, op);
+}
+
+__device__ __forceinline__ float group_sum(float value, int lanes)
+{
+    return group_reduce(value, Plus(), lanes);
+}
+
+// The largest value so far and where it stands; of equals the first.
+struct Best {
+    float value;
+    int index;
+};
+
+struct Better {
+    __device__ __forceinline__ Best operator()(Best a, Best b) const
+    {
+        const bool second = b.value > a.value || (b.value == a.value && b.index < a.index);
+        return second ? b : a;
+    }
+};
+
+template <>
+__device__ __forceinline__ Best shuffle_xor(Best value, int offset)
+{
+    return Best{shuffle_xor(value.value, offset), shuffle_xor(value.index, offset)};
+}
+
+// True in all threads of the block that is the last of `blocks` to come here: what the others
+// wrote before is then visible to it (read it with __ldcg: this multiprocessor's L1 may be stale).
+// The whole block must call it. atomicInc wraps to 0, so that the ticket is ready for its next use.
+__device__ __forceinline__ bool is_last_block(unsigned* ticket, unsigned blocks)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        last = atomicInc(ticket, blocks - 1) == blocks - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+// ------------------------------------------------------------------------------ rows of a matrix
+
+// Which row a thread works on. Rows are dealt to groups of `lanes` threads; all threads of a block
+// make equally many steps, so that reductions and barriers meet: past the end a row has no units.
+struct RowWalk {
+    int lanes, lane, groups, units;
+    int64 rows, first;
+
+    __device__ __forceinline__ RowWalk(int64 rows_, int units_, int lanes_)
+        : lanes(lanes_), lane(threadIdx.x % lanes_), groups(blockDim.x / lanes_), units(units_),
+          rows(rows_), first((int64)blockIdx.x * groups)
+    {
+    }
+    __device__ __forceinline__ bool more() const { return first < rows; }
+    __device__ __forceinline__ void next() { first += (int64)gridDim.x * groups; }
+    __device__ __forceinline__ int64 row() const { return first + threadIdx.x / lanes; }
+    __device__ __forceinline__ int end() const { return row() < rows ? units : 0; }
+};
+
+// Shared memory of the size given at launch: `slot` arrays of what this block's threads have read.
+template <int WIDTH>
+__device__ __forceinline__ Pack<real, WIDTH>* row_cache(int slots_before)
+{
+    extern __shared__ __align__(16) unsigned char dynamic_shared[];
+    return reinterpret_cast<Pack<real, WIDTH>*>(dynamic_shared) + (int64)slots_before * blockDim.x;
+}
+
+// Reads a row more than once but, if there is a cache, global memory only once. Each thread comes
+// back to the very units that it read itself, therefore no barrier is needed.
+template <int WIDTH>
+struct RowReader {
+    const real* row;
+    Pack<real, WIDTH>* cache;  // null for rows that do not fit: they are read again
+
+    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int step) const
+    {
+        const Pack<real, WIDTH> pack = load_pack<real, WIDTH>(row, unit);
+        if (cache != nullptr) {
+            cache[step * blockDim.x + threadIdx.x] = pack;
+        }
+        return pack;
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    {
+        return cache != nullptr ? cache[step * blockDim.x + threadIdx.x]
+                                : load_pack<real, WIDTH>(row, unit);
+    }
+};
+
+// The largest x of what one thread has seen, and sum(exp(x - largest)), in one pass.
+struct OnlineSoftmax {
+    float largest, sum;
+
+    __device__ __forceinline__ void add(float x)
+    {
+        if (x > largest) {
+            sum = sum * expf(largest - x) + 1.0f;
+            largest = x;
+        } else if (x != minus_infinity()) {  // exp(-inf - -inf) would be NaN; a NaN goes in
+            sum += expf(x - largest);
+        }
+    }
+    // Brings `sum` to the group's largest value; then the lanes' sums can be added.
+    __device__ __forceinline__ void finish(float group_largest, int lanes)
+    {
+        sum = group_sum(sum * expf(largest - group_largest), lanes);
+        largest = group_largest;
+    }
+};
+
+// ------------------------------------------------------------------------------ activations
+
+// The numbers by which gpunet/backend/cuda names them: the index in spec.ACTIVATIONS.
+enum Activation { LINEAR = 0, RELU = 1, SIGMOID = 2, TANH = 3 };
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ float activate(float x, int activation)
+{
+    switch (activation) {
+    case RELU: return x < 0.0f ? 0.0f : x;  // a NaN stays a NaN, which fmaxf would hide
+    case SIGMOID: return sigmoid(x);
+    case TANH: return tanhf(x);
+    default: return x;
+    }
+}
+
+// The derivative, written in terms of the output y = activation(x).
+__device__ __forceinline__ float activation_gradient(float y, int activation)
+{
+    switch (activation) {
+    case RELU: return y > 0.0f ? 1.0f : 0.0f;
+    case SIGMOID: return y * (1.0f - y);
+    case TANH: return 1.0f - y * y;
+    default: return 1.0f;
+    }
+}
+
+// ----------------------------------------------------------------------------------- random
+
+struct Words4 {
+    uint64 word[4];
+};
+
+// Philox4x64-10 (Salmon et al., 2011), bit for bit NumPy's np.random.Philox.
+__device__ __forceinline__ Words4 philox4x64(uint64 c0, uint64 c1, uint64 c2, uint64 c3, uint64 k0,
+                                             uint64 k1)
+{
+    constexpr uint64 MULTIPLY_0 = 0xD2E7470EE14C6C93ull, MULTIPLY_1 = 0xCA5A826395121157ull;
+    constexpr uint64 WEYL_0 = 0x9E3779B97F4A7C15ull, WEYL_1 = 0xBB67AE8584CAA73Bull;
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        const uint64 high0 = __umul64hi(MULTIPLY_0, c0), low0 = MULTIPLY_0 * c0;
+        const uint64 high1 = __umul64hi(MULTIPLY_1, c2), low1 = MULTIPLY_1 * c2;
+        c0 = high1 ^ c1 ^ k0;
+        c1 = low1;
+        c2 = high0 ^ c3 ^ k1;
+        c3 = low0;
+        k0 += WEYL_0;
+        k1 += WEYL_1;
+    }
+    return Words4{{c0, c1, c2, c3}};
+}
+
+// NumPy's float32 in [0, 1) out of 32 random bits.
+__device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (1.0f / 16777216.0f); }

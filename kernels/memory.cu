@@ -1,0 +1,158 @@
+// Filling, copying, adding, rescaling and gathering.
+//
+//   fill         y = value                                writes 1 element           (the least)
+//   copy         y = x                                    reads 1, writes 1          (the least)
+//   add          y = a + b                                8 read, 4 written bytes    (the least)
+//   scale_shift  y = scale x + offset                     x once, 4 bytes written    (the least)
+//   gather       y[i] = scale x[indices[i]] + offset      x once, y once, and 4 bytes of index a
+//                                                         row, read once per thread of the row
+//
+// Shapes: any, of n elements; gather: y (batch, columns), x (samples, columns), indices (batch).
+// Aliasing: y may be x (copy, scale_shift), a or b (add): each element is read before it is written
+// by the same thread. All kernels but `add` exist once for each number type, named NAME_TYPE after
+// the type of x (of y for fill); gather_int32_TYPE fills an int32 y, for labels.
+//
+// Aligned arrays move in packs of 4 elements, at most 16 bytes a thread and load for 4-byte types;
+// the last elements, and arrays at odd addresses, go one by one.
+#include "common.cuh"
+
+constexpr int QUAD = 4;
+
+template <typename T>
+__device__ __forceinline__ bool quad_aligned(const T* p)
+{
+    return is_aligned(p, sizeof(Pack<T, QUAD>));
+}
+
+// y[i] = f(i-th of each input) for all i < n, in quads where `packed`.
+template <typename Y, typename QuadBody, typename Body>
+__device__ __forceinline__ void for_each(Y* y, int64 n, bool packed, QuadBody quad, Body single)
+{
+    const int64 quads = packed ? n / QUAD : 0;
+    for (int64 unit = grid_thread(); unit < quads; unit += grid_threads()) {
+        Pack<Y, QUAD> result;
+        quad(unit, result.v);
+        store_pack<Y, QUAD>(y, unit, result);
+    }
+    for (int64 i = quads * QUAD + grid_thread(); i < n; i += grid_threads()) {
+        y[i] = single(i);
+    }
+}
+
+// y[i] = f(x[i]).
+template <typename Y, typename X, typename F>
+__device__ __forceinline__ void map(Y* y, const X* x, int64 n, F f)
+{
+    for_each(
+        y, n, quad_aligned(y) && quad_aligned(x),
+        [=](int64 unit, Y* result) {
+            const Pack<X, QUAD> in = load_pack<X, QUAD>(x, unit);
+#pragma unroll
+            for (int j = 0; j < QUAD; ++j) {
+                result[j] = f(in.v[j]);
+            }
+        },
+        [=](int64 i) { return f(x[i]); });
+}
+
+template <typename T>
+__device__ __forceinline__ void fill_with(T* y, T value, int64 n)
+{
+    for_each(
+        y, n, quad_aligned(y),
+        [=](int64, T* result) {
+#pragma unroll
+            for (int j = 0; j < QUAD; ++j) {
+                result[j] = value;
+            }
+        },
+        [=](int64) { return value; });
+}
+
+// Blocks are (columns, rows) rectangles of threads, so that no index has to be divided.
+template <int WIDTH, typename Compute, typename Y, typename X>
+__device__ __forceinline__ void gather_rows(Y* y, const X* x, const int* indices, Compute scale,
+                                            Compute offset, int64 batch, int columns)
+{
+    const int units = columns / WIDTH;
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < batch;
+         row += (int64)gridDim.y * blockDim.y) {
+        const X* from = x + (int64)indices[row] * columns;
+        Y* to = y + row * columns;
+        for (int unit = blockIdx.x * blockDim.x + threadIdx.x; unit < units;
+             unit += gridDim.x * blockDim.x) {
+            const Pack<X, WIDTH> in = load_pack<X, WIDTH>(from, unit);
+            Pack<Y, WIDTH> out;
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                out.v[j] = (Y)(scale * (Compute)in.v[j] + offset);
+            }
+            store_pack<Y, WIDTH>(to, unit, out);
+        }
+    }
+}
+
+// `packed` comes from the launcher, which chose the grid by it: columns % 4 == 0, all aligned.
+template <typename Compute, typename Y, typename X>
+__device__ __forceinline__ void gather_any(Y* y, const X* x, const int* indices, Compute scale,
+                                           Compute offset, int64 batch, int columns, int packed)
+{
+    if (packed) {
+        gather_rows<QUAD>(y, x, indices, scale, offset, batch, columns);
+    } else {
+        gather_rows<1>(y, x, indices, scale, offset, batch, columns);
+    }
+}
+
+extern "C" __global__ void add(real* y, const real* a, const real* b, int64 n)
+{
+    for_each(
+        y, n, quad_aligned(y) && quad_aligned(a) && quad_aligned(b),
+        [=](int64 unit, real* result) {
+            const Pack<real, QUAD> left = load_pack<real, QUAD>(a, unit);
+            const Pack<real, QUAD> right = load_pack<real, QUAD>(b, unit);
+#pragma unroll
+            for (int j = 0; j < QUAD; ++j) {
+                result[j] = (real)((float)left.v[j] + (float)right.v[j]);
+            }
+        },
+        [=](int64 i) { return (real)((float)a[i] + (float)b[i]); });
+}
+
+// An int32 y is computed in double, which holds every int32 exactly.
+#define GPUNET_MEMORY_KERNELS(NAME, TYPE)                                                        \
+    extern "C" __global__ void fill_##NAME(TYPE* y, double value, int64 n)                       \
+    {                                                                                            \
+        fill_with(y, (TYPE)value, n);                                                            \
+    }                                                                                            \
+    extern "C" __global__ void copy_##NAME(TYPE* y, const TYPE* x, int64 n)                      \
+    {                                                                                            \
+        map(y, x, n, [](TYPE value) { return value; });                                          \
+    }                                                                                            \
+    extern "C" __global__ void scale_shift_##NAME(real* y, const TYPE* x, float scale,           \
+                                                  float offset, int64 n)                         \
+    {                                                                                            \
+        map(y, x, n, [=](TYPE value) { return (real)(scale * (float)value + offset); });         \
+    }                                                                                            \
+    extern "C" __global__ void gather_##NAME(real* y, const TYPE* x, const int* indices,         \
+                                             float scale, float offset, int64 batch,             \
+                                             int columns, int packed)                            \
+    {                                                                                            \
+        gather_any(y, x, indices, scale, offset, batch, columns, packed);                        \
+    }                                                                                            \
+    extern "C" __global__ void gather_int32_##NAME(int* y, const TYPE* x, const int* indices,    \
+                                                   double scale, double offset, int64 batch,     \
+                                                   int columns, int packed)                      \
+    {                                                                                            \
+        gather_any(y, x, indices, scale, offset, batch, columns, packed);                        \
+    }
+
+GPUNET_MEMORY_KERNELS(uint8, unsigned char)
+GPUNET_MEMORY_KERNELS(int8, signed char)
+GPUNET_MEMORY_KERNELS(uint16, unsigned short)
+GPUNET_MEMORY_KERNELS(int16, short)
+GPUNET_MEMORY_KERNELS(int32, int)
+GPUNET_MEMORY_KERNELS(int64, int64)
+GPUNET_MEMORY_KERNELS(float16, __half)
+GPUNET_MEMORY_KERNELS(float32, float)
+GPUNET_MEMORY_KERNELS(float64, double)

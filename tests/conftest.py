@@ -1,0 +1,49 @@
+"""Options, markers and fixtures that all tests share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+import gpunet.random
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("slow") and not item.config.getoption("--long"):
+        pytest.skip("slow: run with --long")
+    if item.get_closest_marker("emulator") and not shutil.which(os.environ.get("CXX") or "g++"):
+        problem = "the emulator needs g++ (apt-get install g++) or a C++ compiler in $CXX"
+        # A CI run that tests no kernel would be green for nothing.
+        if os.environ.get("CI") == "true":
+            pytest.fail(problem, pytrace=False)
+        pytest.skip(problem)
+    if item.get_closest_marker("gpu") and (problem := why_no_gpu()):
+        pytest.skip(f"no usable CuPy: {problem}")
+
+
+@functools.cache
+def why_no_gpu() -> str:
+    """Why CuPy cannot compute here; empty when it can."""
+    try:
+        import cupy
+
+        return "" if float(cupy.ones(2).sum()) == 2.0 else "a sum came out wrong"
+    except (ImportError, OSError, RuntimeError, Warning) as error:
+        return str(error).split("\n", 1)[0]
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> Iterator[None]:
+    """Each test draws the same numbers, alone or among others; a seed it sets ends with it."""
+    before = gpunet.random._seed, gpunet.random._stream_numbers
+    gpunet.random.set_seed(1)
+    yield
+    gpunet.random._seed, gpunet.random._stream_numbers = before
