@@ -3,15 +3,16 @@
 from gpunet import (
     activations,
     callbacks,
-
+    datasets,
     errors,
     initializers,
     layers,
     losses,
     metrics,
-
+    ops,
     optimizers,
     random,
+    testing,
     utils,
 )
 from gpunet.backend import get_backend, set_backend
@@ -26,14 +27,17 @@ __all__ = [
     "Sequential",
     "activations",
     "callbacks",
+    "datasets",
     "errors",
     "get_backend",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "ops",
     "optimizers",
     "random",
     "set_backend",
+    "testing",
     "utils",
 ]

@@ -173,11 +173,6 @@ class CallbackList(Callback):
             self.set_model(model)
         self.set_params(params)
 
-    def append(self, callback: Callback) -> None:
-        """Add a callback at the end; its ``set_model`` and ``set_params`` are the caller's."""
-        self.callbacks += _flat(callback)
-        self._connect()
-
     def set_model(self, model: Any) -> None:
         """Give the model to each callback, and the history to the model."""
         super().set_model(model)
@@ -200,11 +195,13 @@ class CallbackList(Callback):
             setattr(self, name, partial(_call_each, self._written(name)))
         for name in _INDEXED_HOOKS:
             setattr(self, name, partial(_call_each_indexed, self._written(name)))
-        busy = {name for name in _BATCH_HOOKS if self._written(name)}
-        self.has_batch_hooks = bool(busy)
-        self.has_train_batch_hooks = not busy.isdisjoint(_BATCH_HOOKS[:2])
-        self.has_test_batch_hooks = not busy.isdisjoint(_BATCH_HOOKS[2:4])
-        self.has_predict_batch_hooks = not busy.isdisjoint(_BATCH_HOOKS[4:])
+        self.has_train_batch_hooks = self._acts_on_batches("train")
+        self.has_test_batch_hooks = self._acts_on_batches("test")
+        self.has_predict_batch_hooks = self._acts_on_batches("predict")
+        self.has_batch_hooks = self._acts_on_batches("")
+
+    def _acts_on_batches(self, mode: str) -> bool:
+        return any(self._written(name) for name in _BATCH_HOOKS if mode in name)
 
     def _written(self, name: str) -> list[Callable[..., object]]:
         return [getattr(callback, name) for callback in self.callbacks if _writes(callback, name)]
@@ -225,14 +222,10 @@ def _writes(callback: Callback, name: str) -> bool:
     """Whether the callback does something at this hook."""
     if name in _BATCH_HOOKS and callback._ignores_batches:
         return False
-    hooks = [name]
-    if name.startswith("on_train_batch"):
-        hooks.append(name.replace("train_", ""))  # which the default of the newer name calls
+    if name.startswith("on_train_batch") and _writes(callback, name.replace("train_", "")):
+        return True  # the newer name calls the older one
     # A bound method of the base class does nothing; a function set on the instance does.
-    return any(
-        getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
-        for hook in hooks
-    )
+    return getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
 
 
 def _call_each(hooks: list[Callable[..., object]], logs: Logs | None = None) -> None:

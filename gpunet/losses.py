@@ -83,7 +83,8 @@ class Loss(ABC):
         loss = np.empty(len(x), dtype)
         op: Any = SimpleNamespace(**backend.ops)  # the real ops: nothing is recorded, all is run
         self.record(op, LossBuffers(None, loss, np.zeros(2), x, y, weights, scale=1.0))
-        return loss.reshape(predictions.shape[:-1])
+        rows: np.ndarray[Any, Any] = loss.reshape(predictions.shape[:-1])
+        return rows
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The mean loss over all rows.

@@ -17,7 +17,7 @@ from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
-from gpunet.engine.steps import Samples, StepPlan
+from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, ShapeError, UsageError
@@ -140,11 +140,6 @@ class Model(Trainer):
         """The stretches of flat buffers that hold the weights."""
         return spans_of(self.parameters)
 
-    def is_trainable(self, parameter: Parameter) -> bool:
-        """Whether the optimizer may change this weight."""
-        owner = next(layer for layer in self.graph.layers if parameter in layer.parameters)
-        return parameter.trainable and owner.trainable
-
     @property
     def weights(self) -> list[np.ndarray[Any, Any]]:
         """Copies of all weights as NumPy arrays."""
@@ -153,7 +148,7 @@ class Model(Trainer):
     @property
     def trainable_weights(self) -> list[np.ndarray[Any, Any]]:
         """Copies of the weights that the optimizer may change."""
-        return [read_parameter(p) for p in self.parameters if self.is_trainable(p)]
+        return [read_parameter(p) for p in self.parameters if p.is_trainable]
 
     def get_weights(self) -> list[np.ndarray[Any, Any]]:
         """Copies of all weights as NumPy arrays, in the order of the layers."""
@@ -207,7 +202,7 @@ class Model(Trainer):
         self.backend, self.dtype = new, dtype
         self.arenas = ArenaPool(new)
         self.forget_plans()
-        if self._compiled:
+        if self.is_compiled:
             self.optimizer.attach(new, self.spans)
         return self
 
@@ -217,6 +212,20 @@ class Model(Trainer):
         """The plan of a training or evaluation step, made once."""
         key = (mode, rows, samples.signature)
         return self.plan(key, lambda: StepPlan(self, mode, rows, samples))
+
+    def training_plan(self, batch_size: int) -> Plan:
+        """The plan of a training step on float32 data with one batch of this size."""
+        self.prepare(None)
+        x = [np.zeros(t.batch_shape(batch_size), t.dtype) for t in self.graph.inputs]
+        y = np.zeros(self.graph.outputs[0].batch_shape(batch_size), np.float32)
+        samples = self.samples(single(x), y[..., 0] if self.loss.sparse else y)
+        return self.step_plan(TRAIN, batch_size, samples).plan
+
+    def inference_plan(self, batch_size: int) -> Plan:
+        """The plan of inference on one batch of this size."""
+        dtypes = tuple(self.dtype for _ in self.graph.inputs)
+        key = ("infer", batch_size, dtypes)
+        return self.plan(key, lambda: InferPlan(self, batch_size, dtypes)).plan
 
     def _dtypes(self, arrays: Sequence[Array]) -> tuple[str, ...]:
         pairs = zip(arrays, self.graph.inputs, strict=True)
@@ -266,8 +275,8 @@ class Model(Trainer):
         key = ("gradient", rows, dtypes, training)
         plan = self.plan(key, lambda: GradientPlan(self, rows, dtypes, training))
         if training:
-            self._passes += 1
-        return Run(self, plan, arrays, self._passes)
+            self.passes += 1
+        return Run(self, plan, arrays, self.passes)
 
     def forward(self, x: Any, training: bool = True) -> Any:
         """The outputs of one batch; `backward` must follow before the next forward.
@@ -325,7 +334,7 @@ class Model(Trainer):
 
     def _update_calls(self, optimizer: Optimizer) -> list[Call]:
         op = Recorder(self.dtype)
-        optimizer.record(op, self.spans, self.is_trainable)
+        optimizer.record(op, self.spans)
         return Plan(op.records, ()).bind(self.backend, self.backend.empty((0,), "uint8"))
 
     # ---------------------------------------------------------------------- summary

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.parameters import Parameter, Span
+from gpunet.engine.parameters import Span
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
@@ -102,16 +102,14 @@ class Optimizer(ABC):
 
     # ------------------------------------------------------------------ recording
 
-    def record(
-        self, op: Recorder, spans: Sequence[Span], is_trainable: Callable[[Parameter], bool]
-    ) -> None:
+    def record(self, op: Recorder, spans: Sequence[Span]) -> None:
         """Record the update of all spans; the last one counts the step."""
         op.layer, op.direction = "optimizer", "update"
         n_hyper = len(self.hyper_names)
         step = op.external("step", (1,), "int64", lambda: self._step)
         hyper = op.external("hyper", (n_hyper,), "float64", lambda: self._hyper)
         for i, span in enumerate(spans):
-            table = span.segments(is_trainable)
+            table = span.segments()
             segments = op.external("segments", table.shape, "float64", _uploaded(span, table))
             names = ["weights", "gradients", *[f"slot_{k}" for k in range(self.slot_count)]]
             weights, gradients, *slots = (
@@ -124,10 +122,7 @@ class Optimizer(ABC):
 
     def _arrays(self, span: Span) -> list[Callable[[], Array]]:
         """How to find the flat arrays of a span when a plan is bound."""
-        slots = [
-            (lambda k=k: self._slots[span][k])  # type: ignore[misc]
-            for k in range(self.slot_count)
-        ]
+        slots = [(lambda k=k: self._slots[span][k]) for k in range(self.slot_count)]
         return [lambda: span.weights, lambda: span.gradients, *slots]
 
     def step(self, model: Model) -> None:
@@ -311,7 +306,7 @@ def get(identifier: Any) -> Optimizer:
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()
+        return identifier.from_config({})
     if isinstance(identifier, str):
-        return lookup(identifier, _OPTIMIZERS, "optimizer")()
+        return lookup(identifier, _OPTIMIZERS, "optimizer").from_config({})
     raise ArgumentError(f"an optimizer must be a name such as 'adam', got {identifier!r}.")

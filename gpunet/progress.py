@@ -21,7 +21,9 @@ _BOLD, _GREEN, _GREY, _PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[37m", "\x1b[0m"
 
 def can_redraw(stream: TextIO) -> bool:
     """Whether a line on this stream can be drawn over: a terminal, a notebook or PyCharm."""
-    return stream.isatty() or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
+    if getattr(stream, "isatty", bool)():
+        return True
+    return stream is sys.stdout and ("ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ)
 
 
 class Bar:

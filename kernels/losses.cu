@@ -64,6 +64,7 @@ struct ClassLabel {
         return label >= 0 && label < columns ? 1.0f : not_a_number();
     }
     __device__ __forceinline__ int target(Best, int) const { return label; }
+    __device__ __forceinline__ bool is_positive(Best) const { return label > 0; }
 };
 
 template <int WIDTH>
@@ -80,6 +81,11 @@ struct DenseLabel : RowReader<WIDTH> {
     __device__ __forceinline__ int target(Best of_thread, int lanes) const
     {
         return group_reduce(of_thread, Better(), lanes).index;
+    }
+    // With one column the label itself says which of two classes it is.
+    __device__ __forceinline__ bool is_positive(Best of_thread) const
+    {
+        return of_thread.value > 0.5f;
     }
 };
 
@@ -325,7 +331,7 @@ struct MeanOfTerms {
             }
         }
         if (columns == 1) {
-            right = (best.value > ElementTerm::THRESHOLD) == (target.value > 0.5f);
+            right = (best.value > ElementTerm::THRESHOLD) == labels.is_positive(target);
         } else {
             best = group_reduce(best, Better(), walk.lanes);
             right = best.index == labels.target(target, walk.lanes);

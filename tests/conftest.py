@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
+import gpunet.backend
 import gpunet.random
 
 
@@ -31,7 +31,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @functools.cache
 def why_no_gpu() -> str:
-    """Why CuPy cannot compute here; empty when it can."""
+    """Why CuPy cannot compute here; empty when it can.
+
+    Asked of CuPy itself: a gpunet whose kernels fail must not skip the tests that would show it.
+    """
     try:
         import cupy
 
@@ -41,9 +44,12 @@ def why_no_gpu() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _same_start() -> Iterator[None]:
-    """Each test draws the same numbers, alone or among others; a seed it sets ends with it."""
-    before = gpunet.random._seed, gpunet.random._stream_numbers
+def _fresh_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test draws the same numbers, alone or among others, and leaves no choice behind."""
+    for module, name in (
+        (gpunet.random, "_seed"),
+        (gpunet.random, "_stream_numbers"),
+        (gpunet.backend, "_chosen"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back after the test
     gpunet.random.set_seed(1)
-    yield
-    gpunet.random._seed, gpunet.random._stream_numbers = before

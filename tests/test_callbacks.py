@@ -112,8 +112,6 @@ def test_flags_say_which_batch_hooks_exist(mode):
 def test_no_batch_hooks_without_callbacks():
     each = CallbackList(add_history=True, add_progbar=True, verbose=2, epochs=2, steps=3)
     assert not each.has_batch_hooks
-    each.append(LambdaCallback(on_train_batch_begin=print))
-    assert each.has_train_batch_hooks
 
 
 def test_history_and_bar_are_added_once():

@@ -1,6 +1,7 @@
 import doctest
 import io
 import re
+import sys
 import types
 
 import numpy as np
@@ -179,6 +180,17 @@ def test_ascii_terminals_get_an_ascii_bar(clock):
     bar.update(1, {"loss": 1.0})
     assert terminal.lines() == ["1/4 =====............... 3s 1s/step - loss: 1.0000"]
     assert terminal.getvalue().isascii()
+
+
+def test_what_can_be_redrawn(monkeypatch, capsys):
+    monkeypatch.delenv("PYCHARM_HOSTED", raising=False)
+    assert progress.can_redraw(Terminal())
+    assert not progress.can_redraw(io.StringIO())
+    assert not progress.can_redraw(types.SimpleNamespace())
+    assert not progress.can_redraw(sys.stdout)
+    monkeypatch.setitem(sys.modules, "ipykernel", types)
+    assert progress.can_redraw(sys.stdout)
+    assert not progress.can_redraw(io.StringIO())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,149 @@
-"""temporary stub by the lead; helper replaces it"""
-from gpunet.backend.cpu import CpuBackend
-_B = CpuBackend()
-def get_backend(): return _B
-def set_backend(name): pass
-def backend_named(name): return _B
+"""The choice of the backend: NumPy, CuPy or the emulator, and why CuPy cannot be used.
+
+``set_backend`` or the environment variable ``GPUNET_BACKEND`` names one; without either it is
+"auto": CuPy if a kernel runs on this machine's GPU, else NumPy.
+
+Example:
+    >>> from gpunet.backend import get_backend, set_backend
+    >>> set_backend("numpy")
+    >>> get_backend().name
+    'numpy'
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend.base import Backend
+from gpunet.errors import ArgumentError, BackendUnavailable, GpunetError
+
+BACKENDS = ("auto", "numpy", "cupy", "emulator")
+ENVIRONMENT_VARIABLE = "GPUNET_BACKEND"
+
+_INSTALL = "`pip install 'gpunet[cuda12]'` (for CUDA 13 drivers: `pip install 'gpunet[cuda13]'`)"
+# Where arrays of the device backends come from: backend -> module.
+_ARRAY_MODULES = {"cupy": "cupy", "emulator": "gpunet.emulator.cupy"}
+
+_chosen: str | None = None
+
+
+def set_backend(name: str) -> None:
+    """Choose the backend that models use from now on.
+
+    Args:
+        name: "auto", "numpy", "cupy" or "emulator".
+
+    Raises:
+        ArgumentError: there is no backend of this name.
+        BackendUnavailable: it cannot be used on this machine.
+    """
+    global _chosen
+    backend_named(name)
+    _chosen = name
+
+
+def get_backend() -> Backend:
+    """The chosen backend, or what ``GPUNET_BACKEND`` names, or the result of "auto".
+
+    Raises:
+        ArgumentError: the environment variable names no backend.
+        BackendUnavailable: what it names cannot be used on this machine.
+    """
+    return backend_named(_chosen or os.environ.get(ENVIRONMENT_VARIABLE) or "auto")
+
+
+def backend_named(name: str) -> Backend:
+    """The one instance of a backend; made, and tried out, when it is first asked for.
+
+    Raises:
+        ArgumentError: there is no backend of this name.
+        BackendUnavailable: it cannot be used on this machine.
+    """
+    if name not in BACKENDS:
+        close = difflib.get_close_matches(str(name).lower(), BACKENDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ArgumentError(f"gpunet knows the backends {', '.join(BACKENDS)}, got {name!r}{hint}")
+    if name == "auto":
+        return _numpy() if cupy_problem() else backend_named("cupy")
+    if name == "numpy":
+        return _numpy()
+    backend, problem = _device_backend(name)
+    if backend is None:
+        raise BackendUnavailable(f"the backend {name!r} cannot be used: {problem}")
+    return backend
+
+
+def backend_of(array: object) -> Backend:
+    """The backend that owns an array: a NumPy, CuPy or emulator array.
+
+    Raises:
+        ArgumentError: it is none of these.
+    """
+    if isinstance(array, np.ndarray):
+        return _numpy()
+    for name, module in _ARRAY_MODULES.items():
+        # Whoever holds such an array has imported its module already.
+        if module in sys.modules and isinstance(array, sys.modules[module].ndarray):
+            return backend_named(name)
+    raise ArgumentError(
+        f"expected an array of NumPy or CuPy, got {type(array).__name__}; "
+        "numpy.asarray makes an array of it."
+    )
+
+
+def cupy_problem() -> str:
+    """Why CuPy cannot be used on this machine, and what helps; empty if it can."""
+    return _device_backend("cupy")[1]
+
+
+@functools.cache
+def _numpy() -> Backend:
+    from gpunet.backend.cpu import CpuBackend
+
+    return CpuBackend()
+
+
+@functools.cache
+def _device_backend(name: str) -> tuple[Backend | None, str]:
+    """A backend that has run a kernel, or None and what is wrong; found out once a process."""
+    from gpunet.backend.cuda import CudaBackend
+
+    try:
+        cp: Any = importlib.import_module(_ARRAY_MODULES[name])
+    except ImportError as error:
+        return None, f"CuPy is not installed ({error}); {_INSTALL} installs it."
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        return None, f"importing CuPy failed ({_first_line(error)}); {_INSTALL} repairs it."
+    try:
+        if cp.cuda.runtime.getDeviceCount() < 1:
+            return None, "there is no CUDA device; use the backend 'numpy' on this machine."
+    except Exception as error:  # noqa: BLE001 - CuPy's exceptions differ between versions
+        return None, (
+            f"no CUDA device or driver was found ({_first_line(error)}); "
+            "check what `nvidia-smi` says, or use the backend 'numpy'."
+        )
+    try:
+        backend = CudaBackend(cp, name)
+        backend.to_numpy(backend.zeros((1,), np.float32))
+    except BackendUnavailable as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001 - from NVRTC, the driver, or missing headers
+        # Our own errors are one sentence, but a compiler's log may follow.
+        reason = str(error) if isinstance(error, GpunetError) else _first_line(error)
+        return None, (
+            f"a first kernel did not run ({reason}); {_INSTALL} installs the compiler NVRTC "
+            "and the CUDA headers that fit."
+        )
+    return backend, ""
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

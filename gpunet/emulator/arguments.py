@@ -94,6 +94,13 @@ def _check_array(where: str, parameter: Parameter, array: ndarray) -> None:
     )
     if not fits:
         raise KernelFault(f"{where}: got an array of {name}, the kernel takes a {parameter}.")
+    # Vector types are aligned to their size, apart from those of three elements.
+    alignment = parameter.pointee_size
+    if alignment in (2, 4, 8, 16) and array.data.ptr % alignment:
+        raise KernelFault(
+            f"{where}: the array's address {array.data.ptr:#x} is no multiple of {alignment} "
+            f"bytes, as the kernel's {parameter} needs."
+        )
 
 
 def _check_scalar(where: str, parameter: Parameter, argument: Any, scalar: Any) -> None:

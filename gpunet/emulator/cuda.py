@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -97,7 +98,6 @@ class Stream:
     """
 
     null: Stream
-    _current: list[Stream] = []  # noqa: RUF012 - the innermost `with` comes last
     _count = 0
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
@@ -109,7 +109,7 @@ class Stream:
 
     def use(self) -> Stream:
         """Make this the current stream."""
-        Stream._current[-1] = self
+        _current_streams()[-1] = self
         return self
 
     def synchronize(self) -> None:
@@ -130,11 +130,11 @@ class Stream:
         """Return at once: what was recorded is finished."""
 
     def __enter__(self) -> Stream:
-        Stream._current.append(self)
+        _current_streams().append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        Stream._current.pop()
+        _current_streams().pop()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and other.ptr == self.ptr
@@ -147,12 +147,20 @@ class Stream:
 
 
 Stream.null = Stream(null=True)
-Stream._current.append(Stream.null)
+_thread = threading.local()
+
+
+def _current_streams() -> list[Stream]:
+    """Return this Python thread's current stream, behind those it will go back to."""
+    if not hasattr(_thread, "streams"):
+        _thread.streams = [Stream.null]
+    streams: list[Stream] = _thread.streams
+    return streams
 
 
 def get_current_stream(device_id: int | None = None) -> Stream:
     """Return the stream that launches go to."""
-    return Stream._current[-1]
+    return _current_streams()[-1]
 
 
 class Event:

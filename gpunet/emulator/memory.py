@@ -17,6 +17,33 @@ _ALIGNMENT = 256
 Bytes = npt.NDArray[np.uint8]
 
 
+class MemoryPool:
+    """Counts what is allocated; nothing is pooled."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        """Count ``size`` more bytes (less if negative)."""
+        with self._lock:
+            self._used += size
+
+    def used_bytes(self) -> int:
+        """Return how many bytes live arrays hold."""
+        return self._used
+
+    def total_bytes(self) -> int:
+        """Return the same as `used_bytes`."""
+        return self._used
+
+    def free_all_blocks(self, stream: Any = None) -> None:
+        """Do nothing: memory goes back to the system with its array."""
+
+
+_pool = MemoryPool()
+
+
 class Memory:
     """One allocation: 256-byte aligned bytes between two red zones.
 
@@ -32,6 +59,7 @@ class Memory:
     """
 
     def __init__(self, size: int, *, zeroed: bool = False, borrowed: Bytes | None = None) -> None:
+        self._pool = _pool  # at the interpreter's end the module's own name is gone
         self._raw: Bytes | None = None
         if borrowed is not None:
             self.bytes = borrowed
@@ -44,7 +72,7 @@ class Memory:
             if not zeroed:
                 self.bytes[:] = POISON
             self._before[:] = self._after[:] = np.frombuffer(_GUARD, np.uint8)
-            _pool.add(size)
+            self._pool.add(size)
         self.size = self.bytes.size
         self.ptr: int = self.bytes.ctypes.data
 
@@ -77,7 +105,7 @@ class Memory:
 
     def __del__(self) -> None:
         if self._raw is not None:
-            _pool.add(-self.bytes.size)
+            self._pool.add(-self.bytes.size)
 
 
 class MemoryPointer:
@@ -94,33 +122,6 @@ class MemoryPointer:
 
     def __int__(self) -> int:
         return self.ptr
-
-
-class MemoryPool:
-    """Counts what is allocated; nothing is pooled."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._lock = threading.Lock()
-
-    def add(self, size: int) -> None:
-        """Count ``size`` more bytes (less if negative)."""
-        with self._lock:
-            self._used += size
-
-    def used_bytes(self) -> int:
-        """Return how many bytes live arrays hold."""
-        return self._used
-
-    def total_bytes(self) -> int:
-        """Return the same as `used_bytes`."""
-        return self._used
-
-    def free_all_blocks(self, stream: Any = None) -> None:
-        """Do nothing: memory goes back to the system with its array."""
-
-
-_pool = MemoryPool()
 
 
 def get_default_memory_pool() -> MemoryPool:

@@ -41,12 +41,9 @@ namespace gpunet_emulator {{
 const RuntimeApi* api;
 Index thread_index, block_index, block_extent, grid_extent;
 unsigned char dynamic_shared[max_dynamic_shared + dynamic_shared_guard];
-}}
-extern "C" __attribute__((visibility("hidden"))) unsigned char gpunet_emulator_shared_begin[];
-extern "C" __attribute__((visibility("hidden"))) unsigned char gpunet_emulator_shared_end[];
-extern "C" __attribute__((visibility("default")))
-const gpunet_emulator::ModuleInfo* gpunet_emulator_module() {{
-using namespace gpunet_emulator;
+extern "C" GPUNET_HIDDEN unsigned char gpunet_emulator_shared_begin[];
+extern "C" GPUNET_HIDDEN unsigned char gpunet_emulator_shared_end[];
+extern "C" __attribute__((visibility("default"))) const ModuleInfo* gpunet_emulator_module() {{
 static const KernelInfo kernels[] = {{
 # 1 "name_expressions"
 {kernels}
@@ -57,7 +54,8 @@ static const ModuleInfo module = {{
     kernels, {count} }};
 return &module;
 }}
-"""
+}}
+""".replace("GPUNET_HIDDEN", '__attribute__((visibility("hidden")))')
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ def translate(preprocessed: str, name_expressions: tuple[str, ...] = ()) -> str:
         base = expression.partition("<")[0].rpartition("::")[2].strip()
         exported[expression] = bounds.get(base, "0")
     described = "\n".join(
-        f"Kernel<&::{name}>::info({json.dumps(name)}, {bound})," for name, bound in exported.items()
+        f"Kernel<&::{name.removeprefix('::')}>::info({json.dumps(name)}, {bound}),"
+        for name, bound in exported.items()
     )
     return head + mark + body + _MODULE.format(kernels=described, count=len(exported))
 

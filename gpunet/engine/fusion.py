@@ -65,6 +65,9 @@ def fuse(records: Sequence[Record], kept: set[Storage]) -> list[Record]:
         fused = drop_dead(fused, kept)
         uses = _Uses(fused, kept)
         changed = any(rule(fused, record, uses) for rule in RULES for record in list(fused))
+    for record in fused:
+        if record.function is None:
+            record.op.check(record.arrays, record.attributes)
     return fused
 
 
@@ -208,10 +211,9 @@ def gather_and_scale(records: list[Record], scale: Record, uses: _Uses) -> bool:
     if uses.only_reader(scale["x"]) is not scale:
         return False
     factor = scale.attributes["scale"]
-    y = scale["y"]
     first.attributes["scale"] *= factor
     first.attributes["offset"] = first.attributes["offset"] * factor + scale.attributes["offset"]
-    _set(first, "y", y.rows if first.op.name == "gather" and y is not None else y)
+    _set(first, "y", scale["y"].reshape(*first["y"].shape))  # type: ignore[union-attr]
     records.remove(scale)
     return True
 

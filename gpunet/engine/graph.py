@@ -32,6 +32,10 @@ class Tensor:
         self.node = node
         self.name = name
 
+    def batch_shape(self, rows: int) -> tuple[int, ...]:
+        """The shape of a batch of this many samples."""
+        return (rows, *(dim or 0 for dim in self.shape[1:]))
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+
+if TYPE_CHECKING:
+    from gpunet.layers.base import Layer
 
 ALIGNMENT = 64
 """Each parameter starts at a multiple of this many elements: 256 bytes of float32."""
@@ -27,7 +30,8 @@ class Parameter:
         name: the weight's name within its layer, "kernel" for example.
         shape: its shape.
         initializer: called with the shape for the first values, on the host.
-        trainable: whether an optimizer may change it.
+        trainable: whether an optimizer may change it if its layer is trainable.
+        layer: the layer that made it.
         block: the block that holds it, once a model has been made of its layer.
         has_gradient: whether a backward has left a gradient that no step has used yet.
     """
@@ -37,9 +41,11 @@ class Parameter:
         name: str,
         shape: tuple[int, ...],
         initializer: Callable[[tuple[int, ...]], np.ndarray[Any, Any]],
+        layer: Layer,
         trainable: bool = True,
     ) -> None:
         self.name = name
+        self.layer = layer
         self.shape = shape
         self.initializer = initializer
         self.trainable = trainable
@@ -51,6 +57,11 @@ class Parameter:
     def size(self) -> int:
         """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether an optimizer may change it now."""
+        return self.trainable and self.layer.trainable
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} shape={self.shape}>"
@@ -129,10 +140,10 @@ class Span:
         """The flat gradients of this span."""
         return self.block.gradients[self.start : self.stop]
 
-    def segments(self, is_trainable: Callable[[Parameter], bool]) -> np.ndarray[Any, Any]:
+    def segments(self) -> np.ndarray[Any, Any]:
         """The segment table of `gpunet.backend.spec.SEGMENT_COLUMNS`, one row a parameter."""
         rows = [
-            (p.offset - self.start, p.size, 1.0, 1.0, float(is_trainable(p)), 0.0)
+            (p.offset - self.start, p.size, 1.0, 1.0, float(p.is_trainable), 0.0)
             for p in self.parameters
         ]
         return np.array(rows, np.float64).reshape(-1, 6)

@@ -42,7 +42,7 @@ class Pass:
         self.op.direction = "forward"
         for number, node in enumerate(self.graph.nodes):
             layer = node.layer
-            shape = (self.rows, *(dim or 0 for dim in node.output.shape[1:]))
+            shape = node.output.batch_shape(self.rows)
             xs = tuple(self.values[tensor] for tensor in node.inputs)
             self.op.layer = layer.label
             if layer.passes_through(self.training):
@@ -77,7 +77,7 @@ class Pass:
             node.layer.backward(op, context)
         op.direction = "update"
         for parameter, gradient in self._gradients.items():
-            if parameter.trainable and not op.is_written(gradient):
+            if parameter.is_trainable and not op.is_written(gradient):
                 op.fill(gradient, value=0.0)
 
     def _lend_weights(self, layer: Layer, context: Context) -> None:
@@ -99,7 +99,7 @@ class Pass:
     def _gradient(self, layer: Layer, parameter: Parameter) -> Buffer:
         """The gradient in its block; a frozen weight's goes where nobody reads it."""
         name = f"{layer.label}.d{parameter.name}"
-        if not (parameter.trainable and layer.trainable):
+        if not parameter.is_trainable:
             buffer = self.op.scratch(parameter.shape, name=name)
         else:
 

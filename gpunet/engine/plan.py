@@ -66,7 +66,7 @@ class Plan:
         """
         calls: list[Call] = []
         for record in self.records if records is None else records:
-            if record.op.name == "copy" and self._same_place(*record.arrays):
+            if self.is_free(record):
                 continue
             arrays = [
                 None if buffer is None else self.array(buffer, backend, arena)
@@ -76,9 +76,12 @@ class Plan:
             calls.append(partial(function, *arrays, **_given(record)))
         return calls
 
-    def _same_place(self, y: Buffer | None, x: Buffer | None) -> bool:
-        offsets = [self.offsets.get(buffer.storage) for buffer in (y, x) if buffer is not None]
-        return None not in offsets and offsets[0] == offsets[1]
+    def is_free(self, record: Record) -> bool:
+        """Whether this is a copy whose two sides are the same memory."""
+        if record.op.name != "copy":
+            return False
+        y, x = (self.offsets.get(buffer.storage) for _, buffer in record.items())
+        return y is not None and y == x
 
 
 def _given(record: Record) -> dict[str, object]:

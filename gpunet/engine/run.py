@@ -113,7 +113,7 @@ def model_input_buffers(
     inputs, casts = [], []
     op.layer, op.direction = "feed", "forward"
     for tensor, dtype in zip(model.graph.inputs, dtypes, strict=True):
-        shape = (rows, *(dim or 0 for dim in tensor.shape[1:]))
+        shape = tensor.batch_shape(rows)
         x = op.scratch(shape, dtype, name=tensor.name)
         cast = x
         if dtype != op.dtype and not tensor.dtype.startswith("int"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +80,7 @@ class StepPlan:
         self.indices = op.scratch((rows,), "int32", name="indices")
         op.layer, op.direction = "feed", "feed"
         inputs = self._gather_inputs(samples)
-        width = trainer.graph.outputs[0].shape[1:]
-        shape = (rows, *(dim or 0 for dim in width))
+        shape = trainer.graph.outputs[0].batch_shape(rows)
         labels, weights = self._gather_labels(samples, shape)
         one_pass = Pass(trainer.graph, op, rows, training=mode == TRAIN)
         self.random = one_pass.random
@@ -90,7 +88,7 @@ class StepPlan:
         self._record_loss(y, labels, weights)
         if mode == TRAIN:
             one_pass.backward()
-            trainer.optimizer.record(op, trainer.spans, trainer.is_trainable)
+            trainer.optimizer.record(op, trainer.spans)
         self.plan = Plan(op.records, kept=[self.indices, self.random])
 
     def _gather(self, data: Array, dtype: str, name: str) -> Buffer:
@@ -109,7 +107,7 @@ class StepPlan:
         for tensor, data in zip(self._trainer.graph.inputs, samples.inputs, strict=True):
             dtype = "int32" if tensor.dtype.startswith("int") else self._op.dtype
             batch = self._gather(data, dtype, tensor.name)
-            inputs.append(batch.reshape(self._rows, *(dim or 0 for dim in tensor.shape[1:])))
+            inputs.append(batch.reshape(*tensor.batch_shape(self._rows)))
         return inputs
 
     def _gather_labels(
@@ -195,8 +193,3 @@ class Stepper:
     def close(self) -> None:
         """Give the arena back."""
         self._trainer.arenas.release(self._lease)
-
-
-def batches(count: int, batch_size: int, order: np.ndarray[Any, Any]) -> Sequence[Any]:
-    """The samples' numbers of each mini-batch; the last may be smaller."""
-    return [order[start : start + batch_size] for start in range(0, count, batch_size)]

@@ -1,9 +1,13 @@
-"""summary(): layers, shapes, weights, memory, FLOPs, and what is fused."""
+"""summary(): layers, shapes, weights, memory, FLOPs, what is fused and what runs where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from gpunet.engine.cost import flops
+from gpunet.engine.plan import Plan
+from gpunet.engine.recorder import Record
 
 if TYPE_CHECKING:
     from gpunet.models import Model
@@ -11,3 +15,111 @@ if TYPE_CHECKING:
 
 def print_summary(model: Model, batch_size: int, print_fn: Callable[[str], Any]) -> None:
     """Print what `gpunet.models.Model.summary` promises."""
+    plan, what = _plan_to_show(model, batch_size)
+    print_fn(f'Model: "{model.name}"')
+    for line in _table(_rows(model, plan)):
+        print_fn(line)
+    for line in _totals(model, plan, what, batch_size):
+        print_fn(line)
+    for line in _fused(plan):
+        print_fn(line)
+
+
+def _plan_to_show(model: Model, batch_size: int) -> tuple[Plan, str]:
+    """The plan of a training step if the model is compiled, else of inference."""
+    if model.is_compiled and len(model.graph.outputs) == 1:
+        return model.training_plan(batch_size), "training step"
+    return model.inference_plan(batch_size), "inference"
+
+
+def _rows(model: Model, plan: Plan) -> list[list[str]]:
+    cost: dict[str, int] = {}
+    for record in plan.recorded:
+        cost[record.layer] = cost.get(record.layer, 0) + flops(record)
+    rows = [["Layer (type)", "Output Shape", "Param #", "FLOPs", "Connected to"]]
+    for tensor in model.graph.inputs:
+        rows.append([f"{tensor.name} (Input)", str(tensor.shape), "0", "0", "-"])
+    seen = set()
+    for node in model.graph.nodes:
+        layer = node.layer
+        sources = ", ".join(t.node.layer.label if t.node else t.name for t in node.inputs)
+        first = layer not in seen
+        seen.add(layer)
+        rows.append(
+            [
+                f"{layer.label} ({type(layer).__name__})",
+                str(node.output.shape),
+                f"{layer.count_params():,}" if first else "shared",
+                f"{cost.get(layer.label, 0):,}" if first else "shared",
+                sources,
+            ]
+        )
+    if all(len(node.inputs) == 1 for node in model.graph.nodes) and len(seen) == len(rows) - 2:
+        return [row[:-1] for row in rows]  # a plain stack: each layer reads the one above
+    return rows
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    numbers = {i for i, title in enumerate(rows[0]) if title in ("Param #", "FLOPs")}
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i in numbers else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    rule = "─" * max(len(line) for line in lines)
+    return [rule, lines[0], rule, *lines[1:], rule]
+
+
+def _totals(model: Model, plan: Plan, what: str, batch_size: int) -> list[str]:
+    total = model.count_params()
+    trainable = sum(p.size for p in model.parameters if p.is_trainable)
+    itemsize = 8 if model.dtype == "float64" else 4
+    return [
+        f"Total params: {total:,} ({readable_bytes(total * itemsize)})",
+        f"Trainable params: {trainable:,} ({readable_bytes(trainable * itemsize)})",
+        f"Non-trainable params: {total - trainable:,} "
+        f"({readable_bytes((total - trainable) * itemsize)})",
+        f"One {what} at batch size {batch_size}: {sum(map(flops, plan.recorded)):,} FLOPs, "
+        f"{_launches(plan)} launches, {readable_bytes(plan.nbytes)} of activations",
+        f"Backend: {model.backend.name} ({model.backend.description}), {model.dtype}",
+    ]
+
+
+def _launches(plan: Plan) -> int:
+    return sum(not plan.is_free(record) for record in plan.records)
+
+
+def _fused(plan: Plan) -> list[str]:
+    """One line for each op that stands for several recorded ones."""
+    lines = [f"  {record.layer}: {text}" for record in plan.records if (text := _describe(record))]
+    return ["Fused:", *lines] if lines else []
+
+
+def _describe(record: Record) -> str:
+    """What was merged into this op; empty if nothing was."""
+    name = record.op.name
+    activation = record.attributes.get("activation")
+    if name == "gemm_bias_act":
+        return f"matrix product, bias and {activation}".replace(" and linear", "")
+    if name == "gemm_act_backward":
+        return f"gradient of the input and the derivative of {activation}"
+    if name == "gemm_column_sum":
+        return "gradients of kernel and bias"
+    if name in ("softmax_cross_entropy", "sigmoid_cross_entropy"):
+        return f"{name} from logits"
+    if name == "gather" and (record.attributes["scale"], record.attributes["offset"]) != (1, 0):
+        return "gather of the mini-batch and rescaling"
+    return ""
+
+
+def readable_bytes(nbytes: int) -> str:
+    """A size as Keras prints it: "27.50 KB"."""
+    size = float(nbytes)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GB"

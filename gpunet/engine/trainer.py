@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,32 +14,14 @@ from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
 from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs, row_weights
 from gpunet.engine.graph import Graph
-from gpunet.engine.parameters import Parameter, Span
+from gpunet.engine.loop import LazyLogs, Loop, evaluate
+from gpunet.engine.parameters import Span
 from gpunet.engine.run import ArenaPool
-from gpunet.engine.steps import TEST, TRAIN, Samples, StepPlan, Stepper, batches
+from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
-
 
 PLANS_KEPT = 8
 _Plan = TypeVar("_Plan")
-
-
-class LazyLogs(Mapping[str, float]):
-    """Metric values that are read from the device when they are looked up."""
-
-    def __init__(self, backend: Backend, totals: Mapping[str, Array]) -> None:
-        self._backend = backend
-        self._totals = totals
-
-    def __getitem__(self, name: str) -> float:
-        total, count = self._backend.to_numpy(self._totals[name])
-        return float(total / count) if count else 0.0
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._totals)
-
-    def __len__(self) -> int:
-        return len(self._totals)
 
 
 class Trainer(ABC):
@@ -55,8 +34,8 @@ class Trainer(ABC):
     backend: Backend
     arenas: ArenaPool
     name: str
-    _compiled = False
-    _passes = 0
+    is_compiled = False
+    passes = 0
 
     def __init__(self) -> None:
         self.stop_training = False
@@ -76,10 +55,6 @@ class Trainer(ABC):
     @abstractmethod
     def spans(self) -> list[Span]:
         """The model's weights."""
-
-    @abstractmethod
-    def is_trainable(self, parameter: Parameter) -> bool:
-        """Whether the optimizer may change this weight."""
 
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
@@ -120,7 +95,7 @@ class Trainer(ABC):
         new_metrics = [_get_metric(metric) for metric in metrics or []]
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = new_metrics
-        self._compiled = True
+        self.is_compiled = True
         self.forget_plans()
 
     def plan(self, key: Any, make: Callable[[], _Plan]) -> _Plan:
@@ -143,9 +118,9 @@ class Trainer(ABC):
         """The names in History: the loss first."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
-    def _prepare(self, x: Any) -> None:
+    def prepare(self, x: Any) -> None:
         """Build, and make the arrays that live as long as the compilation."""
-        if not self._compiled:
+        if not self.is_compiled:
             raise UsageError(
                 f"{self.name} has not been compiled: call model.compile(optimizer=..., loss=...) "
                 "first."
@@ -159,14 +134,19 @@ class Trainer(ABC):
                 names = self.metric_names
                 self.totals[mode] = {n: self.backend.zeros((2,), "float64") for n in names}
 
+    def reset_totals(self, mode: str) -> None:
+        """Start counting losses and metrics anew."""
+        for totals in self.totals[mode].values():
+            self.backend.ops["fill"](totals, value=0.0)
+
     def next_pass(self) -> np.ndarray[Any, Any]:
         """(seed, pass) for the random ops of the next pass."""
-        self._passes += 1
-        return np.array([random.seed(), self._passes], np.uint64)
+        self.passes += 1
+        return np.array([random.seed(), self.passes], np.uint64)
 
     # ---------------------------------------------------------------------- data
 
-    def _samples(
+    def samples(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
     ) -> Samples:
         """Check a data set and put it on the device as matrices with one row a sample."""
@@ -246,14 +226,14 @@ class Trainer(ABC):
                 changed then.
         """
         batch_size = _positive("batch_size", batch_size, 32)
-        self._prepare(x)
+        self.prepare(x)
         x, y, sample_weight, validation_data = _split(
             x, y, sample_weight, validation_data, validation_split, self.backend
         )
-        samples = self._samples(x, y, sample_weight, class_weight)
+        samples = self.samples(x, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
-            validation = self._samples(*_validation_tuple(validation_data))
+            validation = self.samples(*_validation_tuple(validation_data))
         calls = CallbackList(
             callbacks,
             add_history=True,
@@ -264,81 +244,10 @@ class Trainer(ABC):
             steps=-(-samples.count // batch_size),
         )
         self.stop_training = False
-        stepper = Stepper(self, TRAIN, samples)
         validation_size = _positive("validation_batch_size", validation_batch_size, batch_size)
-        try:
-            with _Interrupt() as interrupt:
-                self._run_epochs(
-                    stepper, calls, validation, batch_size, validation_size, shuffle,
-                    range(initial_epoch, epochs), interrupt,
-                )  # fmt: skip
-        finally:
-            stepper.close()
+        loop = Loop(self, calls, samples, batch_size, shuffle, validation, validation_size)
+        loop.run(range(initial_epoch, epochs))
         return calls.history if calls.history is not None else History()
-
-    def _run_epochs(
-        self,
-        stepper: Stepper,
-        calls: CallbackList,
-        validation: Samples | None,
-        batch_size: int,
-        validation_size: int,
-        shuffle: bool,
-        epochs: range,
-        interrupt: _Interrupt,
-    ) -> None:
-        count = stepper.samples.count
-        order = np.arange(count, dtype=np.int32)
-        calls.on_train_begin()
-        logs: dict[str, float] = {}
-        for epoch in epochs:
-            calls.on_epoch_begin(epoch)
-            if shuffle:
-                order = random.next_stream().permutation(count).astype(np.int32)
-            done = self._run_batches(
-                stepper, TRAIN, batches(count, batch_size, order), calls, interrupt
-            )
-            logs = dict(LazyLogs(self.backend, self.totals[TRAIN])) if done else {}
-            if interrupt.wanted and not done:
-                break
-            if validation is not None and not interrupt.wanted:
-                results = self._evaluate(validation, validation_size, calls)
-                logs.update({f"val_{name}": value for name, value in results.items()})
-            calls.on_epoch_end(epoch, logs)
-            if self.stop_training or interrupt.wanted:
-                break
-        calls.on_train_end(logs)
-
-    def _run_batches(
-        self,
-        stepper: Stepper,
-        mode: str,
-        orders: Sequence[np.ndarray[Any, Any]],
-        calls: CallbackList,
-        interrupt: _Interrupt | None = None,
-    ) -> int:
-        """Step through mini-batches; returns how many were done."""
-        self._reset_totals(mode)
-        logs = LazyLogs(self.backend, self.totals[mode])
-        hooked = calls.has_train_batch_hooks if mode == TRAIN else calls.has_test_batch_hooks
-        begin = calls.on_train_batch_begin if mode == TRAIN else calls.on_test_batch_begin
-        end = calls.on_train_batch_end if mode == TRAIN else calls.on_test_batch_end
-        done = 0
-        for order in orders:
-            if hooked:
-                begin(done, {})
-                stepper.step(order)
-                end(done, logs)
-            else:
-                stepper.step(order)
-            done += 1
-            if interrupt is not None and (interrupt.wanted or self.stop_training):
-                break
-        return done
-
-    def _reset_totals(self, mode: str) -> None:
-        for totals in self.totals[mode].values():
-            self.backend.ops["fill"](totals, value=0.0)
 
     # ------------------------------------------------------------------ evaluate
 
@@ -367,8 +276,8 @@ class Trainer(ABC):
             The loss; with metrics a list with the loss first; or a dict.
         """
         batch_size = _positive("batch_size", batch_size, 32)
-        self._prepare(x)
-        samples = self._samples(x, y, sample_weight)
+        self.prepare(x)
+        samples = self.samples(x, y, sample_weight)
         calls = CallbackList(
             callbacks,
             add_progbar=verbose != 0,
@@ -377,19 +286,7 @@ class Trainer(ABC):
             epochs=1,
             steps=-(-samples.count // batch_size),
         )
-        return self._result(self._evaluate(samples, batch_size, calls), return_dict)
-
-    def _evaluate(self, samples: Samples, batch_size: int, calls: CallbackList) -> dict[str, float]:
-        calls.on_test_begin()
-        stepper = Stepper(self, TEST, samples)
-        order = np.arange(samples.count, dtype=np.int32)
-        try:
-            self._run_batches(stepper, TEST, batches(samples.count, batch_size, order), calls)
-        finally:
-            stepper.close()
-        results = dict(LazyLogs(self.backend, self.totals[TEST]))
-        calls.on_test_end(results)
-        return results
+        return self._result(evaluate(self, samples, batch_size, calls), return_dict)
 
     def _result(self, results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
@@ -419,10 +316,10 @@ class Trainer(ABC):
     def _on_batch(
         self, mode: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
     ) -> Any:
-        self._prepare(x)
-        samples = self._samples(x, y, sample_weight, class_weight)
+        self.prepare(x)
+        samples = self.samples(x, y, sample_weight, class_weight)
         stepper = self._batch_stepper(mode, samples)
-        self._reset_totals(mode)
+        self.reset_totals(mode)
         stepper.step(np.arange(samples.count, dtype=np.int32))
         return self._result(dict(LazyLogs(self.backend, self.totals[mode])), return_dict)
 
@@ -444,7 +341,7 @@ class Trainer(ABC):
 
     def trainable_key(self) -> tuple[bool, ...]:
         """Which weights are trainable: part of what a plan depends on."""
-        return tuple(self.is_trainable(p) for span in self.spans for p in span.parameters)
+        return tuple(p.is_trainable for span in self.spans for p in span.parameters)
 
     # ------------------------------------------------------------------- predict
 
@@ -494,28 +391,6 @@ class Trainer(ABC):
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         outputs = self.forward_batch(arrays)
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C into a wish to stop after the step; a second one interrupts."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._previous: Any = None
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
-
-    def __exit__(self, *error: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
 
 
 def _get_metric(identifier: Any) -> metrics.Metric:

@@ -131,7 +131,7 @@ class Layer:
             initializer: its first values: a name or an Initializer.
             trainable: whether an optimizer may change it.
         """
-        parameter = Parameter(name, tuple(shape), initializers.get(initializer), trainable)
+        parameter = Parameter(name, tuple(shape), initializers.get(initializer), self, trainable)
         self.parameters.append(parameter)
         return parameter
 

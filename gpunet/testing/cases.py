@@ -12,19 +12,24 @@ than a thread block, and arrays of more than one block of the cpu backend.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from gpunet.backend.contract import OPS
 from gpunet.backend.spec import ACTIVATIONS
 from gpunet.testing import references as ref
-
-Values = dict[str, Any]
-
+from gpunet.testing.op_checks import (
+    Case,
+    Gradient,
+    Maker,
+    Values,
+    classes,
+    given,
+    integers,
+    normal,
+    segments,
+    shares,
+    uniform,
+)
 
 # --------------------------------------------------------------------------- shared calls
 

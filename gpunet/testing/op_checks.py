@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-import gpunet.backend.contract  # noqa: F401 (fills OPS)
 from gpunet.backend.base import Backend
-from gpunet.backend.spec import OPS, Parameter
-from gpunet.ops import output_shape
+from gpunet.backend.dispatch import output_shape
+from gpunet.backend.spec import OPS
 
 Values = dict[str, Any]
 
@@ -84,7 +83,8 @@ class Case:
             if made.dtype == np.float64 and not fixed:
                 made = made.astype(dtype)
             arrays[parameter.name] = made
-        return arrays
+        without = tuple(name for name, value in call.items() if value is None)
+        return with_outputs(self.op, arrays, self.attributes(call), dtype, without)
 
     def attributes(self, call: Values) -> Values:
         """The keyword arguments of one call."""
@@ -150,6 +150,24 @@ def shares(rows: int, columns: int) -> Maker:
     return Maker(f"p{rows}x{columns}", make)
 
 
+def with_outputs(
+    name: str,
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    attributes: Values,
+    dtype: str,
+    without: tuple[str, ...] = (),
+) -> dict[str, np.ndarray[Any, Any]]:
+    """These arrays of an op, and zeros for the outputs that are not among them."""
+    op = OPS[name]
+    complete = dict(arrays)
+    for parameter in op.parameters:
+        if parameter.role in ("out", "sum") and parameter.name not in (*arrays, *without):
+            kind = parameter.forms[0][0]
+            shape = output_shape(op, parameter, arrays, attributes)
+            complete[parameter.name] = np.zeros(shape, dtype if kind in ("real", "any") else kind)
+    return complete
+
+
 # --------------------------------------------------------------------------- guarded calls
 
 GUARD = 64
@@ -189,19 +207,17 @@ def guarded_call(
     arrays: Mapping[str, np.ndarray[Any, Any]],
     attributes: Values,
     *,
-    without: tuple[str, ...] = (),
     same: tuple[str, str] | None = None,
     shift: int = 0,
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Run one op on guarded arrays and return what it wrote.
+) -> Values:
+    """Run one op on guarded arrays and return what it wrote, by name.
 
     Args:
         backend: where to run.
         name: the op.
-        arrays: what it reads, by name; for other arrays that it writes see ``outputs``.
+        arrays: its arrays by name; of those that it only writes the shapes and dtypes count.
         attributes: its keyword arguments.
-        without: optional outputs that are left out.
-        same: an output and an input that are one array.
+        same: an output and an input that are to be one array.
         shift: by how many elements the arrays miss the best alignment.
 
     Raises:
@@ -209,40 +225,22 @@ def guarded_call(
     """
     op = OPS[name]
     guarded: dict[str, GuardedArray] = {}
-    for parameter in reversed(op.parameters):  # what is read comes last
-        if parameter.name in without:
-            continue
-        if same and parameter.name == same[0]:
-            guarded[parameter.name] = guarded[same[1]]
-        elif parameter.name in arrays:
+    for parameter in op.parameters:
+        if parameter.name in arrays:
+            filled = parameter.read or bool(attributes.get("accumulate"))
             values = arrays[parameter.name]
-            filled = parameter.read or (parameter.role == "sum" and attributes.get("accumulate"))
-            guarded[parameter.name] = GuardedArray(
-                backend, values, filled=bool(filled), shift=shift
-            )
-        elif parameter.written:
-            values = np.empty(
-                output_shape(op, parameter, arrays, attributes), output_dtype(parameter, arrays)
-            )
-            guarded[parameter.name] = GuardedArray(backend, values, filled=False, shift=shift)
-    ordered = [guarded.get(parameter.name) for parameter in op.parameters]
-    pointers = [None if item is None else item.array for item in ordered]
-    op.check(pointers, attributes)
-    backend.ops[name](*pointers, **attributes)
+            guarded[parameter.name] = GuardedArray(backend, values, filled=filled, shift=shift)
+    if same:
+        guarded[same[0]] = guarded[same[1]]
+    items = [guarded.get(parameter.name) for parameter in op.parameters]
+    ordered = [None if item is None else item.array for item in items]
+    op.check(ordered, attributes)
+    backend.ops[name](*ordered, **attributes)
     backend.synchronize()
-    written = {p.name for p in op.parameters if p.written} | ({same[1]} if same else set())
+    written = [p.name for p in op.parameters if p.written and p.name in guarded]
     for key, item in guarded.items():
-        if item.changed(inside=key not in written):
-            where = "outside of" if key in written else "into or around the input"
+        may_write = any(item is guarded[other] for other in written)
+        if item.changed(inside=not may_write):
+            where = "outside of" if may_write else "into or around its input"
             raise AssertionError(f"op {name} on {backend.name} writes {where} {key!r}.")
-    return {p.name: guarded[p.name].values() for p in op.parameters if p.written and p.name in guarded}
-
-
-def output_dtype(
-    parameter: Parameter, arrays: Mapping[str, np.ndarray[Any, Any]]
-) -> np.dtype[Any]:
-    """The dtype that a test gives to an output."""
-    kind = parameter.forms[0][0]
-    if kind not in ("real", "any"):
-        return np.dtype(kind)
-    return real_dtype(arrays)
+    return {key: guarded[key].values() for key in written}

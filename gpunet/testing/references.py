@@ -97,7 +97,7 @@ def softmax_backward(dy: Array, y: Array) -> Values:
 
 
 def _product(a: Array, b: Array, ta: bool, tb: bool) -> Array:
-    return np.einsum(f"{'km' if ta else 'mk'},{'nk' if tb else 'kn'}->mn", a, b)
+    return np.asarray(np.einsum(f"{'km' if ta else 'mk'},{'nk' if tb else 'kn'}->mn", a, b))
 
 
 def gemm(a: Array, b: Array, ta: bool = False, tb: bool = False) -> Values:
@@ -155,12 +155,12 @@ def _loss(
     values = {
         "dx": scale * weight[:, None] * row_gradient,
         "loss": loss,
-        "totals": totals + [loss.sum(), len(loss)],
+        "totals": totals + np.array([loss.sum(), len(loss)]),
     }
     if correct is not None:
         values["correct"] = correct
     if correct is not None and accuracy_totals is not None:
-        values["accuracy_totals"] = accuracy_totals + [correct.sum(), len(correct)]
+        values["accuracy_totals"] = accuracy_totals + np.array([correct.sum(), len(correct)])
     return values
 
 
@@ -250,12 +250,14 @@ def mean_squared_error(
 def accuracy(x: Array, labels: Array, accuracy_totals: Array) -> Values:
     """Which rows are predicted right."""
     correct = _right(x, labels, 0.5)
-    return {"correct": correct, "accuracy_totals": accuracy_totals + [correct.sum(), len(x)]}
+    counted = np.array([correct.sum(), len(x)])
+    return {"correct": correct, "accuracy_totals": accuracy_totals + counted}
 
 
 def _right_class(x: Array, labels: Array) -> Array:
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    return np.equal(x.argmax(axis=1), classes).astype(float)
+    right: Array = x.argmax(axis=1) == classes
+    return right.astype(float)
 
 
 def _right(x: Array, labels: Array, threshold: float) -> Array:

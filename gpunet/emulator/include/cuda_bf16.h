@@ -61,6 +61,8 @@ GPUNET_DEVICE __nv_bfloat16 __high2bfloat16(__nv_bfloat162 v) { return v.y; }
 namespace gpunet_emulator {
 GPUNET_DTYPE(__nv_bfloat16, "bfloat16")
 GPUNET_DTYPE(__nv_bfloat162, "bfloat16")
+GPUNET_SHUFFLED(__nv_bfloat16)
+GPUNET_SHUFFLED(__nv_bfloat162)
 }  // namespace gpunet_emulator
 
 using nv_bfloat16 = __nv_bfloat16;

@@ -54,6 +54,8 @@ GPUNET_DEVICE __half __high2half(__half2 v) { return v.y; }
 namespace gpunet_emulator {
 GPUNET_DTYPE(__half, "float16")
 GPUNET_DTYPE(__half2, "float16")
+GPUNET_SHUFFLED(__half)
+GPUNET_SHUFFLED(__half2)
 }  // namespace gpunet_emulator
 
 using half = __half;

@@ -72,7 +72,10 @@ static void on_signal(int signal, siginfo_t* info, void* context) {
     if (signal == SIGSEGV || signal == SIGBUS) {
         what = "illegal memory access";
         current_fault->address = info->si_addr;
-        if (block.overflowed_stack(info->si_addr)) {
+        if (info->si_code == SI_KERNEL) {  // the CPU names no address
+            what = "misaligned access (vector types need an aligned address) or wild pointer";
+            current_fault->address = nullptr;
+        } else if (block.overflowed_stack(info->si_addr)) {
             what = "stack overflow: the thread's local variables need more than 256 KB";
             current_fault->address = nullptr;
         }

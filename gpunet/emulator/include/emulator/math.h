@@ -2,21 +2,15 @@
 // the device; the fast intrinsics (__expf, ...) are the plain functions, so they are exacter here.
 #pragma once
 
-#define GPUNET_UNARY(name)                                                          \
-    extern "C" double name(double) noexcept;                                        \
-    extern "C" float name##f(float) noexcept;                                       \
-    GPUNET_DEVICE float name(float x) { return name##f(x); }                        \
-    template <class T>                                                              \
-    GPUNET_DEVICE typename gpunet_emulator::EnableIf<gpunet_emulator::is_integral<T>, double>::type \
-    name(T x) { return name(static_cast<double>(x)); }
-#define GPUNET_BINARY(name)                                                         \
-    extern "C" double name(double, double) noexcept;                                \
-    extern "C" float name##f(float, float) noexcept;                                \
-    GPUNET_DEVICE float name(float x, float y) { return name##f(x, y); }            \
-    template <class A, class B>                                                     \
-    GPUNET_DEVICE typename gpunet_emulator::EnableIf<                               \
-        gpunet_emulator::is_arithmetic<A> && gpunet_emulator::is_arithmetic<B>, double>::type \
-    name(A x, B y) { return name(static_cast<double>(x), static_cast<double>(y)); }
+// Two plain overloads as in CUDA, so that what NVRTC finds ambiguous (sqrt(2)) is that here too.
+#define GPUNET_UNARY(name)                            \
+    extern "C" double name(double) noexcept;          \
+    extern "C" float name##f(float) noexcept;         \
+    GPUNET_DEVICE float name(float x) { return name##f(x); }
+#define GPUNET_BINARY(name)                           \
+    extern "C" double name(double, double) noexcept;  \
+    extern "C" float name##f(float, float) noexcept;  \
+    GPUNET_DEVICE float name(float x, float y) { return name##f(x, y); }
 
 GPUNET_UNARY(exp)
 GPUNET_UNARY(exp2)
@@ -101,29 +95,44 @@ GPUNET_DEVICE double abs(double x) { return fabs(x); }
 GPUNET_DEVICE long abs(long x) { return labs(x); }
 GPUNET_DEVICE long long abs(long long x) { return llabs(x); }
 
-template <class T> GPUNET_DEVICE bool isnan(T x) { return __builtin_isnan(x); }
-template <class T> GPUNET_DEVICE bool isinf(T x) { return __builtin_isinf_sign(x) != 0; }
-template <class T> GPUNET_DEVICE bool isfinite(T x) { return __builtin_isfinite(x); }
-template <class T> GPUNET_DEVICE bool signbit(T x) { return __builtin_signbit(x) != 0; }
+#define GPUNET_CLASSIFY(name)                                                      \
+    GPUNET_DEVICE bool name(float x) { return __builtin_##name(x) != 0; }          \
+    GPUNET_DEVICE bool name(double x) { return __builtin_##name(x) != 0; }
+GPUNET_CLASSIFY(isnan)
+GPUNET_CLASSIFY(isinf)
+GPUNET_CLASSIFY(isfinite)
+GPUNET_CLASSIFY(signbit)
+#undef GPUNET_CLASSIFY
 
-// CUDA's min and max take mixed arithmetic types, and of a number and NaN give the number.
-#define GPUNET_EXTREME(name, less, floating)                                                  \
-    template <class A, class B>                                                               \
-    GPUNET_DEVICE typename gpunet_emulator::EnableIf<                                         \
-        gpunet_emulator::is_arithmetic<A> && gpunet_emulator::is_arithmetic<B>,               \
-        gpunet_emulator::CommonType<A, B>>::type                                              \
-    name(A a, B b) {                                                                          \
-        using T = gpunet_emulator::CommonType<A, B>;                                          \
-        const T x = static_cast<T>(a), y = static_cast<T>(b);                                 \
-        if constexpr (gpunet_emulator::is_floating<T>) {                                      \
-            return floating(x, y);                                                            \
-        } else {                                                                              \
-            return y less x ? y : x;                                                          \
-        }                                                                                     \
+// The pairs of types for which CUDA has min and max.
+#define GPUNET_EXTREMES(R, A, B)                                 \
+    GPUNET_DEVICE R min(A a, B b) {                              \
+        const R x = static_cast<R>(a), y = static_cast<R>(b);    \
+        return y < x ? y : x;                                    \
+    }                                                            \
+    GPUNET_DEVICE R max(A a, B b) {                              \
+        const R x = static_cast<R>(a), y = static_cast<R>(b);    \
+        return y > x ? y : x;                                    \
     }
-GPUNET_EXTREME(min, <, fmin)
-GPUNET_EXTREME(max, >, fmax)
-#undef GPUNET_EXTREME
+#define GPUNET_INTEGER_EXTREMES(T)                 \
+    GPUNET_EXTREMES(T, T, T)                       \
+    GPUNET_EXTREMES(unsigned T, unsigned T, T)     \
+    GPUNET_EXTREMES(unsigned T, T, unsigned T)     \
+    GPUNET_EXTREMES(unsigned T, unsigned T, unsigned T)
+GPUNET_INTEGER_EXTREMES(int)
+GPUNET_INTEGER_EXTREMES(long)
+GPUNET_INTEGER_EXTREMES(long long)
+#undef GPUNET_INTEGER_EXTREMES
+#undef GPUNET_EXTREMES
+// Of a number and NaN they give the number.
+#define GPUNET_FLOATING_EXTREMES(R, A, B)                          \
+    GPUNET_DEVICE R min(A a, B b) { return fmin(R(a), R(b)); }     \
+    GPUNET_DEVICE R max(A a, B b) { return fmax(R(a), R(b)); }
+GPUNET_FLOATING_EXTREMES(float, float, float)
+GPUNET_FLOATING_EXTREMES(double, float, double)
+GPUNET_FLOATING_EXTREMES(double, double, float)
+GPUNET_FLOATING_EXTREMES(double, double, double)
+#undef GPUNET_FLOATING_EXTREMES
 GPUNET_DEVICE unsigned int umin(unsigned int a, unsigned int b) { return min(a, b); }
 GPUNET_DEVICE unsigned int umax(unsigned int a, unsigned int b) { return max(a, b); }
 
@@ -134,6 +143,7 @@ GPUNET_DEVICE float rcbrtf(float x) { return 1.0f / cbrtf(x); }
 GPUNET_DEVICE double rcbrt(double x) { return 1.0 / cbrt(x); }
 GPUNET_DEVICE float normcdff(float x) { return 0.5f * erfcf(-0.707106781f * x); }
 GPUNET_DEVICE double normcdf(double x) { return 0.5 * erfc(-0.70710678118654757 * x); }
+GPUNET_DEVICE float norm3df(float x, float y, float z) { return sqrtf(x * x + y * y + z * z); }
 GPUNET_DEVICE double sinpi(double x) { return sin(3.1415926535897931 * fmod(x, 2.0)); }
 GPUNET_DEVICE double cospi(double x) { return cos(3.1415926535897931 * fmod(x, 2.0)); }
 GPUNET_DEVICE float sinpif(float x) { return static_cast<float>(sinpi(static_cast<double>(x))); }
@@ -266,8 +276,18 @@ GPUNET_DEVICE unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
         result |= static_cast<unsigned>(both >> (selector >> 4 * i & 7) * 8 & 0xFF) << 8 * i;
     return result;
 }
+GPUNET_DEVICE int __dp4a(int x, int y, int sum) {
+    for (int i = 0; i < 32; i += 8)
+        sum += static_cast<signed char>(x >> i) * static_cast<signed char>(y >> i);
+    return sum;
+}
+GPUNET_DEVICE unsigned __dp4a(unsigned x, unsigned y, unsigned sum) {
+    for (int i = 0; i < 32; i += 8) sum += (x >> i & 0xFF) * (y >> i & 0xFF);
+    return sum;
+}
 GPUNET_DEVICE unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
-    return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) << (shift & 31) >> 32);
+    const unsigned long long both = static_cast<unsigned long long>(high) << 32 | low;
+    return static_cast<unsigned>(both << (shift & 31) >> 32);
 }
 GPUNET_DEVICE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
     return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) >> (shift & 31));

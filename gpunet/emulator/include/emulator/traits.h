@@ -4,45 +4,27 @@
 typedef __SIZE_TYPE__ size_t;
 typedef __PTRDIFF_TYPE__ ptrdiff_t;
 typedef long clock_t;
-typedef unsigned char uchar;
-typedef unsigned short ushort;
-typedef unsigned int uint;
-typedef unsigned long ulong;
-typedef long long longlong;
-typedef unsigned long long ulonglong;
+#define NULL 0
 
 namespace gpunet_emulator {
 
-template <bool condition, class T = void> struct EnableIf {};
-template <class T> struct EnableIf<true, T> { using type = T; };
-
-template <class A, class B> constexpr bool is_same = false;
-template <class A> constexpr bool is_same<A, A> = true;
-
-template <class T> constexpr bool is_integral = false;
-template <class T> constexpr bool is_floating = false;
-#define GPUNET_INTEGRAL(T) template <> inline constexpr bool is_integral<T> = true;
-GPUNET_INTEGRAL(bool)
-GPUNET_INTEGRAL(char)
-GPUNET_INTEGRAL(signed char)
-GPUNET_INTEGRAL(unsigned char)
-GPUNET_INTEGRAL(short)
-GPUNET_INTEGRAL(unsigned short)
-GPUNET_INTEGRAL(int)
-GPUNET_INTEGRAL(unsigned int)
-GPUNET_INTEGRAL(long)
-GPUNET_INTEGRAL(unsigned long)
-GPUNET_INTEGRAL(long long)
-GPUNET_INTEGRAL(unsigned long long)
-#undef GPUNET_INTEGRAL
-template <> inline constexpr bool is_floating<float> = true;
-template <> inline constexpr bool is_floating<double> = true;
-template <class T> constexpr bool is_arithmetic = is_integral<T> || is_floating<T>;
-
-// The type of a + b, but without promoting two shorts to int.
-template <class A, class B> struct Common { using type = decltype(true ? A() : B()); };
-template <class A> struct Common<A, A> { using type = A; };
-template <class A, class B> using CommonType = typename Common<A, B>::type;
+// What lanes of a warp may exchange; cuda_fp16.h and cuda_bf16.h add their types.
+template <class T> constexpr bool can_shuffle = false;
+#define GPUNET_SHUFFLED(T) template <> inline constexpr bool can_shuffle<T> = true;
+GPUNET_SHUFFLED(bool)
+GPUNET_SHUFFLED(char)
+GPUNET_SHUFFLED(signed char)
+GPUNET_SHUFFLED(unsigned char)
+GPUNET_SHUFFLED(short)
+GPUNET_SHUFFLED(unsigned short)
+GPUNET_SHUFFLED(int)
+GPUNET_SHUFFLED(unsigned int)
+GPUNET_SHUFFLED(long)
+GPUNET_SHUFFLED(unsigned long)
+GPUNET_SHUFFLED(long long)
+GPUNET_SHUFFLED(unsigned long long)
+GPUNET_SHUFFLED(float)
+GPUNET_SHUFFLED(double)
 
 template <size_t... i> struct Indices {};
 template <size_t n, size_t... i> struct MakeIndices : MakeIndices<n - 1, n - 1, i...> {};

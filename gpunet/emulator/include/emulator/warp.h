@@ -24,7 +24,7 @@ template <class T> struct Exchanged {
 
 template <class T>
 GPUNET_DEVICE Exchanged<T> exchange(unsigned mask, const char* operation, T value, Site site) {
-    static_assert(sizeof(T) <= sizeof(LaneValue), "lanes exchange at most 16 bytes");
+    static_assert(can_shuffle<T>, "CUDA exchanges numbers only; split a struct into its members");
     Exchanged<T> result;
     result.values = api->exchange(mask, operation, &value, sizeof value, &result.lanes, site);
     return result;

@@ -1,0 +1,38 @@
+"""What an op costs: floating-point operations and the least bytes it must move."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.engine.recorder import Record
+
+
+def flops(record: Record) -> int:
+    """Floating-point operations: 2 m n k for a product, else one an element of the largest array.
+
+    An element-wise op is counted as one operation, whatever its function: products are what
+    matters, and a count that pretends to know the price of exp would be no better.
+    """
+    if record.op.name.startswith("gemm"):
+        c, a = record["c"], record["a"]
+        if c is None or a is None:
+            return 0
+        inner = a.shape[0] if record.attributes.get("ta") else a.shape[1]
+        return 2 * c.size * inner
+    if record.op.name in ("gather", "copy", "fill"):
+        return 0
+    return max((buffer.size for _, buffer in record.items()), default=0)
+
+
+def least_bytes(record: Record) -> int:
+    """Bytes of each array that is read, once, plus each that is written, once."""
+    total = 0
+    adds = record.attributes.get("accumulate", False)
+    for parameter, buffer in record.items():
+        nbytes = buffer.size * np.dtype(buffer.dtype).itemsize
+        if record.op.name == "gather" and parameter.name == "x":
+            batch = record["indices"]
+            nbytes = nbytes // buffer.shape[0] * (batch.size if batch is not None else 0)
+        reads = parameter.read or (parameter.role == "sum" and adds)
+        total += nbytes * (int(reads) + int(parameter.written))
+    return total

@@ -1,0 +1,181 @@
+"""The loop over epochs and mini-batches, with callbacks; what fit and evaluate have in common."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet import random
+from gpunet.backend.base import Backend
+from gpunet.backend.spec import Array
+from gpunet.callbacks import CallbackList
+from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper
+
+if TYPE_CHECKING:
+    from gpunet.engine.trainer import Trainer
+
+Order = np.ndarray[Any, Any]
+
+
+class LazyLogs(Mapping[str, float]):
+    """Metric values that are read from the device when they are looked up."""
+
+    def __init__(self, backend: Backend, totals: Mapping[str, Array]) -> None:
+        self._backend = backend
+        self._totals = totals
+
+    def __getitem__(self, name: str) -> float:
+        total, count = self._backend.to_numpy(self._totals[name])
+        return float(total / count) if count else 0.0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._totals)
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+
+class Interrupt:
+    """Turns the first Ctrl-C into a wish to stop after the step; a second one interrupts.
+
+    Outside of the main thread, where Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+class Loop:
+    """Runs epochs of training with callbacks and validation.
+
+    Args:
+        trainer: the compiled model.
+        calls: the callbacks.
+        samples: the data to train on.
+        batch_size: samples a step.
+        shuffle: whether each epoch takes the samples in a new order.
+        validation: the data to validate on, or None.
+        validation_size: samples a step in validation.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        calls: CallbackList,
+        samples: Samples,
+        batch_size: int,
+        shuffle: bool,
+        validation: Samples | None,
+        validation_size: int,
+    ) -> None:
+        self._trainer = trainer
+        self._calls = calls
+        self._samples = samples
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._validation = validation
+        self._validation_size = validation_size
+
+    def run(self, epochs: range) -> None:
+        """Train; Ctrl-C and `stop_training` end it after the step at hand."""
+        calls = self._calls
+        stepper = Stepper(self._trainer, TRAIN, self._samples)
+        logs: dict[str, float] = {}
+        try:
+            with Interrupt() as interrupt:
+                calls.on_train_begin()
+                for epoch in epochs:
+                    logs = self._epoch(stepper, epoch, interrupt)
+                    if self._trainer.stop_training or interrupt.wanted:
+                        break
+                calls.on_train_end(logs)
+        finally:
+            stepper.close()
+
+    def _epoch(self, stepper: Stepper, epoch: int, interrupt: Interrupt) -> dict[str, float]:
+        trainer, calls, count = self._trainer, self._calls, self._samples.count
+        calls.on_epoch_begin(epoch)
+        order = np.arange(count, dtype=np.int32)
+        if self._shuffle:
+            order = random.next_stream().permutation(order)
+
+        def stop() -> bool:
+            return interrupt.wanted or trainer.stop_training
+
+        logs = run_batches(trainer, stepper, TRAIN, order, self._batch_size, calls, stop)
+        if self._validation is not None and not interrupt.wanted:
+            results = evaluate(trainer, self._validation, self._validation_size, calls)
+            logs.update({f"val_{name}": value for name, value in results.items()})
+        calls.on_epoch_end(epoch, logs)
+        return logs
+
+
+def run_batches(
+    trainer: Trainer,
+    stepper: Stepper,
+    mode: str,
+    order: Order,
+    batch_size: int,
+    calls: CallbackList,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float]:
+    """Step through the samples in this order; returns loss and metrics over all of them."""
+    trainer.reset_totals(mode)
+    logs = LazyLogs(trainer.backend, trainer.totals[mode])
+    if mode == TRAIN:
+        hooked, begin, end = (
+            calls.has_train_batch_hooks,
+            calls.on_train_batch_begin,
+            calls.on_train_batch_end,
+        )
+    else:
+        hooked, begin, end = (
+            calls.has_test_batch_hooks,
+            calls.on_test_batch_begin,
+            calls.on_test_batch_end,
+        )
+    step = stepper.step
+    for number, start in enumerate(range(0, len(order), batch_size)):
+        if hooked:
+            begin(number, {})
+        step(order[start : start + batch_size])
+        if hooked:
+            end(number, logs)
+        if stop():
+            break
+    return dict(logs)
+
+
+def evaluate(
+    trainer: Trainer, samples: Samples, batch_size: int, calls: CallbackList
+) -> dict[str, float]:
+    """Loss and metrics on a data set, without training."""
+    calls.on_test_begin()
+    stepper = Stepper(trainer, TEST, samples)
+    order = np.arange(samples.count, dtype=np.int32)
+    try:
+        results = run_batches(trainer, stepper, TEST, order, batch_size, calls)
+    finally:
+        stepper.close()
+    calls.on_test_end(results)
+    return results

@@ -1,0 +1,193 @@
+"""The choice of the backend, with machines that have and lack what CuPy needs."""
+
+import builtins
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet.backend as backends
+from gpunet.backend import backend_named, backend_of, cupy_problem, get_backend, set_backend
+from gpunet.errors import ArgumentError, BackendUnavailable, KernelError
+
+
+@pytest.fixture(autouse=True)
+def _fresh_verdicts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(backends, "_chosen", None)
+    monkeypatch.delenv("GPUNET_BACKEND", raising=False)
+    known = backends._device_backend
+    monkeypatch.setattr(backends, "_device_backend", known.__wrapped__)
+    return  # the verdicts of this machine stay cached
+
+
+class FakeArray:
+    """A device array that only knows the host."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.host = np.zeros(shape, dtype)
+        self.dtype, self.size, self.shape = self.host.dtype, self.host.size, self.host.shape
+        self.data = SimpleNamespace(ptr=0)
+
+    def view(self, dtype: Any) -> "FakeArray":
+        return self
+
+    def get(self) -> np.ndarray:
+        return self.host
+
+
+def fake_cupy(devices: Any = 1, compiles: Any = None) -> ModuleType:
+    """CuPy as seen by the test of usability; ``devices`` and ``compiles`` may be exceptions."""
+
+    def count() -> int:
+        if isinstance(devices, Exception):
+            raise devices
+        return int(devices)
+
+    class RawModule:
+        def __init__(self, code: str, options: tuple[str, ...]) -> None:
+            pass
+
+        def get_function(self, name: str) -> Any:
+            if compiles is not None:
+                raise compiles
+            return lambda grid, block, args, shared_mem: None
+
+    module: Any = ModuleType("cupy")
+    module.ndarray, module.RawModule = FakeArray, RawModule
+    module.empty = module.zeros = FakeArray
+    runtime = SimpleNamespace(
+        getDeviceCount=count,
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda device: {"name": b"Fake GPU", "multiProcessorCount": 2},
+    )
+    module.cuda = SimpleNamespace(runtime=runtime)
+    return module
+
+
+def test_auto_takes_cupy_where_a_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+    assert cupy_problem() == ""
+    assert get_backend().name == "cupy"
+    assert "Fake GPU" in repr(get_backend())
+
+
+PROBLEMS = {
+    "no CuPy": (None, r"CuPy is not installed .*pip install 'gpunet\[cuda12\]'.*cuda13"),
+    "no driver": (fake_cupy(RuntimeError("no CUDA driver\nmore")), r"\(no CUDA driver\); check"),
+    "no device": (fake_cupy(0), "there is no CUDA device; use the backend 'numpy'"),
+    "no NVRTC": (
+        fake_cupy(compiles=RuntimeError("libnvrtc.so not found")),
+        r"first kernel did not run .*libnvrtc.so not found.*pip install 'gpunet\[cuda12\]'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "message"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_is_wrong_with_cupy(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType | None, message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", module)  # None makes the import fail
+    with pytest.raises(
+        BackendUnavailable, match=f"^the backend 'cupy' cannot be used: .*{message}"
+    ):
+        set_backend("cupy")
+    assert get_backend().name == "numpy"  # "auto" falls back, and knows why
+    assert cupy_problem()
+
+
+def test_a_broken_installation_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def broken(name: str, *rest: Any) -> Any:
+        if name == "cupy":
+            raise OSError("libcublas.so.12: cannot open shared object file")
+        return real_import(name, *rest)
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(BackendUnavailable, match="importing CuPy failed .*libcublas"):
+        set_backend("cupy")
+
+
+def test_no_silent_fallback_after_set_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setenv("GPUNET_BACKEND", "cupy")
+    with pytest.raises(BackendUnavailable):
+        get_backend()
+
+
+def test_the_environment_is_read_late_and_set_backend_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+    monkeypatch.setenv("GPUNET_BACKEND", "numpy")
+    assert get_backend().name == "numpy"
+    monkeypatch.setenv("GPUNET_BACKEND", "cupy")
+    assert get_backend().name == "cupy"
+    set_backend("numpy")
+    assert get_backend().name == "numpy"
+    set_backend("auto")
+    assert get_backend().name == "cupy"
+
+
+def test_a_failed_choice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    set_backend("numpy")
+    with pytest.raises(BackendUnavailable):
+        set_backend("cupy")
+    assert get_backend().name == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("cuda", "."), ("Numpy", "'numpy'"), ("cuppy", "'cupy'")]
+)
+def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
+    with pytest.raises(ArgumentError, match=f"auto, numpy, cupy, emulator, got '{name}'.*{hint}"):
+        set_backend(name)
+
+
+def test_an_instance_for_each_name() -> None:
+    assert backend_named("numpy") is backend_named("numpy")
+
+
+def test_the_owner_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+    assert backend_of(np.zeros(3)).name == "numpy"
+    assert backend_of(FakeArray((3,), np.float32)).name == "cupy"
+    with pytest.raises(ArgumentError, match="got list"):
+        backend_of([1.0])
+
+
+@pytest.mark.emulator
+def test_the_emulator_is_one_instance_and_owns_its_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with the cache of verdicts
+    emulator = backend_named("emulator")
+    assert emulator is backend_named("emulator")
+    assert backend_of(emulator.zeros((2,), np.float32)) is emulator
+
+
+def test_the_emulator_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    # Nothing compiled earlier may be taken from the cache.
+    monkeypatch.setattr(
+        "gpunet.emulator.build.compiler",
+        lambda: (_ for _ in ()).throw(BackendUnavailable("the emulator needs a C++ compiler")),
+    )
+    monkeypatch.setattr(
+        "gpunet.backend.cuda.device.KernelCache",
+        lambda cp: (_ for _ in ()).throw(KernelError("the emulator needs a C++ compiler")),
+    )
+    with pytest.raises(BackendUnavailable, match="needs a C\\+\\+ compiler"):
+        set_backend("emulator")
+
+
+def test_importing_does_not_import_what_may_be_missing() -> None:
+    code = (
+        "import sys, gpunet, gpunet.backend; from gpunet.backend.cuda import CudaBackend;"
+        "print([m for m in sys.modules if m == 'cupy' or m.startswith('gpunet.emulator')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

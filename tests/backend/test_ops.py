@@ -1,0 +1,189 @@
+"""Every op on every backend, from the table of op cases."""
+
+import functools
+import math
+import os
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from gpunet.backend import backend_named
+from gpunet.backend.spec import OPS
+from gpunet.errors import ArgumentError, BackendUnavailable, DtypeError, ShapeError
+from gpunet.testing.cases import CASES
+from gpunet.testing.op_checks import GuardedArray, guarded_call, label, with_outputs
+
+BACKENDS = [
+    pytest.param("numpy", "float32", id="numpy-float32"),
+    pytest.param("numpy", "float64", id="numpy-float64"),
+    pytest.param("emulator", "float32", id="emulator", marks=pytest.mark.emulator),
+    pytest.param("cupy", "float32", id="cupy", marks=pytest.mark.gpu),
+]
+CALLS = [
+    pytest.param(case, call, id=f"{case.op}-{label(call)}")
+    for case in CASES.values()
+    for call in case.calls
+]
+
+
+@functools.cache
+def usable(name):
+    if name == "emulator" and not shutil.which("g++"):
+        assert os.environ.get("CI") != "true", "CI has to run the kernels, and there is no g++"
+        pytest.skip("the emulator needs g++")
+    try:
+        return backend_named(name)
+    except BackendUnavailable as error:
+        if name == "emulator":
+            raise
+        pytest.skip(str(error))
+
+
+def as_float64(arrays):
+    return {key: a.astype(np.float64) if a.dtype.kind == "f" else a for key, a in arrays.items()}
+
+
+def expected(case, call, arrays):
+    """The reference's values for what is read, in float64."""
+    read = {p.name for p in OPS[case.op].parameters if p.read}
+    inputs = {key: a for key, a in as_float64(arrays).items() if key in read}
+    return case.reference(**inputs, **case.attributes(call))
+
+
+def assert_close(actual, wanted, tolerance, name):
+    wanted = np.broadcast_to(wanted, actual.shape)
+    np.testing.assert_allclose(actual, wanted, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize(("case", "call"), CALLS)
+def test_values(case, call, backend, dtype):
+    """Right to the reference, whatever outputs held; within bounds; the same bits each time."""
+    backend = usable(backend)
+    arrays, attributes = case.arrays(call, dtype), case.attributes(call)
+    written = guarded_call(backend, case.op, arrays, attributes)
+    wanted = expected(case, call, arrays)
+    assert set(written) <= set(wanted)
+    for name, values in written.items():
+        assert_close(values, wanted[name], getattr(case, dtype), name)
+    again = guarded_call(backend, case.op, arrays, attributes)
+    for name, values in written.items():
+        assert again[name].tobytes() == values.tobytes(), name
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize(("case", "call"), CALLS)
+def test_unaligned_arrays(case, call, backend, dtype):
+    """Arrays that start one element after a 16-byte boundary."""
+    arrays = case.arrays(call, dtype)
+    written = guarded_call(usable(backend), case.op, arrays, case.attributes(call), shift=1)
+    wanted = expected(case, call, arrays)
+    for name, values in written.items():
+        assert_close(values, wanted[name], getattr(case, dtype), name)
+
+
+ALIASED = [
+    pytest.param(case, call, pair, id=f"{case.op}-{'='.join(pair)}-{label(call)}")
+    for case in CASES.values()
+    for call in case.calls
+    for pair in OPS[case.op].in_place
+    if all(call.get(name, "made") is not None for name in pair)
+    and (pair[1] in call or OPS[case.op].name == "copy")
+]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize(("case", "call", "pair"), ALIASED)
+def test_in_place(case, call, pair, backend, dtype):
+    """An output that is the memory of an input, wherever the contract allows it."""
+    arrays = case.arrays(call, dtype)
+    if arrays[pair[0]].dtype != arrays[pair[1]].dtype:
+        return  # one memory cannot hold both
+    written = guarded_call(usable(backend), case.op, arrays, case.attributes(call), same=pair)
+    for name, wanted in expected(case, call, arrays).items():
+        if name in written:
+            assert_close(written[name], wanted, getattr(case, dtype), name)
+
+
+SUMS = [
+    pytest.param(case, call, id=f"{case.op}-{label(call)}")
+    for case in CASES.values()
+    for call in case.calls
+    if "accumulate" in OPS[case.op].signature.parameters
+]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize(("case", "call"), SUMS)
+def test_accumulate(case, call, backend, dtype):
+    """accumulate=True adds to what a sum held."""
+    arrays = case.arrays(call, dtype)
+    sums = {p.name for p in OPS[case.op].parameters if p.role == "sum"} & set(arrays)
+    random = np.random.default_rng(1)
+    for name in sums:
+        arrays[name] = random.standard_normal(arrays[name].shape).astype(dtype)
+    attributes = case.attributes(call) | {"accumulate": True}
+    written = guarded_call(usable(backend), case.op, arrays, attributes)
+    wanted = expected(case, call, arrays)
+    for name, values in written.items():
+        before = arrays[name].astype(np.float64) if name in sums else 0.0
+        assert_close(values, before + wanted[name], getattr(case, dtype), name)
+
+
+def central_differences(case, call, arrays, name, weights, output):
+    """The gradient of sum(weights * output) with respect to one input of the reference."""
+    attributes, step = case.attributes(call), 1e-6
+
+    def value(moved):
+        return np.sum(weights * case.reference(**{**arrays, name: moved}, **attributes)[output])
+
+    point = arrays[name]
+    slopes = np.zeros_like(point)
+    for index in np.ndindex(point.shape):
+        move = np.zeros_like(point)
+        move[index] = step
+        slopes[index] = (value(point + move) - value(point - move)) / (2 * step)
+    return slopes
+
+
+GRADIENTS = [
+    pytest.param(case, call, gradient, id=f"{case.op}-{number}-{label(call)}")
+    for case in CASES.values()
+    for call in case.calls
+    for number, gradient in enumerate(case.gradients)
+    if gradient.attributes(case.attributes(call)) is not None
+    and not any(call.get(name, "made") is None for name in gradient.of)
+    and sum(a.size for a in case.arrays(call, "float32").values()) < 4000
+]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize(("case", "call", "gradient"), GRADIENTS)
+def test_gradients(case, call, gradient, backend, dtype):
+    """Backward ops against central differences of the forward reference."""
+    arrays = case.arrays(call, dtype)
+    read = {p.name for p in OPS[case.op].parameters if p.read}
+    point = {key: a for key, a in as_float64(arrays).items() if key in read}
+    outputs = case.reference(**point, **case.attributes(call))
+    shape = np.shape(outputs[gradient.output])
+    attributes = gradient.attributes(case.attributes(call))
+    dy = np.random.default_rng(2).standard_normal(shape).astype(dtype)
+    if "scale" in attributes:  # a loss
+        dy = np.full(shape, attributes["scale"], dtype)
+
+    sources = {**outputs, **arrays, "dy": dy}
+    inputs = {
+        to: np.asarray(sources[of], arrays[of].dtype if of in arrays else dtype)
+        for to, of in gradient.arrays.items()
+        if of in sources
+    }
+    inputs["y"] = outputs["y"].astype(dtype) if "y" in gradient.arrays.values() else None
+    inputs = {key: a for key, a in inputs.items() if a is not None}
+    complete = with_outputs(gradient.op, inputs, attributes, dtype)
+    written = guarded_call(usable(backend), gradient.op, complete, attributes)
+    for name, of in gradient.of.items():
+        if of in point:
+            wanted = central_differences(case, call, point, of, dy, gradient.output)
+            assert_close(written[name], wanted, 1e-6 if dtype == "float64" else 1e-3, name)
