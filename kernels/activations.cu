@@ -1,8 +1,8 @@
 // Activations over rows: bias_act, softmax and their backward passes.
 //
 //   bias_act           y = activation(x + bias)                     8 bytes an element (the least)
-//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    12 (the least; linear: 8), and
-//                                                                   partial sums of 1/16 at most
+//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    12 (the least; linear: 8), and for
+//                                                                   partial sums 1/24 of it at most
 //   softmax            y = exp(x - max) / sum(exp(x - max))         8 (the least); a row that does
 //                                                                   not fit on chip is read twice: 12
 //   softmax_backward   dx = y (dy - sum(dy y))                      12 (the least); wide rows: 20

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gpunet.emulator.faults import CompileException
 from gpunet.emulator.translate import translate
-from gpunet.errors import BackendUnavailable
+from gpunet.errors import ArgumentError, BackendUnavailable
 
 _HERE = Path(__file__).parent
 _INCLUDE = _HERE / "include"
@@ -109,8 +109,11 @@ class Options:
 
 
 def profile() -> Profile:
-    """Return the build profile in use."""
-    return PROFILES[os.environ.get("GPUNET_EMULATOR_PROFILE", "fast")]
+    """Return the build profile in use: ``$GPUNET_EMULATOR_PROFILE``, or "fast"."""
+    name = os.environ.get("GPUNET_EMULATOR_PROFILE", "fast")
+    if name not in PROFILES:
+        raise ArgumentError(f"GPUNET_EMULATOR_PROFILE is {name!r}, expected one of {[*PROFILES]}.")
+    return PROFILES[name]
 
 
 def compile_module(

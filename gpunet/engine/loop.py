@@ -23,7 +23,7 @@ Order = np.ndarray[Any, Any]
 
 
 class LazyLogs(Mapping[str, float]):
-    """Metric values that are read from the device when they are looked up."""
+    """Metric values, sorted by name as Keras does, read from the device when looked up."""
 
     def __init__(self, backend: Backend, totals: Mapping[str, Array]) -> None:
         self._backend = backend
@@ -34,7 +34,7 @@ class LazyLogs(Mapping[str, float]):
         return float(total / count) if count else 0.0
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._totals)
+        return iter(sorted(self._totals))
 
     def __len__(self) -> int:
         return len(self._totals)

@@ -291,7 +291,7 @@ class Trainer(ABC):
     def _result(self, results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
             return results
-        values = list(results.values())
+        values = [results[name] for name in self.metric_names]
         return values[0] if len(values) == 1 else values
 
     # ------------------------------------------------------------- single batches

@@ -13,7 +13,7 @@ PACK = 4  # elements of float32 in a 16-byte load; the kernels' PACK
 WARP = 32
 MAX_GRID_Y = 65535
 _CACHE_BYTES = 40 * 1024  # of the 48 KB of shared memory that every device grants a block
-_UNITS_PER_LANE = 4  # loads of one lane in a row that a part of a warp shares
+_UNITS_PER_LANE = 4  # the most loads of a lane before a row gets a block instead of a warp
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -90,9 +90,7 @@ def row_launch(device: Device, rows: int, columns: int, width: int, arrays_kept:
         arrays_kept: how many matrices' rows are to be kept in shared memory between passes.
     """
     units = columns // width
-    lanes = power_of_two(ceil_div(units, _UNITS_PER_LANE))
-    if lanes > WARP:
-        lanes = THREADS
+    lanes = min(power_of_two(units), WARP) if units <= WARP * _UNITS_PER_LANE else THREADS
     shared = arrays_kept * ceil_div(units, lanes) * THREADS * width * np.dtype(np.float32).itemsize
     cached = 0 < shared <= _CACHE_BYTES
     blocks = min(ceil_div(rows, THREADS // lanes), device.max_blocks)

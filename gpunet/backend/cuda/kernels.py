@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from gpunet.errors import DtypeError, KernelError
+from gpunet.errors import DtypeError, GpunetError, KernelError
 
 _HEADER = "common.cuh"  # also the sentinel by which the folder is recognised
 _PACKAGE = Path(__file__).parents[2]
@@ -94,6 +94,8 @@ class KernelCache:
             self._modules[source, dtype] = self._cp.RawModule(code=code, options=options)
         try:
             return self._modules[source, dtype].get_function(symbol)
+        except GpunetError:  # the emulator without a C++ compiler says so itself
+            raise
         except Exception as error:  # CuPy, NVRTC and the driver raise types of their own
             raise KernelError(
                 f"kernel {symbol!r} of kernels/{source}.cu does not compile for {dtype}: {error}"

@@ -11,27 +11,25 @@ from gpunet.backend.cuda.grids import PACK, ceil_div, flat_grid, packed_width, r
 from gpunet.backend.spec import Array
 from gpunet.errors import DtypeError
 
-# number type -> the kernels' suffix. Only copies and fills know the last two: their bits are
-# those of signed numbers.
+# The suffixes of the kernels: one for each number type. bool has the values of uint8.
 _NUMBERS = {
     name: name
     for name in (
-        *("uint8", "int8", "uint16", "int16", "int32", "int64"),
+        *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
         *("float16", "float32", "float64"),
     )
 } | {"bool": "uint8"}
-_SAME_BITS = _NUMBERS | {"uint32": "int32", "uint64": "int64"}
 
 
 def fill(device: Device, y: Array, *, value: float) -> None:
     """y = value."""
-    symbol = f"fill_{_suffix('fill', y, _SAME_BITS)}"
+    symbol = f"fill_{_suffix('fill', y)}"
     _launch_flat(device, symbol, None, y, (y, np.float64(value)))
 
 
 def copy(device: Device, y: Array, x: Array) -> None:
     """y = x, both of one dtype."""
-    _launch_flat(device, f"copy_{_suffix('copy', y, _SAME_BITS)}", None, y, (y, x))
+    _launch_flat(device, f"copy_{_suffix('copy', y)}", None, y, (y, x))
 
 
 def add(device: Device, y: Array, a: Array, b: Array) -> None:
@@ -41,7 +39,7 @@ def add(device: Device, y: Array, a: Array, b: Array) -> None:
 
 def scale_shift(device: Device, y: Array, x: Array, *, scale: float, offset: float) -> None:
     """y = scale * x + offset, where x may be of any number type."""
-    symbol = f"scale_shift_{_suffix('scale_shift', x, _NUMBERS)}"
+    symbol = f"scale_shift_{_suffix('scale_shift', x)}"
     _launch_flat(device, symbol, y, y, (y, x, np.float32(scale), np.float32(offset)))
 
 
@@ -61,19 +59,19 @@ def gather(
     width = packed_width(columns, y, x)
     whole = y.dtype == np.int32  # labels are gathered in double, which holds every int32
     number = np.float64 if whole else np.float32
-    symbol = f"gather_{'int32_' if whole else ''}{_suffix('gather', x, _NUMBERS)}"
+    symbol = f"gather_{'int32_' if whole else ''}{_suffix('gather', x)}"
     grid, block = rectangle(device, batch, columns // width)
     args = (y, x, indices, number(scale), number(offset))
     sizes = (np.int64(batch), np.int32(columns), np.int32(width > 1))
     device.launch("memory", symbol, None if whole else y, grid, block, args + sizes)
 
 
-def _suffix(op: str, array: Array, known: dict[str, str]) -> str:
+def _suffix(op: str, array: Array) -> str:
     try:
-        return known[array.dtype.name]
+        return _NUMBERS[array.dtype.name]
     except KeyError:
         raise DtypeError(
-            f"op {op} on the GPU takes arrays of {', '.join(known)}, got {array.dtype.name}; "
+            f"op {op} on the GPU takes arrays of {', '.join(_NUMBERS)}, got {array.dtype.name}; "
             "convert it on the host first."
         ) from None
 

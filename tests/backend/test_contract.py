@@ -1,0 +1,210 @@
+"""Backends, the table of op cases and the contract say the same things."""
+
+import functools
+import inspect
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import gpunet.backend.cpu
+import gpunet.backend.cuda
+from gpunet.backend.cpu import CpuBackend
+from gpunet.backend.spec import OPS
+from gpunet.errors import ArgumentError, DtypeError, ShapeError
+from gpunet.testing.cases import CASES
+from gpunet.testing.op_checks import label
+
+NAMES = list(OPS)
+
+
+def backend_functions(module):
+    return {function.__name__: function for function in module._OPS}
+
+
+def parameters(function):
+    """Name, kind and default of each parameter."""
+    signature = inspect.signature(function)
+    return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
+
+
+def test_every_op_has_a_row_of_cases_and_both_backends():
+    assert list(CASES) == NAMES
+    assert list(backend_functions(gpunet.backend.cpu)) == NAMES
+    assert list(backend_functions(gpunet.backend.cuda)) == NAMES
+    assert list(CpuBackend().ops) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signatures(name):
+    contract = [(p.name, p.kind, p.default) for p in OPS[name].signature.parameters.values()]
+    assert parameters(backend_functions(gpunet.backend.cpu)[name]) == contract
+    device, *others = parameters(backend_functions(gpunet.backend.cuda)[name])
+    assert device[0] == "device"
+    assert others == contract
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_and_optional_array_is_tried(name):
+    """The calls of a row use each value of each flag, and leave out each optional array."""
+    calls = CASES[name].calls
+    for parameter in OPS[name].parameters:
+        if parameter.optional:
+            assert any(call.get(parameter.name, "made") is None for call in calls) or any(
+                parameter.role == "in" and parameter.name not in call for call in calls
+            ), parameter.name
+    for key, parameter in OPS[name].signature.parameters.items():
+        if isinstance(parameter.default, bool) and key != "accumulate":
+            assert {call.get(key, parameter.default) for call in calls} == {True, False}, key
+        if key == "activation":
+            assert {call[key] for call in calls} == {"linear", "relu", "sigmoid", "tanh"}
+
+
+def first_call(name):
+    case = CASES[name]
+    call = next(call for call in case.calls if "x0" not in label(call))
+    return case.arrays(call, "float32"), case.attributes(call)
+
+
+def ordered(name, arrays):
+    return [arrays.get(parameter.name) for parameter in OPS[name].parameters]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_rank(name):
+    arrays, attributes = first_call(name)
+    for parameter in OPS[name].parameters:
+        if parameter.name in arrays and parameter.forms[0][1] != ("...",):
+            wrong = {**arrays, parameter.name: arrays[parameter.name][None, None]}
+            with pytest.raises(ShapeError, match=f"op {name}: {parameter.name} must have"):
+                OPS[name].check(ordered(name, wrong), attributes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_size(name):
+    arrays, attributes = first_call(name)
+    last = [p.name for p in OPS[name].parameters if p.name in arrays][-1]
+    if len(arrays) > 1 and name not in ("gather", "sgd", "adam"):
+        larger = np.zeros([size + 1 for size in arrays[last].shape], arrays[last].dtype)
+        with pytest.raises(ShapeError, match=f"op {name}: {last} of shape"):
+            OPS[name].check(ordered(name, {**arrays, last: larger}), attributes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_dtype(name):
+    arrays, attributes = first_call(name)
+    for parameter in OPS[name].parameters:
+        if parameter.name in arrays and all(kind != "any" for kind, _ in parameter.forms):
+            wrong = {**arrays, parameter.name: np.zeros(arrays[parameter.name].shape, np.int8)}
+            with pytest.raises(DtypeError, match=f"op {name}: {parameter.name} must be"):
+                OPS[name].check(ordered(name, wrong), attributes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_arguments(name):
+    arrays, attributes = first_call(name)
+    with pytest.raises(ArgumentError, match="needs an array"):
+        OPS[name].check([None for _ in OPS[name].parameters], attributes)
+    with pytest.raises(ArgumentError, match="arrays"):
+        OPS[name].check(ordered(name, arrays)[1:], attributes)
+    with pytest.raises(ArgumentError, match="sclae"):
+        OPS[name].check(ordered(name, arrays), attributes | {"sclae": 1.0})
+    for key in attributes:
+        if OPS[name].signature.parameters[key].default is inspect.Parameter.empty:
+            fewer = {other: value for other, value in attributes.items() if other != key}
+            with pytest.raises(ArgumentError, match=key):
+                OPS[name].check(ordered(name, arrays), fewer)
+
+
+# --------------------------------------------------------- what is special to the cpu backend
+
+ROWS, COLUMNS = 4096, 256  # 4 MiB of float32
+
+
+def large(shape, dtype=np.float32):
+    """Positive numbers: fit for logarithms, squares and probabilities alike."""
+    return np.full(shape, 0.5, dtype)
+
+
+def large_arguments(name):
+    """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
+    sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
+    sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1}
+    if name in ("sgd", "adam"):
+        sizes["n"] = ROWS * COLUMNS
+    arrays = []
+    for parameter in OPS[name].parameters:
+        kind, dims = parameter.forms[-1]
+        shape = sizes["..."] if dims == ("...",) else ()
+        shape = shape or tuple(int(d) if d.isdigit() else sizes[d] for d in dims)
+        dtype = "float32" if kind in ("real", "any") else kind
+        arrays.append(large(shape, dtype))
+        if parameter.name == "segments":
+            arrays[-1][:] = [[0, sizes["n"], 0, 1, 1, 0]]
+        if parameter.name == "hyper":
+            arrays[-1][:] = [0.1, 0.9, 0.999, 1e-7][: len(arrays[-1])]
+    return arrays
+
+
+ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1}
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("name", NAMES)
+def test_cpu_allocates_nothing_tensor_sized(name, activation):
+    """4 MiB arrays are worked on with scratch of a few blocks (two are 256 KiB)."""
+    wanted = OPS[name].signature.parameters
+    attributes = {key: value for key, value in ATTRIBUTES.items() if key in wanted}
+    if "activation" in wanted:
+        attributes["activation"] = activation
+    if "accumulate" in wanted:
+        attributes["accumulate"] = True
+    arguments = large_arguments(name)
+    OPS[name].check(arguments, attributes)
+    run = functools.partial(CpuBackend().ops[name], *arguments, **attributes)
+    run()
+    tracemalloc.start()
+    try:
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    print(name, peak)
+    assert peak < 350_000
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_cpu_memory(shape, dtype):
+    backend = CpuBackend()
+    array = backend.empty(shape, dtype)
+    assert (array.shape, array.dtype) == (shape, dtype)
+    assert array.flags.c_contiguous
+    assert array.ctypes.data % 64 == 0
+    assert not backend.zeros(shape, dtype).any()
+    backend.write(array, np.ones(shape))
+    copied = backend.to_numpy(array)
+    backend.write(array, np.zeros(shape))
+    assert (copied == 1).all()
+
+
+def test_cpu_takes_numpy_arrays_as_they_are():
+    backend = CpuBackend()
+    values = np.arange(6.0).reshape(2, 3)
+    assert backend.from_numpy(values) is values
+    assert backend.from_numpy(values.T).flags.c_contiguous
+    assert backend.owns(values)
+    assert not backend.owns([1.0])
+    assert repr(backend).startswith("<backend numpy: NumPy ")
+
+
+def test_cpu_dropout_is_the_same_in_blocks_and_in_float64():
+    """The mask of element i depends on nothing but i and the counter."""
+    random = np.array([2**63 + 5, 9], np.uint64)
+    masks = []
+    for size, dtype in ((100_001, np.float32), (100_001, np.float64), (1001, np.float32)):
+        y = np.empty(size, dtype)
+        CpuBackend().ops["dropout"](y, np.ones(size, dtype), random, rate=0.4, node=3)
+        masks.append(y[:1001] > 0)
+    assert (masks[0] == masks[1]).all()
+    assert (masks[0] == masks[2]).all()
