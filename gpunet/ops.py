@@ -383,17 +383,14 @@ def _update(
     **attributes: Any,
 ) -> None:
     """One step of an optimizer on arrays of any one shape, as one segment."""
-    shape = getattr(written["weights"], "shape", ())
-    for key, array in {**written, "gradients": gradients}.items():
-        if array is not None and np.shape(array) != shape:
+    arrays = {key: as_updated(name, key, a) for key, a in written.items() if a is not None}
+    arrays["gradients"] = as_array(gradients)
+    shape = arrays["weights"].shape
+    for key, array in arrays.items():
+        if array.shape != shape:
             raise ShapeError(
-                f"op {name}: {key} must have the shape of weights {shape}, got {np.shape(array)}."
+                f"op {name}: {key} must have the shape of weights {shape}, got {array.shape}."
             )
-    read = {
-        "gradients": as_array(gradients).reshape(-1),
-        "segments": [[0.0, float(prod(shape)), 0.0, 1.0, 1.0, 0.0]],
-        "hyper": hyper,
-        "step": [step],
-    }
-    flat = {key: a if a is None else as_updated(name, key, a) for key, a in written.items()}
-    run_op(name, {**flat, **read}, **attributes)
+    flat = {key: array.reshape(-1) for key, array in arrays.items()}
+    segments = [[0.0, float(prod(shape)), 0.0, 1.0, 1.0, 0.0]]
+    run_op(name, {**flat, "step": [step], "segments": segments, "hyper": hyper}, **attributes)

@@ -174,7 +174,8 @@ struct RowWalk {
     __device__ __forceinline__ int end() const { return row() < rows ? units : 0; }
 };
 
-// Shared memory of the size given at launch: `slot` arrays of what this block's threads have read.
+// Shared memory of the size given at launch, as arrays of one pack a thread; the array behind
+// `slots_before` others.
 template <int WIDTH>
 __device__ __forceinline__ Pack<real, WIDTH>* row_cache(int slots_before)
 {

@@ -381,7 +381,7 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
     sums.finish(out, layout.rows);
 }
 
-// KERNEL(symbol, loss type of a WIDTH, label type)
+// The symbol, the type of the labels, and the loss as a type that may use WIDTH.
 #define GPUNET_LOSS_KERNEL(SYMBOL, LABEL, ...)                                                    \
     extern "C" __global__ void SYMBOL(                                                            \
         real* dx, real* loss, real* correct, double* totals, double* accuracy_totals,             \

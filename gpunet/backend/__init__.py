@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.base import Backend
-from gpunet.errors import ArgumentError, BackendUnavailable, GpunetError
+from gpunet.errors import ArgumentError, BackendUnavailable
 
 BACKENDS = ("auto", "numpy", "cupy", "emulator")
 ENVIRONMENT_VARIABLE = "GPUNET_BACKEND"
@@ -70,14 +70,14 @@ def backend_named(name: str) -> Backend:
         close = difflib.get_close_matches(str(name).lower(), BACKENDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ArgumentError(f"gpunet knows the backends {', '.join(BACKENDS)}, got {name!r}{hint}")
-    if name == "auto":
-        return _numpy() if cupy_problem() else backend_named("cupy")
     if name == "numpy":
         return _numpy()
-    backend, problem = _device_backend(name)
-    if backend is None:
-        raise BackendUnavailable(f"the backend {name!r} cannot be used: {problem}")
-    return backend
+    if name == "emulator":
+        return _emulator()
+    backend, problem = _cupy()
+    if backend is None and name == "cupy":
+        raise BackendUnavailable(f"the backend 'cupy' cannot be used: {problem}")
+    return backend or _numpy()
 
 
 def backend_of(array: object) -> Backend:
@@ -100,7 +100,7 @@ def backend_of(array: object) -> Backend:
 
 def cupy_problem() -> str:
     """Why CuPy cannot be used on this machine, and what helps; empty if it can."""
-    return _device_backend("cupy")[1]
+    return _cupy()[1]
 
 
 @functools.cache
@@ -111,37 +111,46 @@ def _numpy() -> Backend:
 
 
 @functools.cache
-def _device_backend(name: str) -> tuple[Backend | None, str]:
-    """A backend that has run a kernel, or None and what is wrong; found out once a process."""
-    from gpunet.backend.cuda import CudaBackend
+def _emulator() -> Backend:
+    from gpunet.emulator import cupy
 
+    return _with_first_kernel(cupy, "emulator")  # says itself if it finds no C++ compiler
+
+
+@functools.cache
+def _cupy() -> tuple[Backend | None, str]:
+    """The backend once it has run a kernel, or None and what is wrong; found out once a process."""
     try:
-        cp: Any = importlib.import_module(_ARRAY_MODULES[name])
+        cupy: Any = importlib.import_module("cupy")
     except ImportError as error:
-        return None, f"CuPy is not installed ({error}); {_INSTALL} installs it."
+        return None, f"CuPy is not installed ({_first_line(error)}); {_INSTALL} installs it."
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
         return None, f"importing CuPy failed ({_first_line(error)}); {_INSTALL} repairs it."
     try:
-        if cp.cuda.runtime.getDeviceCount() < 1:
-            return None, "there is no CUDA device; use the backend 'numpy' on this machine."
+        devices = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # noqa: BLE001 - CuPy's exceptions differ between versions
         return None, (
-            f"no CUDA device or driver was found ({_first_line(error)}); "
-            "check what `nvidia-smi` says, or use the backend 'numpy'."
+            f"no NVIDIA driver was found ({_first_line(error)}); "
+            "see what `nvidia-smi` says, or use the backend 'numpy'."
         )
+    if devices == 0:
+        return None, "there is no CUDA device; use the backend 'numpy' on this machine."
     try:
-        backend = CudaBackend(cp, name)
-        backend.to_numpy(backend.zeros((1,), np.float32))
-    except BackendUnavailable as error:
-        return None, str(error)
+        return _with_first_kernel(cupy, "cupy"), ""
     except Exception as error:  # noqa: BLE001 - from NVRTC, the driver, or missing headers
-        # Our own errors are one sentence, but a compiler's log may follow.
-        reason = str(error) if isinstance(error, GpunetError) else _first_line(error)
         return None, (
-            f"a first kernel did not run ({reason}); {_INSTALL} installs the compiler NVRTC "
-            "and the CUDA headers that fit."
+            f"a first kernel did not run ({_first_line(error)}); {_INSTALL} installs the "
+            "compiler NVRTC and the CUDA headers that fit."
         )
-    return backend, ""
+
+
+def _with_first_kernel(cupy: Any, name: str) -> Backend:
+    """A device backend that has shown that it can compile and run a kernel."""
+    from gpunet.backend.cuda import CudaBackend
+
+    backend = CudaBackend(cupy, name)
+    backend.to_numpy(backend.zeros((1,), np.float32))
+    return backend
 
 
 def _first_line(error: Exception) -> str:

@@ -93,13 +93,13 @@ def as_matrix(name: str, x: Array, rows: int = -1) -> Array:
 
 
 def as_updated(name: str, key: str, array: Any) -> Array:
-    """An array that an op updates where it is, as a vector in the same memory."""
+    """An array that an op updates where it is."""
     array = as_array(array)
     if isinstance(array, _Numbers) or not array.flags.c_contiguous:
         raise ArgumentError(
             f"op {name} updates {key!r} where it is; it must be a C-contiguous array."
         )
-    return array.reshape(-1)
+    return array
 
 
 class _Numbers(np.ndarray[Any, Any]):

@@ -31,7 +31,7 @@ class Plan:
         fused: whether to merge neighbouring ops (`gpunet.engine.fusion`).
 
     Attributes:
-        records: the ops after fusion.
+        records: the ops after fusion, without copies from a place to itself.
         recorded: the ops before it.
         offsets: where each storage of the arena starts, in bytes.
         nbytes: the size of the arena.
@@ -42,8 +42,9 @@ class Plan:
     ) -> None:
         self.kept = {buffer.storage for buffer in kept}
         self.recorded = list(records)
-        self.records = fuse(records, self.kept) if fused else drop_dead(records, self.kept)
-        self.offsets, self.nbytes = _allocate(self.records, self.kept)
+        needed = fuse(records, self.kept) if fused else drop_dead(records, self.kept)
+        self.offsets, self.nbytes = _allocate(needed, self.kept)
+        self.records = [record for record in needed if not self._is_free(record)]
 
     def without(self, unwanted: Iterable[Buffer], records: Sequence[Record]) -> list[Record]:
         """Those of the records that are still needed if some results are not wanted."""
@@ -60,38 +61,23 @@ class Plan:
     def bind(
         self, backend: Backend, arena: Array, records: Sequence[Record] | None = None
     ) -> list[Call]:
-        """The calls of these records (or all) over this arena, in order.
-
-        A copy whose two sides are the same memory is left out.
-        """
+        """The calls of these records (or all) over this arena, in order."""
         calls: list[Call] = []
         for record in self.records if records is None else records:
-            if self.is_free(record):
-                continue
             arrays = [
                 None if buffer is None else self.array(buffer, backend, arena)
                 for buffer in record.arrays
             ]
             function = record.function or backend.ops[record.op.name]
-            calls.append(partial(function, *arrays, **_given(record)))
+            calls.append(partial(function, *arrays, **record.given()))
         return calls
 
-    def is_free(self, record: Record) -> bool:
+    def _is_free(self, record: Record) -> bool:
         """Whether this is a copy whose two sides are the same memory."""
         if record.op.name != "copy":
             return False
         y, x = (self.offsets.get(buffer.storage) for _, buffer in record.items())
         return y is not None and y == x
-
-
-def _given(record: Record) -> dict[str, object]:
-    """The attributes that differ from their defaults: fewer keywords make a faster call."""
-    defaults = record.op.signature.parameters
-    return {
-        name: value
-        for name, value in record.attributes.items()
-        if record.function is not None or defaults[name].default != value
-    }
 
 
 def _allocate(records: Sequence[Record], kept: set[Storage]) -> tuple[dict[Storage, int], int]:

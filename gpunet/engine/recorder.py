@@ -95,6 +95,11 @@ class Record:
     direction: str
     function: Callable[..., None] | None = field(default=None)
 
+    def given(self) -> dict[str, Any]:
+        """The attributes that differ from their defaults."""
+        defaults = self.op.signature.parameters
+        return {n: v for n, v in self.attributes.items() if defaults[n].default != v}
+
     def items(self) -> list[tuple[Parameter, Buffer]]:
         """Each array that is there with what the contract says of it."""
         pairs = zip(self.op.parameters, self.arrays, strict=True)
@@ -120,8 +125,8 @@ class Record:
 
     def __repr__(self) -> str:
         arguments = [repr(buffer) for buffer in self.arrays]
-        arguments += [f"{name}={value!r}" for name, value in self.attributes.items()]
-        return f"{self.layer:16} {self.op.name}({', '.join(arguments)})"
+        arguments += [f"{name}={value!r}" for name, value in self.given().items()]
+        return f"{self.layer:12} {self.op.name}({', '.join(arguments)})"
 
 
 class Recorder:

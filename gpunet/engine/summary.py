@@ -83,13 +83,9 @@ def _totals(model: Model, plan: Plan, what: str, batch_size: int) -> list[str]:
         f"Non-trainable params: {total - trainable:,} "
         f"({readable_bytes((total - trainable) * itemsize)})",
         f"One {what} at batch size {batch_size}: {sum(map(flops, plan.recorded)):,} FLOPs, "
-        f"{_launches(plan)} launches, {readable_bytes(plan.nbytes)} of activations",
+        f"{len(plan.records)} launches, {readable_bytes(plan.nbytes)} of activations",
         f"Backend: {model.backend.name} ({model.backend.description}), {model.dtype}",
     ]
-
-
-def _launches(plan: Plan) -> int:
-    return sum(not plan.is_free(record) for record in plan.records)
 
 
 def _fused(plan: Plan) -> list[str]:

@@ -84,7 +84,7 @@ def test_wrong_rank(name):
 def test_wrong_size(name):
     arrays, attributes = first_call(name)
     last = [p.name for p in OPS[name].parameters if p.name in arrays][-1]
-    if len(arrays) > 1 and name not in ("gather", "sgd", "adam"):
+    if len(arrays) > 1:
         larger = np.zeros([size + 1 for size in arrays[last].shape], arrays[last].dtype)
         with pytest.raises(ShapeError, match=f"op {name}: {last} of shape"):
             OPS[name].check(ordered(name, {**arrays, last: larger}), attributes)
@@ -169,7 +169,6 @@ def test_cpu_allocates_nothing_tensor_sized(name, activation):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    print(name, peak)
     assert peak < 350_000
 
 
@@ -180,7 +179,7 @@ def test_cpu_memory(shape, dtype):
     array = backend.empty(shape, dtype)
     assert (array.shape, array.dtype) == (shape, dtype)
     assert array.flags.c_contiguous
-    assert array.ctypes.data % 64 == 0
+    assert array.size == 0 or array.ctypes.data % 64 == 0
     assert not backend.zeros(shape, dtype).any()
     backend.write(array, np.ones(shape))
     copied = backend.to_numpy(array)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import gpunet.backend.contract  # noqa: F401 (fills OPS)
@@ -70,7 +71,7 @@ def test_no_atomics_on_floats_and_no_assembly() -> None:
 
 def test_other_element_types_are_refused() -> None:
     with pytest.raises(DtypeError, match="computes in float32, got arrays of float64; the numpy"):
-        compile_options("float64")
+        compile_options(np.dtype("float64"))
 
 
 def test_compilers_log_is_in_the_error() -> None:
@@ -83,7 +84,7 @@ def test_compilers_log_is_in_the_error() -> None:
 
     cache = KernelCache(SimpleNamespace(RawModule=Module))
     with pytest.raises(KernelError, match=r"'add' of kernels/memory.cu .*float32: memory.cu\(7\)"):
-        cache.get("memory", "add", "float32")
+        cache.get("memory", "add", np.dtype("float32"))
 
 
 def test_a_source_compiles_once_and_a_kernel_is_looked_up_once() -> None:
@@ -99,8 +100,8 @@ def test_a_source_compiles_once_and_a_kernel_is_looked_up_once() -> None:
 
     cache = KernelCache(SimpleNamespace(RawModule=Module))
     for _ in range(2):
-        assert cache.get("memory", "add", "float32") == "add"
-        assert cache.get("memory", "copy_float32", "float32") == "copy_float32"
+        assert cache.get("memory", "add", np.dtype("float32")) == "add"
+        assert cache.get("memory", "copy_float32", np.dtype("float32")) == "copy_float32"
     assert calls == ["module", "add", "copy_float32"]
 
 

@@ -1,19 +1,17 @@
 """Every op on every backend, from the table of op cases."""
 
 import functools
-import math
 import os
 import shutil
-import tracemalloc
 
 import numpy as np
 import pytest
 
 from gpunet.backend import backend_named
 from gpunet.backend.spec import OPS
-from gpunet.errors import ArgumentError, BackendUnavailable, DtypeError, ShapeError
+from gpunet.errors import BackendUnavailable
 from gpunet.testing.cases import CASES
-from gpunet.testing.op_checks import GuardedArray, guarded_call, label, with_outputs
+from gpunet.testing.op_checks import guarded_call, label, with_outputs
 
 BACKENDS = [
     pytest.param("numpy", "float32", id="numpy-float32"),

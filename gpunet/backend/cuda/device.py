@@ -12,6 +12,7 @@ from gpunet.backend.spec import Array
 THREADS = 256  # a block, wherever a kernel does not ask for another size
 STRIP = 128  # the most columns of one block of bias_act_backward
 _BLOCKS_PER_MULTIPROCESSOR = 8  # of 256 threads: as many as are resident on the largest devices
+_FLOAT32 = np.dtype(np.float32)
 _NULL = np.uintp(0)  # what a kernel gets where an op got None
 
 
@@ -62,6 +63,6 @@ class Device:
             args: arrays, None for null pointers, NumPy scalars of exactly the kernel's types.
             shared: bytes of dynamic shared memory.
         """
-        dtype = "float32" if real is None else real.dtype.name
+        dtype = _FLOAT32 if real is None else real.dtype
         kernel = self._kernels.get(source, symbol, dtype)
         kernel(grid, block, tuple(_NULL if a is None else a for a in args), shared_mem=shared)

@@ -6,6 +6,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpunet.errors import DtypeError, GpunetError, KernelError
 
 _HEADER = "common.cuh"  # also the sentinel by which the folder is recognised
@@ -52,18 +54,18 @@ def flattened(source: str, folder: Path | None = None) -> str:
     return "\n".join((f'#line 1 "{source}.cu"', *lines, ""))
 
 
-def compile_options(dtype: str) -> tuple[str, ...]:
+def compile_options(dtype: np.dtype[Any]) -> tuple[str, ...]:
     """The compiler's options for kernels whose ``real`` is this dtype.
 
     Raises:
         DtypeError: there are no kernels for it.
     """
-    if dtype not in _ELEMENT_TYPES:
+    if dtype.name not in _ELEMENT_TYPES:
         raise DtypeError(
-            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, got arrays of {dtype}; "
+            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, got arrays of {dtype.name}; "
             "the numpy backend computes in float64."
         )
-    return ("-std=c++17", f"-DGPUNET_REAL={_ELEMENT_TYPES[dtype]}")
+    return ("-std=c++17", f"-DGPUNET_REAL={_ELEMENT_TYPES[dtype.name]}")
 
 
 class KernelCache:
@@ -71,10 +73,10 @@ class KernelCache:
 
     def __init__(self, cp: Any) -> None:
         self._cp = cp
-        self._modules: dict[tuple[str, str], Any] = {}
-        self._kernels: dict[tuple[str, str, str], Any] = {}
+        self._modules: dict[tuple[str, np.dtype[Any]], Any] = {}
+        self._kernels: dict[tuple[str, str, np.dtype[Any]], Any] = {}
 
-    def get(self, source: str, symbol: str, dtype: str) -> Any:
+    def get(self, source: str, symbol: str, dtype: np.dtype[Any]) -> Any:
         """The kernel ``symbol`` of kernels/``source``.cu for arrays of ``dtype``.
 
         Raises:
@@ -87,7 +89,7 @@ class KernelCache:
             kernel = self._kernels[key] = self._compile(*key)
         return kernel
 
-    def _compile(self, source: str, symbol: str, dtype: str) -> Any:
+    def _compile(self, source: str, symbol: str, dtype: np.dtype[Any]) -> Any:
         options = compile_options(dtype)
         if (source, dtype) not in self._modules:
             code = flattened(source)
@@ -98,5 +100,5 @@ class KernelCache:
             raise
         except Exception as error:  # CuPy, NVRTC and the driver raise types of their own
             raise KernelError(
-                f"kernel {symbol!r} of kernels/{source}.cu does not compile for {dtype}: {error}"
+                f"kernel {symbol!r} of kernels/{source}.cu does not compile for {dtype.name}: {error}"
             ) from error
