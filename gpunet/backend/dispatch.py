@@ -67,7 +67,7 @@ def run_op(
     backend = _common_backend(op, ready)
     real = _real_dtype(given.values(), ready)
     for key, parameter in given.items():
-        ready[key] = _as_parameter(op, parameter, backend, ready[key], real)
+        ready[key] = _as_parameter(parameter, backend, ready[key], real)
     for parameter in op.parameters:
         if parameter.role in ("out", "sum") and parameter.name not in ready:
             kind = parameter.forms[0][0]
@@ -149,20 +149,22 @@ def _real_dtype(parameters: Iterable[Parameter], arrays: Mapping[str, Array]) ->
     return "float32"
 
 
-def _as_parameter(op: Op, parameter: Parameter, backend: Backend, array: Array, real: str) -> Array:
+def _as_parameter(parameter: Parameter, backend: Backend, array: Array, real: str) -> Array:
     """An array as an op takes it: contiguous and, where nothing is lost, of the right dtype."""
     numbers = isinstance(array, _Numbers)
+    if numbers:
+        array = np.asarray(array)
     kinds = [kind for kind, dims in parameter.forms if len(dims) == array.ndim]
     kind = kinds[0] if kinds else parameter.forms[0][0]
     dtype = real if kind in ("real", "any") else kind
     is_integer = np.dtype(array.dtype).kind in "iub"
     if numbers and (is_integer or dtype in REAL):
-        array = np.asarray(array).astype(dtype)
-    elif is_integer and parameter.name in ("labels", "indices"):
+        array = array.astype(dtype)
+    elif is_integer and parameter.name in ("labels", "indices") and array.dtype != dtype:
         array = _as_labels(array, dtype)
     if not array.flags.c_contiguous:
         array = array.copy(order="C")
-    return backend.from_numpy(np.asarray(array)) if numbers else array
+    return backend.from_numpy(array) if numbers else array
 
 
 def _as_labels(labels: Array, dtype: str) -> Array:

@@ -4,6 +4,12 @@
 launch code runs on it, and it checks what CuPy does not (argument types, launch limits, writes
 outside of arrays, divergent barriers). g++ compiles the kernels, when they are first used.
 
+Blocks run one after another on one core, in order, and a thread runs until it has to wait. So
+grid-wide barriers and threads that spin until another one writes never end, races stay hidden,
+and reading or writing the wrong element inside of an array goes unnoticed. Not emulated:
+cooperative groups, tensor cores, inline PTX, textures, structs as arguments, stream capture,
+flushing of denormal numbers.
+
 Example:
     >>> from gpunet.emulator import cupy as cp
     >>> double = cp.RawKernel(

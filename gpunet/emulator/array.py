@@ -28,9 +28,6 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
         dtype: The element type.
     """
 
-    # The ufunc protocol makes expressions with NumPy scalars come here; priority does it for
-    # Python's operators.
-    __array_priority__ = 100
     _host: npt.NDArray[Any]
     _memory: Memory
 
@@ -174,7 +171,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
 
     def copy(self, order: Any = "C") -> ndarray:
         """Return a copy in memory of its own."""
-        return wrap(self._host, order=order)
+        return wrap(self._host.copy(order=order))
 
     def fill(self, value: Any) -> None:
         """Set every element."""
@@ -312,14 +309,18 @@ def unwrap(value: Any) -> Any:
     return value
 
 
-def wrap(value: Any, dtype: npt.DTypeLike | None = None, order: Any = None) -> ndarray:
-    """Copy a host array, or what NumPy can make one of, into new device memory."""
+def wrap(value: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
+    """Copy a host array, or what NumPy can make one of, into new device memory.
+
+    Fortran order is kept, as in CuPy: a kernel that takes rows for columns must do so here, too.
+    """
     host = np.asarray(value, dtype)
     if host.dtype.hasobject:
         raise ValueError(f"Unsupported dtype {host.dtype}")
-    result = empty(host.shape, host.dtype)
-    if order in ("F", "K", "A") and host.flags.f_contiguous and not host.flags.c_contiguous:
-        result = result.reshape(host.shape[::-1]).T
+    if host.flags.f_contiguous and not host.flags.c_contiguous:
+        result = empty(host.shape[::-1], host.dtype).T
+    else:
+        result = empty(host.shape, host.dtype)
     result._host[...] = host
     return result
 
@@ -331,12 +332,12 @@ def borrow(host: npt.NDArray[Any]) -> ndarray:
     return _over(host, Memory(host.nbytes, borrowed=host.reshape(-1).view(np.uint8)))
 
 
-def empty(shape: Any, dtype: npt.DTypeLike = float, order: str = "C") -> ndarray:
+def empty(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
     """Return an array of poison: NaN, or -1, until it is written."""
     return ndarray(shape, dtype)
 
 
-def zeros(shape: Any, dtype: npt.DTypeLike = float, order: str = "C") -> ndarray:
+def zeros(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
     """Return an array of zeros."""
     result = ndarray.__new__(ndarray)
     result._assign(shape, dtype, zeroed=True)

@@ -268,6 +268,6 @@ def _near(address: int | None, args: Sequence[Any]) -> str:
     after = [(address - (m.ptr + m.size), n) for n, m in arrays if address >= m.ptr + m.size]
     if after:
         distance, number = min(after)
-        if distance < 2**40:
+        if distance < 2**34:  # farther away it has nothing to do with the array
             return f": address {address:#x}, {distance} bytes past the end of argument {number}"
     return f": address {address:#x}"

@@ -31,7 +31,8 @@ class Plan:
         fused: whether to merge neighbouring ops (`gpunet.engine.fusion`).
 
     Attributes:
-        records: the ops after fusion, without copies from a place to itself.
+        needed: the ops after fusion.
+        records: what is launched: the same without copies from a place to itself.
         recorded: the ops before it.
         offsets: where each storage of the arena starts, in bytes.
         nbytes: the size of the arena.
@@ -42,14 +43,15 @@ class Plan:
     ) -> None:
         self.kept = {buffer.storage for buffer in kept}
         self.recorded = list(records)
-        needed = fuse(records, self.kept) if fused else drop_dead(records, self.kept)
-        self.offsets, self.nbytes = _allocate(needed, self.kept)
-        self.records = [record for record in needed if not self._is_free(record)]
+        self.needed = fuse(records, self.kept) if fused else drop_dead(records, self.kept)
+        self.offsets, self.nbytes = _allocate(self.needed, self.kept)
+        self.records = [record for record in self.needed if not self._is_free(record)]
 
-    def without(self, unwanted: Iterable[Buffer], records: Sequence[Record]) -> list[Record]:
-        """Those of the records that are still needed if some results are not wanted."""
+    def without(self, unwanted: Iterable[Buffer]) -> list[Record]:
+        """What is launched if some of the results are not wanted."""
         storages = {buffer.storage for buffer in unwanted}
-        return drop_dead(records, self.kept - storages, storages)
+        alive = drop_dead(self.needed, self.kept - storages, storages)
+        return [record for record in alive if not self._is_free(record)]
 
     def array(self, buffer: Buffer, backend: Backend, arena: Array) -> Array:
         """The real array behind a handle."""

@@ -98,12 +98,11 @@ class GradientPlan:
         kept = [self.random, *self.inputs, *self.outputs, *self.dy, *self.dx]
         self.plan = Plan(op.records, kept)
         self.forward_records = [r for r in self.plan.records if r.direction == "forward"]
-        self._backward_records = [r for r in self.plan.records if r.direction != "forward"]
 
     def backward_records(self, weights: bool, inputs: bool) -> list[Record]:
         """The backward ops that are needed for what is wanted."""
         unwanted = ([] if weights else self.weight_gradients) + ([] if inputs else self.dx)
-        return self.plan.without(unwanted, self._backward_records)
+        return [r for r in self.plan.without(unwanted) if r.direction != "forward"]
 
 
 def model_input_buffers(

@@ -243,3 +243,11 @@ def test_device_streams_and_events():
     assert cp.cuda.get_elapsed_time(start, end) >= 0
     with pytest.raises(cp.cuda.runtime.CUDARuntimeError):
         cp.cuda.get_elapsed_time(start, cp.cuda.Event())
+
+
+def test_memory_order_is_cupys(device):
+    assert device.T.astype(np.float16).flags.f_contiguous
+    assert (device.T + 1).flags.f_contiguous
+    assert cp.asarray(np.asfortranarray(HOST)).flags.f_contiguous
+    assert device.T.copy().flags.c_contiguous
+    np.testing.assert_array_equal((device.T + 1).get(), HOST.T + 1)

@@ -62,8 +62,8 @@ def compile_options(dtype: np.dtype[Any]) -> tuple[str, ...]:
     """
     if dtype.name not in _ELEMENT_TYPES:
         raise DtypeError(
-            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, got arrays of {dtype.name}; "
-            "the numpy backend computes in float64."
+            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, "
+            f"got arrays of {dtype.name}; the numpy backend computes in float64."
         )
     return ("-std=c++17", f"-DGPUNET_REAL={_ELEMENT_TYPES[dtype.name]}")
 
@@ -100,5 +100,6 @@ class KernelCache:
             raise
         except Exception as error:  # CuPy, NVRTC and the driver raise types of their own
             raise KernelError(
-                f"kernel {symbol!r} of kernels/{source}.cu does not compile for {dtype.name}: {error}"
+                f"kernel {symbol!r} of kernels/{source}.cu does not compile "
+                f"for {dtype.name}: {error}"
             ) from error

@@ -21,12 +21,13 @@ struct alignas(16) LaneValue {
 };
 
 struct RuntimeApi {
-    // `id` tells barriers apart: neither a line nor a return address does, since a macro may hold
-    // two barriers and the compiler may duplicate one. Returns how many threads' `predicate`
-    // held, or the number of threads of the block if it held for all.
+    // Waits for all threads of the block and returns for how many of them `predicate` held. `id`
+    // tells barriers apart: neither a line nor a return address does, since a macro may hold two
+    // barriers and the compiler may duplicate one.
     int (*barrier)(int id, int predicate, Site site);
-    // Waits until all lanes named in `mask` arrive with the same `operation`. Returns the 32
-    // values; `lanes` gets those that exist. The values stay valid until the lane's next call.
+    // Waits until all lanes that `mask` names arrive, with the same `operation`, and returns the
+    // values of 32 lanes, of which `lanes` gets those that took part. The values are valid until
+    // the next call.
     const LaneValue* (*exchange)(unsigned mask, const char* operation, const void* value, int size,
                                  unsigned* lanes, Site site);
     unsigned (*lane)();
