@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import as_numbers, dense_labels, row_weights, sparse_labels
+from gpunet.engine.data import as_numbers, check_lengths, dense_labels, row_weights, sparse_labels
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
@@ -74,6 +74,8 @@ class Loss(ABC):
         dtype = "float64" if predictions.dtype == np.float64 else "float32"
         backend = backend_named("numpy")
         labels = self.labels(y_true, predictions.shape, backend)
+        if predictions.ndim > 1:
+            check_lengths({"y_true": labels, "y_pred": predictions}, f"the loss {self.name!r}")
         x = np.ascontiguousarray(predictions, dtype).reshape(-1, predictions.shape[-1])
         y = labels.reshape(-1) if self.sparse else labels.astype(dtype).reshape(x.shape)
         weights = None

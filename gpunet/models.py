@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet import backend as backends
 from gpunet.backend.base import Backend
-from gpunet.backend.spec import Array
+from gpunet.backend.spec import REAL, Array
 from gpunet.engine.data import as_numbers, model_inputs
 from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.engine.infer import InferPlan
@@ -20,7 +20,7 @@ from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
 from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
-from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
 from gpunet.optimizers import Optimizer
 from gpunet.saving.weights import load_weights, save_weights
@@ -52,6 +52,14 @@ class Model(Trainer):
         outputs: Tensor | Sequence[Tensor],
         name: str | None = None,
     ) -> None:
+        for tensor in (tensors := [*_as_list(inputs), *_as_list(outputs)]):
+            if not isinstance(tensor, Tensor):
+                raise ArgumentError(
+                    "Model takes symbolic inputs and outputs, as gpunet.Input and calls of layers "
+                    f"return them, got {type(tensor).__name__}."
+                )
+        if len(tensors) < 2 or not _as_list(outputs):
+            raise ArgumentError("Model takes at least one input and one output, got none.")
         self._start(name or "model")
         self._finish(Graph(_as_list(inputs), _as_list(outputs)))
 
@@ -95,7 +103,18 @@ class Model(Trainer):
         return self._graph is not None
 
     def ensure_built(self, x: Any) -> None:
-        """A functional model is built from the start."""
+        """A functional model is built from the start; its weights must be where it is.
+
+        Raises:
+            UsageError: another model that shares a layer has been moved.
+        """
+        for block in {block_of(parameter) for parameter in self.parameters}:
+            if (block.backend, block.dtype) != (self.backend, self.dtype):
+                raise UsageError(
+                    f"{self.name} runs on {self.backend.name} in {self.dtype}, but weights that it "
+                    f"shares with another model were moved to {block.backend.name} in "
+                    f"{block.dtype}; move it, too, with model.to(...)."
+                )
 
     @property
     def layers(self) -> list[Layer]:
@@ -197,6 +216,8 @@ class Model(Trainer):
         if isinstance(backend, str):
             new = backends.backend_named(backend)
         dtype = dtype or self.dtype
+        if dtype not in REAL:
+            raise ArgumentError(f"models compute in {' or '.join(REAL)}, got {dtype!r}.")
         for block in {block_of(parameter) for parameter in parameters}:
             block.move(new, dtype)
         self.backend, self.dtype = new, dtype
@@ -305,7 +326,7 @@ class Model(Trainer):
 
     def add_gradients(self, calls: Sequence[Call], weights: bool) -> None:
         """Run a backward: gradients since the last step add up, older ones are overwritten."""
-        waiting = {p for p in self.parameters if p.has_gradient} if weights else set()
+        waiting = [p for p in self.parameters if p.has_gradient and p.is_trainable and weights]
         copy, add = self.backend.ops["copy"], self.backend.ops["add"]
         saved = []
         for parameter in waiting:
@@ -349,7 +370,7 @@ class Model(Trainer):
         print_summary(self, batch_size, print_fn)
 
     def __repr__(self) -> str:
-        where = f"on {self.backend.name}" if self.built else "not built"
+        where = f"on {self.backend.name}" if self._graph is not None else "not built"
         return f"<{type(self).__name__} {self.name} {where}>"
 
 
@@ -373,6 +394,8 @@ class Sequential(Model):
         self._start(name or "sequential")
         self._stack: list[Layer] = []
         self._input: Tensor | None = None
+        if not isinstance(layers, Iterable):
+            raise ArgumentError(f"Sequential takes a list of layers, got {layers!r}: write [...].")
         for layer in layers:
             self.add(layer)
 
@@ -424,8 +447,7 @@ class Sequential(Model):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of this shape, with the batch size (or None) first."""
         if self._graph is None:
-            self._input = Input([dim or 0 for dim in input_shape[1:]])
-            self._connect(self._input)
+            self._connect(Input([dim or 0 for dim in input_shape[1:]]))
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data if the layers do not say their input shape."""
@@ -435,17 +457,26 @@ class Sequential(Model):
                 raise ShapeError(
                     f"{self.name} expects an array (batch, features), got {array.shape}."
                 )
-            self._input = Input(array.shape[1:])
-        if self._graph is None and self._input is not None:
+            self._connect(Input(array.shape[1:]))
+        elif self._graph is None and self._input is not None:
             self._connect(self._input)
+        super().ensure_built(x)
 
     def _connect(self, tensor: Tensor) -> None:
         if not self._stack:
             raise UsageError(f"{self.name} has no layers; add some with model.add(...).")
         first = tensor
-        for layer in self._stack:
-            tensor = layer(tensor)
-        self._finish(Graph([first], [tensor]))
+        fresh = [layer for layer in self._stack if layer.built_for is None]
+        try:
+            for layer in self._stack:
+                tensor = layer(tensor)
+            self._finish(Graph([first], [tensor]))
+        except GpunetError:
+            for layer in fresh:  # so that other data may still build the model
+                layer.built_for = None
+                layer.parameters.clear()
+            raise
+        self._input = first
 
     @property
     def layers(self) -> list[Layer]:

@@ -66,9 +66,12 @@ class Optimizer(ABC):
         if self._backend is not backend:
             self._move(backend)
         for span in spans:
+            size, dtype = span.stop - span.start, span.block.dtype
             if span not in self._slots:
-                size, dtype = span.stop - span.start, span.block.dtype
                 self._slots[span] = [backend.zeros((size,), dtype) for _ in range(self.slot_count)]
+            elif any(slot.dtype != dtype for slot in self._slots[span]):
+                hosts = [backend.to_numpy(slot).astype(dtype) for slot in self._slots[span]]
+                self._slots[span] = [backend.from_numpy(host) for host in hosts]
 
     def _move(self, backend: Backend) -> None:
         old, self._backend = self._backend, backend
@@ -195,15 +198,24 @@ class SGD(Optimizer):
         super().__init__(learning_rate, name)
         self.momentum = momentum
         self.nesterov = nesterov
+        self._has_velocity = bool(momentum)
         for hyper in self.hyper_names:
             self._check(hyper, getattr(self, hyper))
-        if momentum > 1:
-            raise ArgumentError(f"SGD takes a momentum from 0 to 1, got {momentum!r}.")
+
+    def _check(self, name: str, value: Any) -> None:
+        super()._check(name, value)
+        if name == "momentum" and value > 1:
+            raise ArgumentError(f"SGD takes a momentum from 0 to 1, got {value!r}.")
+        if name == "momentum" and value and not self._has_velocity:
+            raise ArgumentError(
+                f"this SGD was made without momentum, got {value!r}; make another one with "
+                "SGD(momentum=...) and compile with it."
+            )
 
     @property
     def slot_count(self) -> int:
         """One velocity if there is momentum."""
-        return 1 if self.momentum else 0
+        return 1 if self._has_velocity else 0
 
     def record_update(
         self, op: Recorder, weights: Buffer, slots: Sequence[Buffer], b: _UpdateBuffers

@@ -1,11 +1,12 @@
 // Activations over rows: bias_act, softmax and their backward passes.
 //
-//   bias_act           y = activation(x + bias)                     8 bytes an element (the least)
-//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    12 (the least; linear: 8), and for
-//                                                                   partial sums 1/24 of it at most
-//   softmax            y = exp(x - max) / sum(exp(x - max))         8 (the least); a row that does
-//                                                                   not fit on chip is read twice: 12
-//   softmax_backward   dx = y (dy - sum(dy y))                      12 (the least); wide rows: 20
+// Bytes an element, read + written, which are the least:
+//   bias_act           y = activation(x + bias)                     4 + 4
+//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    8 + 4 (linear: 4 + 4, in place 4),
+//                      and for partial sums at most 1/24 of it
+//   softmax            y = exp(x - max) / sum(exp(x - max))         4 + 4
+//   softmax_backward   dx = y (dy - sum(dy y))                      8 + 4
+// Softmax reads a row that does not fit on chip twice: then 8 + 4, and backward 16 + 4.
 //
 // Shapes: all (rows, columns), C-contiguous; bias and dbias (columns). bias, dbias and y (of a
 // linear activation) may be null. Aliasing: y = x; dx = dy; dx = y: each thread reads an element

@@ -125,6 +125,15 @@ struct Best {
     int index;
 };
 
+__device__ __forceinline__ Best nothing_yet() { return Best{minus_infinity(), 0}; }
+
+__device__ __forceinline__ void keep_best(Best& best, float value, int index)
+{
+    if (value > best.value) {
+        best = Best{value, index};
+    }
+}
+
 struct Better {
     __device__ __forceinline__ Best operator()(Best a, Best b) const
     {
@@ -281,4 +290,8 @@ __device__ __forceinline__ Words4 philox4x64(uint64 c0, uint64 c1, uint64 c2, ui
 }
 
 // NumPy's float32 in [0, 1) out of 32 random bits.
-__device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (1.0f / 16777216.0f); }
+__device__ __forceinline__ float uniform(unsigned bits)
+{
+    constexpr float STEP = 1.0f / (1 << 24);
+    return (bits >> 8) * STEP;
+}

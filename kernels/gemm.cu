@@ -10,14 +10,14 @@
 // y (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. Aliasing: c = y.
 //
 // Method: a block of 16 x 16 threads owns one TILE x TILE tile of c. Step by step it brings DEPTH
-// columns of op(a) and rows of op(b) into shared memory; each thread then updates PER x PER elements
-// of c in registers, so that a number from shared memory serves PER products. While a step is
-// computed, the next one is already on its way into registers. The launcher picks the largest of
-// the tiles 128, 64, 32 that still gives every multiprocessor a block.
+// columns of op(a) and rows of op(b) into shared memory; each thread then updates PER x PER
+// elements of c in registers, so that a number from shared memory serves PER products. While a
+// step is computed, the next one is already on its way into registers. The launcher picks the
+// largest of the tiles 128, 64, 32 that still gives every multiprocessor a block.
 //
 // Bytes read from global memory: a ceil(n / TILE) times and b ceil(m / TILE) times (the repeats
-// mostly from L2; the least is once each), c written once, bias and y read once. The column sums cost
-// no further read: the blocks of the first row of tiles add up b's tiles as they pass.
+// mostly from L2; the least is once each), c written once, bias and y read once. The column sums
+// cost no further read: the blocks of the first row of tiles add up b's tiles as they pass.
 // Each element of c is summed in the order of k by one thread, therefore always to the same bits.
 #include "common.cuh"
 
@@ -41,8 +41,8 @@ struct Matrix {
     {
     }
 
-    // The elements (row, column ...) as floats, 0 outside the matrix. Packs that begin at a multiple
-    // of their width lie, if packed, either inside or outside.
+    // The elements (row, column ...) as floats, 0 outside the matrix. If packed, a pack that begins
+    // at a multiple of its width lies either inside or outside.
     template <int WIDTH>
     __device__ __forceinline__ Pack<float, WIDTH> load(int row, int column) const
     {
@@ -222,63 +222,33 @@ struct Sizes {
     bool ta, tb;
 };
 
-// column_sum is null, or gets the sums of b's columns from the first row of tiles.
-template <int PER, int DEPTH, typename Epilogue>
-__device__ __forceinline__ void product(Matrix<real> c, const real* a, const real* b,
-                                        const Sizes& size, const Epilogue& epilogue,
-                                        real* column_sum = nullptr, bool accumulate = false)
+// Adds to a thread's part of the tile of c what the tiles of op(a) and op(b) contribute.
+template <int PER, int DEPTH, typename Tile>
+__device__ __forceinline__ void multiply(float (&sums)[PER][PER], const Tile& a_tile,
+                                         const Tile& b_tile, int down, int across)
 {
-    constexpr int TILE = SIDE * PER;
-    using Side = Stripe<PER>;
-    __shared__ __align__(16) typename Operand<TILE, DEPTH>::Tile a_tile, b_tile;
-    const int thread = threadIdx.x, across = thread % SIDE, down = thread / SIDE;
-    const unsigned tiles_across = (size.n + TILE - 1) / TILE;
-    const int first_row = blockIdx.x / tiles_across * TILE;
-    const int first_column = blockIdx.x % tiles_across * TILE;
-    Operand<TILE, DEPTH> left(size.ta ? Matrix<const real>(a, size.k, size.m)
-                                      : Matrix<const real>(a, size.m, size.k),
-                              size.ta, first_row);
-    Operand<TILE, DEPTH> right(size.tb ? Matrix<const real>(b, size.n, size.k)
-                                       : Matrix<const real>(b, size.k, size.n),
-                               !size.tb, first_column);
-    const bool adds_columns = column_sum != nullptr && first_row == 0 && thread < TILE;
-    float sums[PER][PER] = {};
-    float column_total = 0.0f;
-
-    left.fetch(0, thread);
-    right.fetch(0, thread);
-    for (int first_k = 0; first_k < size.k; first_k += DEPTH) {
-        __syncthreads();  // all have finished with the tiles of the step before
-        left.put(a_tile, thread);
-        right.put(b_tile, thread);
-        __syncthreads();
-        if (first_k + DEPTH < size.k) {
-            left.fetch(first_k + DEPTH, thread);
-            right.fetch(first_k + DEPTH, thread);
-        }
-#pragma unroll 2
-        for (int k = 0; k < DEPTH; ++k) {
-            float rows[PER], columns[PER];
-            Side::read(rows, a_tile[k], down);
-            Side::read(columns, b_tile[k], across);
+#pragma unroll 2  // more would not fit into 128 registers, with which two blocks share a processor
+    for (int k = 0; k < DEPTH; ++k) {
+        float rows[PER], columns[PER];
+        Stripe<PER>::read(rows, a_tile[k], down);
+        Stripe<PER>::read(columns, b_tile[k], across);
 #pragma unroll
-            for (int i = 0; i < PER; ++i) {
+        for (int i = 0; i < PER; ++i) {
 #pragma unroll
-                for (int j = 0; j < PER; ++j) {
-                    sums[i][j] += rows[i] * columns[j];
-                }
+            for (int j = 0; j < PER; ++j) {
+                sums[i][j] += rows[i] * columns[j];
             }
-        }
-        if (adds_columns) {
-            float of_step = 0.0f;  // two levels of sums lose less
-#pragma unroll 1
-            for (int k = 0; k < DEPTH; ++k) {
-                of_step += b_tile[k][thread];
-            }
-            column_total += of_step;
         }
     }
+}
 
+// Stores a thread's part of the tile that begins at (first_row, first_column).
+template <int PER, typename Epilogue>
+__device__ __forceinline__ void store_tile(Matrix<real> c, float (&sums)[PER][PER],
+                                           const Epilogue& epilogue, int first_row,
+                                           int first_column, int down, int across)
+{
+    using Side = Stripe<PER>;
     // Not unrolled, because the epilogue is long. Registers cannot be indexed by a variable, hence
     // the next row of sums moves down to row 0.
 #pragma unroll 1
@@ -303,45 +273,86 @@ __device__ __forceinline__ void product(Matrix<real> c, const real* a, const rea
             }
         }
     }
+}
+
+// column_sum is null, or gets the sums of b's columns from the first row of tiles.
+template <int PER, int DEPTH, typename Epilogue>
+__device__ __forceinline__ void product(real* c, const real* a, const real* b, const Sizes& size,
+                                        const Epilogue& epilogue, real* column_sum = nullptr,
+                                        bool accumulate = false)
+{
+    constexpr int TILE = SIDE * PER;
+    using Side = Operand<TILE, DEPTH>;
+    __shared__ __align__(16) typename Side::Tile a_tile, b_tile;
+    const int thread = threadIdx.x, across = thread % SIDE, down = thread / SIDE;
+    const unsigned tiles_across = (size.n + TILE - 1) / TILE;
+    const int first_row = blockIdx.x / tiles_across * TILE;
+    const int first_column = blockIdx.x % tiles_across * TILE;
+    Side left({a, size.ta ? size.k : size.m, size.ta ? size.m : size.k}, size.ta, first_row);
+    Side right({b, size.tb ? size.n : size.k, size.tb ? size.k : size.n}, !size.tb, first_column);
+    const bool adds_columns = column_sum != nullptr && first_row == 0 && thread < TILE;
+    float sums[PER][PER] = {};
+    float column_total = 0.0f;
+
+    left.fetch(0, thread);
+    right.fetch(0, thread);
+    for (int first_k = 0; first_k < size.k; first_k += DEPTH) {
+        __syncthreads();  // all have finished with the tiles of the step before
+        left.put(a_tile, thread);
+        right.put(b_tile, thread);
+        __syncthreads();
+        if (first_k + DEPTH < size.k) {
+            left.fetch(first_k + DEPTH, thread);
+            right.fetch(first_k + DEPTH, thread);
+        }
+        multiply<PER, DEPTH>(sums, a_tile, b_tile, down, across);
+        if (adds_columns) {
+            float of_step = 0.0f;  // two levels of sums lose less
+#pragma unroll 1
+            for (int k = 0; k < DEPTH; ++k) {
+                of_step += b_tile[k][thread];
+            }
+            column_total += of_step;
+        }
+    }
+
+    store_tile({c, size.m, size.n}, sums, epilogue, first_row, first_column, down, across);
     if (adds_columns && first_column + thread < size.n) {
         real& total = column_sum[first_column + thread];
         total = (real)(column_total + (accumulate ? (float)total : 0.0f));
     }
 }
 
-// The same four kernels for each tile: SYMBOL_tile128 and so on, with 256 threads a block.
+// The same four kernels for each tile: NAME_tile128 and so on, for blocks of THREADS threads.
 #define GPUNET_GEMM_KERNELS(TILE, DEPTH)                                                          \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_tile##TILE(                        \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_tile##TILE(                     \
         real* c, const real* a, const real* b, int ta, int tb, int accumulate, int m, int n,      \
         int k)                                                                                    \
     {                                                                                             \
-        const Accumulate epilogue = {Matrix<const real>(c, m, n), accumulate != 0};               \
-        product<TILE / SIDE, DEPTH>(Matrix<real>(c, m, n), a, b, Sizes{m, n, k, ta != 0, tb != 0},\
-                                    epilogue);                                                    \
+        const Accumulate epilogue = {{c, m, n}, accumulate != 0};                                 \
+        product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_bias_act_tile##TILE(               \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_bias_act_tile##TILE(            \
         real* c, const real* a, const real* b, const real* bias, int activation, int ta, int tb,  \
         int m, int n, int k)                                                                      \
     {                                                                                             \
-        const BiasActivation epilogue = {Matrix<const real>(bias, 1, n), activation};             \
-        product<TILE / SIDE, DEPTH>(Matrix<real>(c, m, n), a, b, Sizes{m, n, k, ta != 0, tb != 0},\
-                                    epilogue);                                                    \
+        const BiasActivation epilogue = {{bias, 1, n}, activation};                               \
+        product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_act_backward_tile##TILE(           \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_act_backward_tile##TILE(        \
         real* c, const real* a, const real* b, const real* y, int activation, int ta, int tb,     \
         int m, int n, int k)                                                                      \
     {                                                                                             \
-        const ActivationBackward epilogue = {Matrix<const real>(y, m, n), activation};            \
-        product<TILE / SIDE, DEPTH>(Matrix<real>(c, m, n), a, b, Sizes{m, n, k, ta != 0, tb != 0},\
-                                    epilogue);                                                    \
+        const ActivationBackward epilogue = {{y, m, n}, activation};                              \
+        product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_column_sum_tile##TILE(             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_column_sum_tile##TILE(          \
         real* c, real* column_sum, const real* a, const real* b, int ta, int accumulate, int m,   \
         int n, int k)                                                                             \
     {                                                                                             \
-        const Accumulate epilogue = {Matrix<const real>(c, m, n), accumulate != 0};               \
-        product<TILE / SIDE, DEPTH>(Matrix<real>(c, m, n), a, b, Sizes{m, n, k, ta != 0, false},  \
-                                    epilogue, column_sum, accumulate != 0);                       \
+        const Accumulate epilogue = {{c, m, n}, accumulate != 0};                                 \
+        product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, false}, epilogue, column_sum,     \
+                                    accumulate != 0);                                             \
     }
 
 GPUNET_GEMM_KERNELS(128, 8)

@@ -3,7 +3,7 @@
 //   dx = scale w dloss/dx,  loss = w * loss of the row,  correct = 1 where predicted right, else 0,
 //   totals += (sum of loss, rows),  accuracy_totals += (sum of correct, rows),  w = sample_weight
 //
-//   softmax_cross_entropy  loss = sum_j l_j (log(sum(exp(x))) - x_j),  dloss = softmax(x) sum(l) - l
+//   softmax_cross_entropy  loss = sum_j l_j (log(sum(exp(x))) - x_j), from logits
 //   cross_entropy          loss = -sum_j l_j log(p_j), p = x / sum(x) clipped
 //   sigmoid_cross_entropy  loss = mean_j(max(x, 0) - x l + log(1 + exp(-|x|)))
 //   binary_cross_entropy   loss = -mean_j(l log(p) + (1 - l) log(1 - p)), p = x clipped
@@ -14,9 +14,10 @@
 // ends in _int32; loss, correct, sample_weight (rows). dx, correct, accuracy_totals and
 // sample_weight may be null. Aliasing: dx = x.
 //
-// Bytes an element, read + written: class numbers 4 + 4, labels as rows 8 + 4; 1/columns of that for
-// loss, correct and class numbers. That is the least; rows that do not fit on chip are read a second
-// time (cross_entropy: a third time). Several narrow rows share a warp, a wide one has a block.
+// Bytes an element, read + written: class numbers 4 + 4, labels as rows 8 + 4; besides 12 to 16 a
+// row for loss, correct, class number and weight. That is the least; rows that do not fit on chip
+// are read a second time (cross_entropy: a third time). Several narrow rows share a warp, a wide
+// one has a block.
 #include "common.cuh"
 
 constexpr float CLIP_LOW = 1e-7f, CLIP_HIGH = 1.0f - 1e-7f;  // Keras' epsilon
@@ -95,15 +96,6 @@ template <int WIDTH>
 __device__ __forceinline__ DenseLabel<WIDTH> label_type(const real*);
 
 // ------------------------------------------------------------------------------ small pieces
-
-__device__ __forceinline__ void keep_best(Best& best, float value, int index)
-{
-    if (value > best.value) {
-        best = Best{value, index};
-    }
-}
-
-__device__ __forceinline__ Best nothing_yet() { return Best{minus_infinity(), 0}; }
 
 // p inside the limits; a NaN stays one.
 __device__ __forceinline__ float clip(float p)
@@ -313,6 +305,7 @@ struct MeanOfTerms {
                                 const RowWalk& walk, float scale, bool& right)
     {
         const int columns = walk.units * WIDTH;
+        const float factor = scale / columns;
         Best best = nothing_yet(), target = nothing_yet();
         float loss = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
@@ -324,7 +317,7 @@ struct MeanOfTerms {
                 keep_best(target, (float)label.v[j], unit * WIDTH + j);
                 const Term term = ElementTerm::at((float)values.v[j], (float)label.v[j]);
                 loss += term.loss;
-                values.v[j] = (real)(scale * term.gradient / columns);
+                values.v[j] = (real)(factor * term.gradient);
             }
             if (dx != nullptr) {
                 store_pack<real, WIDTH>(dx, unit, values);

@@ -100,15 +100,14 @@ def _rewrite(body: str) -> tuple[str, list[_Kernel]]:
             scopes.append(body[statement:position].rstrip().endswith('"C"'))
         elif text == "}" and scopes:
             scopes.pop()
-        if text in "{};":
+        if text in ("{", "}", ";"):
             statement = token.end()
         elif text == "__global__":
-            before = body[statement:position]
-            kernel, signature_end = _read_kernel(body, position, before, any(scopes))
-            signature = _LaunchBounds.remove(body[position:signature_end])
+            name, end = _kernel_name(body, position)
+            bound, signature = _split_launch_bounds(body[position:end])
             pieces += [body[copied:position], signature.replace(text, _KERNEL_ATTRIBUTES, 1)]
-            kernels.append(kernel)
-            copied = signature_end
+            kernels.append(_describe(name, bound, body[statement:position], any(scopes)))
+            copied = end
         elif text == "__shared__":
             end = body.find(";", position)
             end = len(body) if end < 0 else end
@@ -117,46 +116,36 @@ def _rewrite(body: str) -> tuple[str, list[_Kernel]]:
     return "".join([*pieces, body[copied:]]), kernels
 
 
-def _read_kernel(text: str, position: int, before: str, extern_c: bool) -> tuple[_Kernel, int]:
-    """Read from ``__global__`` to the kernel's name, the first word with a parenthesis behind."""
-    is_template = re.search(r"\btemplate\b", before) is not None
+def _kernel_name(text: str, position: int) -> tuple[str, int]:
+    """Return the first word behind ``__global__`` that parameters follow, and where it ends."""
     end = position
     while (word := _WORD.match(text, end)) is not None:
         end = word.end()
         if text[end : end + 1] != "(":
             continue
         if not word.group(1).startswith("__"):
-            break
-        end = _closing(text, end) + 1
-    name = word.group(1) if word else ""
-    bound = _LaunchBounds.first(text[position:end])
+            return word.group(1), end
+        end = _closing(text, end) + 1  # __launch_bounds__(...), __attribute__((...))
+    return "", end
+
+
+def _describe(name: str, bound: str, before: str, in_extern_c: bool) -> _Kernel:
+    """Describe a kernel by what stands between ``__global__`` and the statement before."""
+    is_template = re.search(r"\btemplate\b", before) is not None
     if is_template and not bound.isdigit():
         bound = "0"  # may depend on the template's parameters
-    by_name = not is_template and (extern_c or '"C"' in before)
-    return _Kernel(name, by_name, bound), end
+    return _Kernel(name, not is_template and (in_extern_c or '"C"' in before), bound)
 
 
-class _LaunchBounds:
-    """Finds ``__launch_bounds__(...)`` in a kernel's signature."""
-
-    _START = re.compile(r"__launch_bounds__\s*\(")
-
-    @classmethod
-    def first(cls, signature: str) -> str:
-        """Return its first argument, the most threads a block may have; "0" without one."""
-        match = cls._START.search(signature)
-        if match is None:
-            return "0"
-        end = _closing(signature, match.end() - 1)
-        return _until_comma(signature[match.end() : end])
-
-    @classmethod
-    def remove(cls, signature: str) -> str:
-        """Return the signature without it."""
-        match = cls._START.search(signature)
-        if match is None:
-            return signature
-        return signature[: match.start()] + signature[_closing(signature, match.end() - 1) + 1 :]
+def _split_launch_bounds(signature: str) -> tuple[str, str]:
+    """Return the most threads that ``__launch_bounds__`` names, and the signature without it."""
+    match = re.search(r"__launch_bounds__\s*\(", signature)
+    if match is None:
+        return "0", signature
+    end = _closing(signature, match.end() - 1)
+    return _until_comma(signature[match.end() : end]), signature[: match.start()] + signature[
+        end + 1 :
+    ]
 
 
 def _rewrite_shared(statement: str, number: int) -> str:

@@ -9,22 +9,8 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.graph import Tensor
+from gpunet.engine.graph import DTYPES, Tensor
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
-
-DEVICE_DTYPES = (
-    "bool",
-    "uint8",
-    "int8",
-    "uint16",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "float32",
-    "float64",
-)
-"""The dtypes that the gather of a mini-batch reads as they are."""
 
 
 def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
@@ -50,7 +36,7 @@ def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
         ) from None
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise DtypeError(f"{where} must be an array of numbers, got dtype {array.dtype}.")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def as_batch(value: Any, where: str, backend: Backend) -> Array:
@@ -60,10 +46,11 @@ def as_batch(value: Any, where: str, backend: Backend) -> Array:
         DtypeError: as `as_numbers`.
         ShapeError: a single number instead of an array of samples.
     """
-    array = value if backend.owns(value) else as_numbers(value, where)
+    on_device = backend.owns(value) and not isinstance(value, np.ndarray)
+    array = value if on_device else as_numbers(value, where)
     if array.ndim == 0:
         raise ShapeError(f"{where} must hold one entry a sample, got the single number {value!r}.")
-    if np.dtype(array.dtype).name not in DEVICE_DTYPES:
+    if np.dtype(array.dtype).name not in DTYPES:
         array = array.astype("float64" if array.dtype.itemsize > 4 else "float32")
     return array
 
@@ -168,15 +155,14 @@ def sparse_labels(y: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any,
             f"{where} must be class numbers of shape (samples{_dims(shape[1:-1])}), "
             f"got {labels.shape}.{hint}"
         )
-    integers = labels.astype(np.int32)
-    if labels.dtype.kind == "f" and not np.array_equal(integers, labels):
+    if labels.dtype.kind == "f" and not np.array_equal(np.floor(labels), labels):
         raise ArgumentError(f"{where} must be class numbers, got fractions or NaN.")
-    if integers.size and (integers.min() < 0 or integers.max() >= classes):
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
         raise ArgumentError(
             f"{where} must be class numbers from 0 to {classes - 1}, as the model has {classes} "
-            f"outputs, got numbers from {integers.min()} to {integers.max()}."
+            f"outputs, got numbers from {labels.min()} to {labels.max()}."
         )
-    return integers
+    return labels.astype(np.int32)
 
 
 def dense_labels(y: Any, shape: tuple[int, ...], where: str, backend: Backend) -> Array:
@@ -209,6 +195,8 @@ def row_weights(weights: Any, shape: tuple[int, ...], where: str) -> np.ndarray[
         ShapeError: neither one weight a sample nor one a row.
     """
     array = as_numbers(weights, where).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ArgumentError(f"{where} must be finite numbers, got NaN or infinity.")
     if array.ndim == len(shape) and array.shape[-1] == 1:
         array = array[..., 0]
     if array.shape[0:1] != shape[0:1] or array.shape[1:] not in ((), shape[1:-1]):
@@ -230,10 +218,15 @@ def class_weights(y: Any, class_weight: Mapping[int, float], classes: int) -> np
     Raises:
         ArgumentError: a class that does not exist; labels that are no classes.
     """
-    unknown = [key for key in class_weight if not 0 <= int(key) < max(classes, 2)]
+    if not isinstance(class_weight, Mapping):
+        raise ArgumentError(
+            "class_weight must be a dict of class number -> weight, got "
+            f"{type(class_weight).__name__}."
+        )
+    unknown = [key for key in class_weight if key not in range(max(classes, 2))]
     if unknown:
         raise ArgumentError(
-            f"class_weight names the class {unknown[0]}, but the model has the classes 0 to "
+            f"class_weight names the class {unknown[0]!r}, but the model has the classes 0 to "
             f"{max(classes, 2) - 1}."
         )
     labels = as_numbers(y, "y")
@@ -245,11 +238,15 @@ def class_weights(y: Any, class_weight: Mapping[int, float], classes: int) -> np
         raise ArgumentError("class_weight works with one label a sample; use sample_weight=.")
     table = np.ones(max(classes, 2), np.float32)
     for key, weight in class_weight.items():
+        if not isinstance(weight, int | float | np.number):
+            raise ArgumentError(f"class_weight must give class {key} a number, got {weight!r}.")
         table[int(key)] = weight
-    integers = labels.astype(np.int64)
-    if integers.size and (integers.min() < 0 or integers.max() >= len(table)):
-        raise ArgumentError(f"class_weight needs labels from 0 to {len(table) - 1}.")
-    return np.asarray(table[integers])
+    if labels.size and not (labels.min() >= 0 and labels.max() < len(table)):
+        raise ArgumentError(
+            f"class_weight needs labels from 0 to {len(table) - 1}, got numbers from "
+            f"{labels.min()} to {labels.max()}."
+        )
+    return np.asarray(table[labels.astype(np.int64)])
 
 
 def _dims(shape: Sequence[int]) -> str:

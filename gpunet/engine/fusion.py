@@ -93,8 +93,8 @@ def drop_dead(
 def softmax_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -> bool:
     """y = softmax(x); dy = loss(y); dx = softmax_backward(dy)  ->  dx = loss of the logits x."""
     softmax = uses.writer(loss["x"]) if loss.op.name == "cross_entropy" else None
-    if softmax is None or softmax.op.name != "softmax":
-        return False
+    if softmax is None or softmax.op.name != "softmax" or softmax["y"] != loss["x"]:
+        return False  # also where the loss sees other rows than the softmax, after a Reshape
     dlogits = None
     if loss["dx"] is not None:
         backward = uses.only_reader(loss["dx"])
@@ -135,7 +135,7 @@ def gemm_and_bias_act(records: list[Record], gemm: Record, uses: _Uses) -> bool:
     if gemm.op.name != "gemm" or gemm.attributes["accumulate"]:
         return False
     act = uses.only_reader(gemm["c"])
-    if act is None or act.op.name != "bias_act":
+    if act is None or act.op.name != "bias_act" or act["x"] != gemm["c"]:
         return False
     arrays = [act["y"], gemm["a"], gemm["b"], act["bias"]]
     attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
@@ -170,9 +170,11 @@ def gemm_and_act_backward(records: list[Record], gemm: Record, uses: _Uses) -> b
     act = uses.only_reader(gemm["c"])
     if act is None or act.op.name != "bias_act_backward" or act["dbias"] is not None:
         return False
-    if act["y"] is None:
+    dx, y, c = act["dx"], act["y"], gemm["c"]
+    if dx is None or y is None or c is None:
         return False
-    arrays = [act["dx"], gemm["a"], gemm["b"], act["y"]]
+    # Where a Flatten or Reshape lies between, the product's rows are not those of the activation.
+    arrays = [dx.reshape(*c.shape), gemm["a"], gemm["b"], y.reshape(*c.shape)]
     attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
     return _merge(records, gemm, act, "gemm_act_backward", arrays, attributes)
 

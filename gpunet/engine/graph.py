@@ -10,6 +10,20 @@ from gpunet.errors import ArgumentError
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
 
+DTYPES = (
+    "bool",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)
+"""The dtypes of data that travel to the device as they are."""
+
 Shape = tuple[int | None, ...]
 """A shape whose first entry, the batch size, is None."""
 
@@ -82,13 +96,15 @@ def Input(  # noqa: N802 (Keras' name)
         (None, 2)
     """
     del batch_size
-    dims = (shape,) if isinstance(shape, int) else tuple(shape)
+    dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     for dim in dims:
         if not isinstance(dim, int) or dim < 1:
             raise ArgumentError(
                 f"Input takes the shape of one sample in positive integers, got {shape!r}; "
                 "leave the batch size out."
             )
+    if dtype not in DTYPES:
+        raise ArgumentError(f"Input takes one of the dtypes {', '.join(DTYPES)}, got {dtype!r}.")
     return Tensor((None, *dims), dtype, name=name or "input")
 
 
@@ -108,6 +124,7 @@ class Graph:
         self.outputs = tuple(outputs)
         self.nodes = _sorted_nodes(self.inputs, self.outputs)
         self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
+        _name_inputs(self.inputs)
         _name_layers(self.layers)
 
 
@@ -133,6 +150,17 @@ def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> li
             stack.append((tensor, True))
             stack.extend((source, False) for source in reversed(node.inputs))
     return order
+
+
+def _name_inputs(inputs: Sequence[Tensor]) -> None:
+    """Number inputs of one name (input, input_1, ...), so that a dict of arrays is unambiguous."""
+    taken: set[str] = set()
+    for tensor in inputs:
+        base, number = tensor.name, 0
+        while tensor.name in taken:
+            number += 1
+            tensor.name = f"{base}_{number}"
+        taken.add(tensor.name)
 
 
 def _name_layers(layers: Sequence[Layer]) -> None:

@@ -74,12 +74,16 @@ class Block:
         parameters: parameters that have no block yet.
         backend: where the buffers live.
         dtype: "float32", or "float64" in gradient checks.
+
+    Attributes:
+        generation: how often the buffers have been replaced; plans are bound to one generation.
     """
 
     def __init__(self, parameters: Sequence[Parameter], backend: Backend, dtype: str) -> None:
         self.parameters = list(parameters)
         self.backend = backend
         self.dtype = dtype
+        self.generation = 0
         self.size = 0
         for parameter in self.parameters:
             parameter.block, parameter.offset = self, self.size
@@ -97,6 +101,9 @@ class Block:
 
     def move(self, backend: Backend, dtype: str) -> None:
         """Move the weights to another backend or dtype; gradients start at zero there."""
+        if (backend, dtype) == (self.backend, self.dtype):
+            return
+        self.generation += 1
         host = self.backend.to_numpy(self.weights).astype(dtype)
         self.backend, self.dtype = backend, dtype
         self._upload(host)

@@ -174,7 +174,9 @@ class Recorder:
             Parameter(name, "out" if i < len(outs) else "in", False, forms)
             for i, name in enumerate(names)
         )
-        op = Op(function.__name__, Signature(), parameters, (), {}, function.__doc__ or "")
+        # Not the bare name: a function called "copy" must not be taken for the contract's copy.
+        name = f"python {getattr(function, '__name__', type(function).__name__)}"
+        op = Op(name, Signature(), parameters, (), {}, function.__doc__ or "")
         self._append_checked(op, [*outs, *ins], {}, function)
 
     def append(self, op: Op, arrays: Sequence[Buffer | None], attributes: dict[str, Any]) -> None:

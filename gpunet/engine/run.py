@@ -12,6 +12,7 @@ import numpy as np
 from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.engine.data import as_numbers
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Record, Recorder
@@ -217,7 +218,13 @@ class Run:
         return single([self._copy(dx) for dx in plan.dx]) if inputs else None
 
     def _check_gradients(self, gradients: Sequence[Any]) -> None:
-        shapes = [tuple(np.shape(g) if not hasattr(g, "shape") else g.shape) for g in gradients]
+        owns = self._lease.backend.owns
+        shapes = [
+            tuple(g.shape)
+            if owns(g) and not isinstance(g, np.ndarray)
+            else as_numbers(g, "the gradient that backward gets").shape
+            for g in gradients
+        ]
         expected = [buffer.shape for buffer in self._plan.outputs]
         if shapes != expected:
             raise ShapeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ class Trainer(ABC):
         self.history: History | None = None
         self.totals: dict[str, dict[str, Array]] = {}
         self._plans: dict[Any, Any] = {}
+        self._plans_lock = threading.Lock()  # predict may run in several threads
         self._batch_steppers: dict[Any, Stepper] = {}
 
     # --------------------------------------------------- what the model supplies
@@ -90,9 +92,12 @@ class Trainer(ABC):
             raise ArgumentError(
                 "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
             )
-        if isinstance(metrics, str):
+        if not isinstance(metrics, list | tuple | None):
             raise ArgumentError(f"compile takes a list of metrics, got {metrics!r}: write [...].")
         new_metrics = [_get_metric(metric) for metric in metrics or []]
+        names = ["loss", *(metric.name for metric in new_metrics)]
+        if len(set(names)) < len(names):
+            raise ArgumentError(f"each metric needs a name of its own, got {', '.join(names)}.")
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = new_metrics
         self.is_compiled = True
@@ -100,11 +105,12 @@ class Trainer(ABC):
 
     def plan(self, key: Any, make: Callable[[], _Plan]) -> _Plan:
         """A plan by what it depends on; the last few are kept."""
-        key = (key, self.trainable_key())
-        plan: _Plan = self._plans.pop(key) if key in self._plans else make()
-        self._plans[key] = plan  # the newest stands last
-        while len(self._plans) > PLANS_KEPT:
-            self._plans.pop(next(iter(self._plans)))
+        key = (key, self.weights_key())
+        with self._plans_lock:
+            plan: _Plan = self._plans.pop(key) if key in self._plans else make()
+            self._plans[key] = plan  # the newest stands last
+            while len(self._plans) > PLANS_KEPT:
+                self._plans.pop(next(iter(self._plans)))
         return plan
 
     def forget_plans(self) -> None:
@@ -226,9 +232,18 @@ class Trainer(ABC):
                 changed then.
         """
         batch_size = _positive("batch_size", batch_size, 32)
+        for name, epoch in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            if not isinstance(epoch, int | np.integer) or epoch < 0:
+                raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
         self.prepare(x)
+        x = model_inputs(self.graph.inputs, x, self.backend, self.name)
         x, y, sample_weight, validation_data = _split(
-            x, y, sample_weight, validation_data, validation_split, self.backend
+            x if len(x) > 1 else x[0],
+            y,
+            sample_weight,
+            validation_data,
+            validation_split,
+            self.backend,
         )
         samples = self.samples(x, y, sample_weight, class_weight)
         validation = None
@@ -325,7 +340,7 @@ class Trainer(ABC):
 
     def _batch_stepper(self, mode: str, samples: Samples) -> Stepper:
         """A stepper with memory of its own, so that a loop over batches allocates nothing."""
-        key = (mode, samples.signature, self.trainable_key())
+        key = (mode, samples.signature, self.weights_key())
         stepper = self._batch_steppers.get(key)
         if stepper is None:
             while len(self._batch_steppers) >= 8:
@@ -339,9 +354,11 @@ class Trainer(ABC):
             self.backend.ops["copy"](target, source)
         return stepper
 
-    def trainable_key(self) -> tuple[bool, ...]:
-        """Which weights are trainable: part of what a plan depends on."""
-        return tuple(p.is_trainable for span in self.spans for p in span.parameters)
+    def weights_key(self) -> tuple[Any, ...]:
+        """Where the weights are and which are trainable: part of what a plan depends on."""
+        return tuple(
+            (span.block.generation, p.is_trainable) for span in self.spans for p in span.parameters
+        )
 
     # ------------------------------------------------------------------- predict
 
@@ -415,7 +432,7 @@ def _split(
     x: Any, y: Any, sample_weight: Any, validation_data: Any, share: float, backend: Backend
 ) -> tuple[Any, Any, Any, Any]:
     """Take the last part of the data for validation, before anything is shuffled, as Keras does."""
-    if not 0 <= share < 1:
+    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
         raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
     if share == 0 or validation_data is not None:
         return x, y, sample_weight, validation_data
@@ -432,7 +449,7 @@ def _split(
     last = [part[cut:] for part in xs]
     validation: list[Any] = [last if many else last[0], y[cut:]]
     if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight)
+        sample_weight = as_batch(sample_weight, "sample_weight", backend)
         validation.append(sample_weight[cut:])
         sample_weight = sample_weight[:cut]
     return first if many else first[0], y[:cut], sample_weight, tuple(validation)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunet import initializers
 from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Node, Shape, Tensor
+from gpunet.engine.graph import Input, Node, Shape, Tensor
 from gpunet.engine.parameters import Block, Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
@@ -34,6 +34,9 @@ class Context:
     dx: Buffers
     y: Buffer
     dy: Buffer
+    training: bool
+    node: int
+    random: Buffer
 
     def __init__(self, op: Recorder, training: bool, node: int, random: Buffer) -> None:
         self._op = op
@@ -88,9 +91,11 @@ class Layer:
     ) -> None:
         self.name = name
         self.trainable = trainable
-        self.sample_shape = tuple(input_shape) if input_shape is not None else None
+        self.sample_shape: tuple[int, ...] | None = None
+        if input_shape is not None:
+            self.sample_shape = Input(input_shape).batch_shape(1)[1:]
         if input_dim is not None:
-            self.sample_shape = (input_dim,)
+            self.sample_shape = Input(input_dim).batch_shape(1)[1:]
         self.parameters: list[Parameter] = []
         self.built_for: Shape | tuple[Shape, ...] | None = None
 
@@ -130,7 +135,16 @@ class Layer:
             shape: its shape.
             initializer: its first values: a name or an Initializer.
             trainable: whether an optimizer may change it.
+
+        Raises:
+            ArgumentError: the name is no identifier, or taken.
         """
+        taken = {*Context.__annotations__, *(p.name for p in self.parameters)}
+        if not name.isidentifier() or name in taken or hasattr(Context, name):
+            raise ArgumentError(
+                f"a weight of layer {self.label!r} needs an identifier as its name that is not "
+                f"taken, got {name!r}."
+            )
         parameter = Parameter(name, tuple(shape), initializers.get(initializer), self, trainable)
         self.parameters.append(parameter)
         return parameter
@@ -150,11 +164,12 @@ class Layer:
             ArgumentError: something else than symbolic tensors, or a wrong number of them.
             ShapeError: shapes that the layer does not take.
         """
-        tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+        tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+        strangers = [tensor for tensor in tensors if not isinstance(tensor, Tensor)]
+        if strangers:
             raise ArgumentError(
-                f"layer {self.label!r} is called on symbolic tensors, got "
-                f"{type(tensors[0]).__name__}; start from gpunet.Input, or call a model on arrays."
+                f"layer {self.label!r} is called on symbolic tensors, got an object of type "
+                f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
             )
         if self.inputs is not None and len(tensors) != self.inputs:
             raise ArgumentError(
@@ -243,7 +258,10 @@ def write_parameters(where: str, parameters: Sequence[Parameter], values: Sequen
     Raises:
         ShapeError: a wrong number of values or a wrong shape.
         DtypeError: values that are no numbers.
+        ArgumentError: not a list.
     """
+    if not isinstance(values, list | tuple):
+        raise ArgumentError(f"{where} takes a list of arrays, got {type(values).__name__}.")
     if len(values) != len(parameters):
         raise ShapeError(f"{where} has {len(parameters)} weights, got {len(values)}.")
     arrays = []

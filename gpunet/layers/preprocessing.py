@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunet.engine.recorder import Recorder
+from gpunet.errors import ArgumentError
 from gpunet.layers.base import Context, Layer
 
 
@@ -15,10 +18,16 @@ class Rescaling(Layer):
         scale: the factor; 1/255 turns uint8 pixels into numbers between 0 and 1.
         offset: what is added afterwards.
         **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: scale or offset is no number.
     """
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        for argument, value in (("scale", scale), ("offset", offset)):
+            if not isinstance(value, int | float | np.number):
+                raise ArgumentError(f"Rescaling takes a number for {argument}, got {value!r}.")
         self.scale = float(scale)
         self.offset = float(offset)
 

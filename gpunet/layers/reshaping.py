@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.engine.graph import Shape
-from gpunet.errors import ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
 
 
@@ -37,12 +37,19 @@ class Reshape(Layer):
         **kwargs: name and so on; see `Layer`.
 
     Raises:
+        ArgumentError: target_shape is no shape.
         ShapeError: when called on inputs that do not hold that many elements.
     """
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.target_shape = tuple(target_shape)
+        shape = tuple(target_shape) if isinstance(target_shape, list | tuple) else (target_shape,)
+        if not all(isinstance(dim, int) and (dim >= 1 or dim == -1) for dim in shape):
+            raise ArgumentError(
+                "Reshape takes the shape of one sample in positive integers and at most one -1, "
+                f"got {target_shape!r}."
+            )
+        self.target_shape = shape
 
     def passes_through(self, training: bool) -> bool:
         """The memory stays as it is."""

@@ -50,6 +50,7 @@ def gradient_check(
     if isinstance(model, Layer):
         tensors = [Input(part.shape[1:], name=f"x{i}") for i, part in enumerate(inputs)]
         model = Model(tensors, model(tensors if model.inputs != 1 else tensors[0]))
+    model.ensure_built(x)
     backend, dtype, weights = model.backend, model.dtype, model.get_weights()
     model.to("numpy", dtype="float64")
     try:

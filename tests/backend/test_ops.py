@@ -1,6 +1,7 @@
 """Every op on every backend, from the table of op cases."""
 
 import functools
+import importlib.util
 import os
 import shutil
 
@@ -17,8 +18,9 @@ BACKENDS = [
     pytest.param("numpy", "float32", id="numpy-float32"),
     pytest.param("numpy", "float64", id="numpy-float64"),
     pytest.param("emulator", "float32", id="emulator", marks=pytest.mark.emulator),
-    pytest.param("cupy", "float32", id="cupy", marks=pytest.mark.gpu),
 ]
+if importlib.util.find_spec("cupy"):
+    BACKENDS.append(pytest.param("cupy", "float32", id="cupy", marks=pytest.mark.gpu))
 CALLS = [
     pytest.param(case, call, id=f"{case.op}-{label(call)}")
     for case in CASES.values()
@@ -185,3 +187,59 @@ def test_gradients(case, call, gradient, backend, dtype):
         if of in point:
             wanted = central_differences(case, call, point, of, dy, gradient.output)
             assert_close(written[name], wanted, 1e-6 if dtype == "float64" else 1e-3, name)
+
+
+EXTREMES = np.array([[-1e4, -90.0, 0.0, 90.0, 1e4], [700.0, 700.0, -700.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+def test_large_logits(name, backend, dtype):
+    """No overflow, and no warning of one, where exp(x) is out of range."""
+    x, labels = EXTREMES.astype(dtype), np.zeros(EXTREMES.shape, dtype)
+    labels[:, 0] = 1.0
+    arrays = {"x": x, "labels": labels, "totals": np.zeros(2), "accuracy_totals": np.zeros(2)}
+    complete = with_outputs(name, arrays, {"scale": 1.0}, dtype)
+    written = guarded_call(usable(backend), name, complete, {"scale": 1.0})
+    # For huge x, log(1 + exp(x)) is x, and softmax has a 1 (or halves) at the largest.
+    wanted = {
+        "softmax_cross_entropy": [2e4, np.log(2.0)],
+        "sigmoid_cross_entropy": [
+            (2e4 + 90.0 + np.log(2.0)) / 5,
+            (700.0 + np.log(2.0) + 1.313262) / 5,
+        ],
+    }
+    np.testing.assert_allclose(written["loss"], wanted[name], rtol=1e-5)
+    assert np.isfinite(written["dx"]).all()
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid", "tanh"])
+def test_activations_of_large_numbers_and_nan(activation, backend, dtype):
+    """They end at their limits without a warning, and NaN goes through."""
+    x = np.array([[-1e4, 1e4, np.nan, 0.0]], dtype)
+    attributes = {"activation": activation}
+    complete = with_outputs("bias_act", {"x": x}, attributes, dtype)
+    y = guarded_call(usable(backend), "bias_act", complete, attributes)["y"]
+    limits = {"linear": [-1e4, 1e4], "relu": [0, 1e4], "sigmoid": [0, 1], "tanh": [-1, 1]}
+    assert y[0, :2].tolist() == limits[activation]
+    assert np.isnan(y[0, 2])
+
+
+@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+def test_clipped_probabilities(backend, dtype):
+    """At 0 and 1 the loss is that of 1e-7, and the gradient is 0, as in Keras."""
+    x, labels = np.array([[0.0], [1.0]], dtype), np.array([[1.0], [0.0]], dtype)
+    arrays = {"x": x, "labels": labels, "totals": np.zeros(2), "accuracy_totals": np.zeros(2)}
+    complete = with_outputs("binary_cross_entropy", arrays, {"scale": 1.0}, dtype)
+    written = guarded_call(usable(backend), "binary_cross_entropy", complete, {"scale": 1.0})
+    # 1 - 1e-7 is 1 - 1.19e-7 in float32.
+    np.testing.assert_allclose(written["loss"], -np.log(1e-7), rtol=2e-2)
+    np.testing.assert_array_equal(written["dx"], 0.0)
+
+    x = np.array([[0.0, 1.0, 3.0], [2.0, 0.0, 0.0]], dtype)
+    arrays |= {"x": x, "labels": np.array([0, 0], np.int32)}
+    complete = with_outputs("cross_entropy", arrays, {"scale": 1.0}, dtype)
+    written = guarded_call(usable(backend), "cross_entropy", complete, {"scale": 1.0})
+    np.testing.assert_allclose(written["loss"], [-np.log(1e-7), 1e-7], rtol=0.2, atol=1e-9)
+    np.testing.assert_array_equal(written["dx"], 0.0)

@@ -212,6 +212,12 @@ def test_launches_from_several_threads(module):
     assert all((out == number).all() for number, out in enumerate(outs))
 
 
+def test_two_million_threads(module):
+    out = cp.empty(8192 * 256, np.int32)
+    launch(module, "fill", out, np.int32(7), grid=(8192,), block=(256,))
+    assert (out == 7).all()
+
+
 def test_raw_kernel_with_options():
     code = 'extern "C" __global__ void k(float* x) { x[0] = VALUE; x[1] = FLAG; x[2] = ADD(1, 2); }'
     options = ("-DVALUE=2.5f", "-D", "FLAG", "--define-macro=ADD(a,b)=a+b", "--use_fast_math")

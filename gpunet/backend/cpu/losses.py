@@ -177,7 +177,7 @@ def _softmax_of_classes(
     largest = x.argmax(axis=1)
     largest += starts
     if correct is not None:
-        np.equal(largest, at_label, out=correct)
+        correct[:] = largest == at_label
     exps = np.subtract(x, x.reshape(-1).take(largest)[:, None], out=dx)
     flat = exps.reshape(-1)
     logit = flat[at_label]
@@ -195,7 +195,7 @@ def _softmax_of_probabilities(
     dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
 ) -> None:
     if correct is not None:
-        np.equal(x.argmax(axis=1), labels.argmax(axis=1), out=correct)
+        correct[:] = x.argmax(axis=1) == labels.argmax(axis=1)
     one = ones(x.shape[1], x)
     exps = np.subtract(x, row_max(x)[:, None], out=dx)
     scratch = np.multiply(labels, exps)
@@ -218,7 +218,7 @@ def _cross_entropy_of_classes(
 ) -> None:
     at_label = np.arange(0, x.size, x.shape[1]) + labels
     if correct is not None:
-        np.equal(x.argmax(axis=1), labels, out=correct)
+        correct[:] = x.argmax(axis=1) == labels
     total = np.dot(x, ones(x.shape[1], x))
     p = x.reshape(-1)[at_label] / total
     clipped = p.clip(LOWEST, HIGHEST)
@@ -234,7 +234,7 @@ def _cross_entropy_of_probabilities(
     dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
 ) -> None:
     if correct is not None:
-        np.equal(x.argmax(axis=1), labels.argmax(axis=1), out=correct)
+        correct[:] = x.argmax(axis=1) == labels.argmax(axis=1)
     one = ones(x.shape[1], x)
     total = np.dot(x, one)[:, None]
     p = np.divide(x, total, out=dx)
@@ -320,7 +320,7 @@ def _row_means(loss: Array, terms: Array) -> None:
 def _compare(correct: Array, x: Array, labels: Array, threshold: Array) -> None:
     """correct = 1 where x predicts the label: by a threshold if there is one column."""
     if x.shape[1] == 1:
-        np.equal(x.reshape(-1) > threshold, labels.reshape(-1) > HALF, out=correct)
+        correct[:] = (x.reshape(-1) > threshold) == (labels.reshape(-1) > HALF)
     else:
         classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        np.equal(x.argmax(axis=1), classes, out=correct)
+        correct[:] = x.argmax(axis=1) == classes

@@ -89,14 +89,13 @@ def _runs(table: bytes) -> tuple[Run, ...]:
     changes, because a layer was frozen, needs no notice.
     """
     runs: list[Run] = []
-    for offset, size, _, factor, trainable, _ in np.frombuffer(table).reshape(
-        -1, len(SEGMENT_COLUMNS)
-    ):
+    rows = np.frombuffer(table).reshape(-1, len(SEGMENT_COLUMNS)).tolist()
+    for offset, size, _, factor, trainable, _ in rows:
         start, stop = int(offset), int(offset + size)
         if not trainable:
             continue
         if runs and runs[-1][0].stop == start and runs[-1][1] == factor:
             runs[-1] = (slice(runs[-1][0].start, stop), factor)
         else:
-            runs.append((slice(start, stop), float(factor)))
+            runs.append((slice(start, stop), factor))
     return tuple(runs)

@@ -18,7 +18,9 @@ struct Bfloat16 {
         if (fabs(static_cast<double>(nearest)) > fabs(x)) --bits;  // truncate towards zero
         return encode(__uint_as_float(bits | 1));
     }
-    static float decode(unsigned short bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
+    static float decode(unsigned short bits) {
+        return __uint_as_float(static_cast<unsigned>(bits) << 16);
+    }
 };
 }  // namespace gpunet_emulator
 
@@ -48,9 +50,15 @@ GPUNET_DEVICE __nv_bfloat16 __short_as_bfloat16(short bits) {
 }
 
 // Pairs.
-GPUNET_DEVICE __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__nv_bfloat16(x), __nv_bfloat16(y)}; }
-GPUNET_DEVICE __nv_bfloat162 __float2bfloat162_rn(float x) { return {__nv_bfloat16(x), __nv_bfloat16(x)}; }
-GPUNET_DEVICE __nv_bfloat162 __float22bfloat162_rn(float2 v) { return {__nv_bfloat16(v.x), __nv_bfloat16(v.y)}; }
+GPUNET_DEVICE __nv_bfloat162 __floats2bfloat162_rn(float x, float y) {
+    return {__nv_bfloat16(x), __nv_bfloat16(y)};
+}
+GPUNET_DEVICE __nv_bfloat162 __float2bfloat162_rn(float x) {
+    return {__nv_bfloat16(x), __nv_bfloat16(x)};
+}
+GPUNET_DEVICE __nv_bfloat162 __float22bfloat162_rn(float2 v) {
+    return {__nv_bfloat16(v.x), __nv_bfloat16(v.y)};
+}
 GPUNET_DEVICE float2 __bfloat1622float2(__nv_bfloat162 v) { return {v.x.value(), v.y.value()}; }
 GPUNET_DEVICE __nv_bfloat162 __bfloat162bfloat162(__nv_bfloat16 x) { return {x, x}; }
 GPUNET_DEVICE __nv_bfloat162 __halves2bfloat162(__nv_bfloat16 x, __nv_bfloat16 y) { return {x, y}; }

@@ -9,8 +9,12 @@ struct Binary16 {
 #else
     using Storage = _Float16;
 #endif
-    static unsigned short encode(float x) { return bit_cast<unsigned short>(static_cast<Storage>(x)); }
-    static unsigned short encode(double x) { return bit_cast<unsigned short>(static_cast<Storage>(x)); }
+    static unsigned short encode(float x) {
+        return bit_cast<unsigned short>(static_cast<Storage>(x));
+    }
+    static unsigned short encode(double x) {
+        return bit_cast<unsigned short>(static_cast<Storage>(x));
+    }
     static float decode(unsigned short bits) { return static_cast<float>(bit_cast<Storage>(bits)); }
 };
 }  // namespace gpunet_emulator

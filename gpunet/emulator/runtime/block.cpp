@@ -152,8 +152,8 @@ Meeting& Block::join(Warp& warp, unsigned mask, const char* operation, int size,
         } else if (meeting.mask == mask) {
             if (std::strcmp(meeting.operation, operation) != 0 || meeting.size != size)
                 fail(site,
-                     "lanes of one warp met with mask 0x%08x, some in %s (%s:%d) and some in %s", mask,
-                     meeting.operation, meeting.site.file, meeting.site.line, operation);
+                     "lanes of one warp met with mask 0x%08x, some in %s (%s:%d) and some in %s",
+                     mask, meeting.operation, meeting.site.file, meeting.site.line, operation);
             return meeting;
         } else if (meeting.mask & mask & warp.lanes) {
             fail(site,
@@ -260,22 +260,27 @@ void Block::report_deadlock() {
              waiting, size_, exited_);
     }
     current_ = in_warp;
-    const int first = number(in_warp) / warp_size * warp_size;
-    const unsigned own_bit = 1u << (number(in_warp) - first);
-    unsigned exited = 0, elsewhere = 0;
+    report_stuck_meeting();
+}
+
+// The same for the warp collective in which the current thread waits.
+void Block::report_stuck_meeting() {
+    const int first = number(current_) / warp_size * warp_size;
+    const unsigned own_bit = 1u << (number(current_) - first);
     for (Meeting& meeting : warps_[first / warp_size].meetings) {
         if (!(meeting.arrived & own_bit)) continue;
-        for (int lane = 0; lane < warp_size; ++lane) {
-            if (!((meeting.expected & ~meeting.arrived) >> lane & 1)) continue;
-            (threads_[first + lane].state == State::exited ? exited : elsewhere) |= 1u << lane;
-        }
-        fail(in_warp->waits_at,
-             "%s never completes: lanes 0x%08x of its mask 0x%08x arrived, lanes 0x%08x have exited, "
-             "lanes 0x%08x wait elsewhere (divergent code needs a mask that names only the lanes "
-             "which get there)",
-             meeting.operation, meeting.arrived, meeting.mask, exited, elsewhere);
+        const unsigned missing = meeting.expected & ~meeting.arrived;
+        unsigned exited = 0;
+        for (int lane = 0; lane < warp_size; ++lane)
+            if ((missing >> lane & 1) && threads_[first + lane].state == State::exited)
+                exited |= 1u << lane;
+        fail(current_->waits_at,
+             "%s never completes: lanes 0x%08x of its mask 0x%08x arrived, lanes 0x%08x have "
+             "exited, lanes 0x%08x wait elsewhere (divergent code needs a mask that names only "
+             "the lanes which get there)",
+             meeting.operation, meeting.arrived, meeting.mask, exited, missing & ~exited);
     }
-    fail(in_warp->waits_at, "a warp collective never completes");
+    fail(current_->waits_at, "a warp collective never completes");
 }
 
 }  // namespace gpunet_emulator

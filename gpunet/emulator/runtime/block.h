@@ -82,7 +82,8 @@ class Block {
     void abandon() {
         fibres_made_ = free_fibres_ = 0;
         for (Warp& warp : warps_)
-            for (Meeting& meeting : warp.meetings) meeting.mask = meeting.arrived = meeting.readers = 0;
+            for (Meeting& meeting : warp.meetings)
+                meeting.mask = meeting.arrived = meeting.readers = 0;
     }
 
     int barrier(int id, int predicate, Site site);
@@ -106,6 +107,7 @@ class Block {
     Meeting& join(Warp& warp, unsigned mask, const char* operation, int size, Site site);
     void check_shared_guard();
     [[noreturn]] void report_deadlock();
+    [[noreturn]] void report_stuck_meeting();
     [[noreturn]] void stop();
     int number(const Thread* thread) const { return static_cast<int>(thread - threads_); }
 

@@ -50,7 +50,8 @@ struct Context {
 
     void prepare(char* stack_bottom, char* stack_top, void (*entry)()) {
         (void)stack_bottom;
-        auto top = reinterpret_cast<void**>(reinterpret_cast<uintptr_t>(stack_top) & ~uintptr_t{15});
+        const auto aligned = reinterpret_cast<uintptr_t>(stack_top) & ~uintptr_t{15};
+        auto top = reinterpret_cast<void**>(aligned);
         *--top = nullptr;  // where a return address would lie: keeps the stack aligned at entry
         *--top = reinterpret_cast<void*>(entry);
         for (int i = 0; i < 6; ++i) *--top = nullptr;  // the six saved registers

@@ -35,7 +35,8 @@ static int print(const char* format, ...) {
 
 static const RuntimeApi api = {
     [](int id, int predicate, Site site) { return block.barrier(id, predicate, site); },
-    [](unsigned mask, const char* operation, const void* value, int size, unsigned* lanes, Site site) {
+    [](unsigned mask, const char* operation, const void* value, int size, unsigned* lanes,
+       Site site) {
         return block.exchange(mask, operation, value, size, lanes, site);
     },
     [] { return block.lane(); },
@@ -133,8 +134,9 @@ GPUNET_EXPORT const RuntimeApi* gpunet_emulator_api() { return &api; }
 
 // Runs the kernel over the whole grid. Returns 0, or 1 with *fault filled in.
 GPUNET_EXPORT int gpunet_emulator_launch(const ModuleInfo* module, const KernelInfo* kernel,
-                                         void** arguments, const Index* grid, const Index* block_dim,
-                                         unsigned shared_bytes, Fault* fault) {
+                                         void** arguments, const Index* grid,
+                                         const Index* block_dim, unsigned shared_bytes,
+                                         Fault* fault) {
     const int threads = static_cast<int>(block_dim->x * block_dim->y * block_dim->z);
     const Launch launch = {module,  kernel->call, arguments, *grid, *block_dim,
                            threads, shared_bytes, fault};

@@ -165,10 +165,10 @@ GPUNET_DEVICE float __tanhf(float x) { return tanhf(x); }
 GPUNET_DEVICE void __sincosf(float x, float* s, float* c) { sincosf(x, s, c); }
 GPUNET_DEVICE float __fdividef(float x, float y) { return x / y; }
 GPUNET_DEVICE float fdividef(float x, float y) { return x / y; }
-// min and max with NaN first: the device turns NaN into 0.
+// fmaxf takes the number and not the NaN: NaN becomes 0, as on the device.
 GPUNET_DEVICE float __saturatef(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
 
-// Rounding to nearest is what the host does; `volatile` would be needed for the other modes.
+// Rounding to nearest is what the host does; the other modes are left out.
 GPUNET_DEVICE float __frcp_rn(float x) { return 1.0f / x; }
 GPUNET_DEVICE float __fsqrt_rn(float x) { return sqrtf(x); }
 GPUNET_DEVICE float __frsqrt_rn(float x) { return rsqrtf(x); }
@@ -196,9 +196,15 @@ GPUNET_DEVICE float __int_as_float(int x) { return gpunet_emulator::bit_cast<flo
 GPUNET_DEVICE int __float_as_int(float x) { return gpunet_emulator::bit_cast<int>(x); }
 GPUNET_DEVICE float __uint_as_float(unsigned x) { return gpunet_emulator::bit_cast<float>(x); }
 GPUNET_DEVICE unsigned __float_as_uint(float x) { return gpunet_emulator::bit_cast<unsigned>(x); }
-GPUNET_DEVICE double __longlong_as_double(long long x) { return gpunet_emulator::bit_cast<double>(x); }
-GPUNET_DEVICE long long __double_as_longlong(double x) { return gpunet_emulator::bit_cast<long long>(x); }
-GPUNET_DEVICE int __double2hiint(double x) { return static_cast<int>(__double_as_longlong(x) >> 32); }
+GPUNET_DEVICE double __longlong_as_double(long long x) {
+    return gpunet_emulator::bit_cast<double>(x);
+}
+GPUNET_DEVICE long long __double_as_longlong(double x) {
+    return gpunet_emulator::bit_cast<long long>(x);
+}
+GPUNET_DEVICE int __double2hiint(double x) {
+    return static_cast<int>(__double_as_longlong(x) >> 32);
+}
 GPUNET_DEVICE int __double2loint(double x) { return static_cast<int>(__double_as_longlong(x)); }
 
 // Conversions from floating point saturate on the device and give 0 for NaN.
@@ -290,7 +296,8 @@ GPUNET_DEVICE unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shi
     return static_cast<unsigned>(both << (shift & 31) >> 32);
 }
 GPUNET_DEVICE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
-    return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) >> (shift & 31));
+    const unsigned long long both = static_cast<unsigned long long>(high) << 32 | low;
+    return static_cast<unsigned>(both >> (shift & 31));
 }
 
 // Loads and stores with a cache hint are plain ones.

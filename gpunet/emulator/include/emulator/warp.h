@@ -67,7 +67,8 @@ GPUNET_SHUFFLE(__shfl_down_sync, unsigned, own + number)
 
 // Unlike the others it may read from an earlier segment; only later ones give the own value.
 template <class T>
-GPUNET_DEVICE T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, GPUNET_CALLER) {
+GPUNET_DEVICE T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
+                                GPUNET_CALLER) {
     gpunet_emulator::check_width(width, GPUNET_HERE);
     auto values = gpunet_emulator::exchange(mask, "__shfl_xor_sync", value, GPUNET_HERE);
     const int own = gpunet_emulator::lane(), first = own & ~(width - 1);
@@ -129,7 +130,8 @@ GPUNET_REDUCE(unsigned, __reduce_xor_sync, result ^ other)
 namespace gpunet_emulator {
 // Lanes whose value has the same bits; `lanes` gets all that take part.
 template <class T>
-GPUNET_DEVICE unsigned matching(unsigned mask, const char* operation, T value, unsigned* lanes, Site site) {
+GPUNET_DEVICE unsigned matching(unsigned mask, const char* operation, T value, unsigned* lanes,
+                                Site site) {
     auto values = exchange(mask, operation, value, site);
     *lanes = values.lanes;
     unsigned result = 0;
