@@ -2,7 +2,7 @@
 //
 // Bytes an element, read + written, which are the least:
 //   bias_act           y = activation(x + bias)                     4 + 4
-//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    8 + 4 (linear: 4 + 4, in place 4),
+//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    8 + 4 (linear: 4 + 4),
 //                      and for partial sums at most 1/24 of it
 //   softmax            y = exp(x - max) / sum(exp(x - max))         4 + 4
 //   softmax_backward   dx = y (dy - sum(dy y))                      8 + 4
@@ -20,22 +20,23 @@ __device__ __forceinline__ void bias_act_columns(real* y, const real* x, const r
                                                  int activation, int64 rows, int columns)
 {
     const int units = columns / WIDTH;
-    for (int unit = blockIdx.x * blockDim.x + threadIdx.x; unit < units;
-         unit += gridDim.x * blockDim.x) {
-        Pack<real, WIDTH> shift = {};
-        if (bias != nullptr) {
-            shift = load_pack<real, WIDTH>(bias, unit);
-        }
-        for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
-             row += (int64)gridDim.y * blockDim.y) {
-            const int64 place = row * units + unit;
-            Pack<real, WIDTH> value = load_pack<real, WIDTH>(x, place);
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    if (unit >= units) {
+        return;
+    }
+    Pack<real, WIDTH> shift = {};
+    if (bias != nullptr) {
+        shift = load_pack<real, WIDTH>(bias, unit);
+    }
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
+         row += (int64)gridDim.y * blockDim.y) {
+        const int64 place = row * units + unit;
+        Pack<real, WIDTH> value = load_pack<real, WIDTH>(x, place);
 #pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                value.v[j] = (real)activate((float)value.v[j] + (float)shift.v[j], activation);
-            }
-            store_pack<real, WIDTH>(y, place, value);
+        for (int j = 0; j < WIDTH; ++j) {
+            value.v[j] = (real)activate((float)value.v[j] + (float)shift.v[j], activation);
         }
+        store_pack<real, WIDTH>(y, place, value);
     }
 }
 

@@ -75,20 +75,20 @@ __device__ __forceinline__ void gather_rows(Y* y, const X* x, const int* indices
                                             Compute offset, int64 batch, int columns)
 {
     const int units = columns / WIDTH;
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    if (unit >= units) {
+        return;
+    }
     for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < batch;
          row += (int64)gridDim.y * blockDim.y) {
-        const X* from = x + (int64)indices[row] * columns;
-        Y* to = y + row * columns;
-        for (int unit = blockIdx.x * blockDim.x + threadIdx.x; unit < units;
-             unit += gridDim.x * blockDim.x) {
-            const Pack<X, WIDTH> in = load_pack<X, WIDTH>(from, unit);
-            Pack<Y, WIDTH> out;
+        const int64 from = indices[row];
+        const Pack<X, WIDTH> in = load_pack<X, WIDTH>(x, from * units + unit);
+        Pack<Y, WIDTH> out;
 #pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                out.v[j] = (Y)(scale * (Compute)in.v[j] + offset);
-            }
-            store_pack<Y, WIDTH>(to, unit, out);
+        for (int j = 0; j < WIDTH; ++j) {
+            out.v[j] = (Y)(scale * (Compute)in.v[j] + offset);
         }
+        store_pack<Y, WIDTH>(y, row * units + unit, out);
     }
 }
 

@@ -161,7 +161,7 @@ def softmax_cross_entropy(
 
     labels are class numbers (rows,) or probabilities (rows, columns). A row is right if x is
     largest (the first of equals) at its label, or where its labels are largest. A class number
-    outside [0, columns) gives a loss of NaN.
+    outside [0, columns) gives a loss and a dx of NaN.
     """
 
 
@@ -280,7 +280,7 @@ def dropout(y: Out, x: In, random: In, *, rate: float, node: int) -> None:
 #
 # On flat buffers: weights, gradients and slots of n elements, one row of ``segments`` for each
 # weight (SEGMENT_COLUMNS). learning_rate below is hyper[0] * the segment's learning_rate_factor;
-# a segment with trainable = 0 stays untouched. ``step`` counts finished steps; with ``tick`` the op
+# a segment with trainable = 0, and what lies between segments, stays as it is. ``step`` counts finished steps; with ``tick`` the op
 # adds one to it at the end. hyper and step are device arrays, so that a replayed launch sees
 # today's learning rate.
 

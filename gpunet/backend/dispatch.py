@@ -95,9 +95,10 @@ def as_matrix(name: str, x: Array, rows: int = -1) -> Array:
 def as_updated(name: str, key: str, array: Any) -> Array:
     """An array that an op updates where it is."""
     array = as_array(array)
-    if isinstance(array, _Numbers) or not array.flags.c_contiguous:
+    writeable = getattr(array.flags, "writeable", True)  # on a device every array is
+    if isinstance(array, _Numbers) or not array.flags.c_contiguous or not writeable:
         raise ArgumentError(
-            f"op {name} updates {key!r} where it is; it must be a C-contiguous array."
+            f"op {name} updates {key!r} where it is; it must be a C-contiguous, writeable array."
         )
     return array
 

@@ -198,7 +198,6 @@ class RawKernel:
 
         Raises:
             KernelFault: The arguments do not fit, or the kernel misbehaved.
-            CUDADriverError: The grid or the block is empty.
         """
         kernel = self._module._kernel(self.name)
         record = LaunchRecord(self.name, _extent(grid), _extent(block), int(shared_mem))
@@ -214,11 +213,6 @@ class RawKernel:
             raise KernelFault(f"kernel {self.name!r}{damage}.")
 
     def _check_extents(self, launch: LaunchRecord, launch_bound: int) -> None:
-        if min(launch.grid + launch.block) < 1:
-            raise CUDADriverError(
-                f"CUDA_ERROR_INVALID_VALUE: invalid argument: kernel {self.name!r} launched with "
-                f"grid {launch.grid} and block {launch.block}"
-            )
         threads = math.prod(launch.block)
         problem = ""
         if threads > MAX_THREADS_PER_BLOCK:
@@ -241,7 +235,8 @@ class RawKernel:
 def _extent(extent: tuple[int, ...]) -> tuple[int, int, int]:
     if not isinstance(extent, tuple):
         raise TypeError(f"grid and block must be tuples of up to 3 integers, got {extent!r}")
-    x, y, z = (*(int(n) for n in extent), 1, 1, 1)[:3]
+    # A size of 0 counts as 1, as in CuPy (cupy/cuda/function.pyx): the caller skips empty launches.
+    x, y, z = (*(max(1, int(n)) for n in extent), 1, 1, 1)[:3]
     return x, y, z
 
 

@@ -160,6 +160,7 @@ class Stepper:
         self._backend = trainer.backend
         self.samples = samples
         self._lease = trainer.arenas.lease()
+        self._parameters = [p for span in trainer.spans for p in span.parameters]
         self._programs: dict[int, tuple[list[Any], Array, Array | None]] = {}
 
     def step(self, order: np.ndarray[Any, Any]) -> None:
@@ -170,6 +171,8 @@ class Stepper:
         calls, indices, random = program
         if self._mode == TRAIN:
             self._trainer.optimizer.send_hyper()
+            for parameter in self._parameters:
+                parameter.has_gradient = False  # the step overwrites what a run left
         self._backend.write(indices, order)
         if random is not None:
             self._backend.write(random, self._trainer.next_pass())

@@ -19,8 +19,7 @@ def _nothing_found_out_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_chosen", None)
     monkeypatch.delenv("GPUNET_BACKEND", raising=False)
     # Without the cache, which keeps what was found out about the real machine.
-    for name in ("_cupy", "_emulator"):
-        monkeypatch.setattr(backends, name, getattr(backends, name).__wrapped__)
+    monkeypatch.setattr(backends, "_cupy", backends._cupy.__wrapped__)
 
 
 class FakeArray:
@@ -158,14 +157,14 @@ def test_the_owner_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.emulator
-def test_the_emulator_is_one_instance_and_owns_its_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # with the cache of verdicts
+def test_the_emulator_is_one_instance_and_owns_its_arrays() -> None:
     emulator = backend_named("emulator")
     assert emulator is backend_named("emulator")
     assert backend_of(emulator.zeros((2,), np.float32)) is emulator
 
 
 def test_the_emulator_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(backends, "_emulator", backends._emulator.__wrapped__)
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("GPUNET_EMULATOR_CACHE", str(tmp_path))
     with pytest.raises(BackendUnavailable, match="the emulator needs a C"):

@@ -154,10 +154,11 @@ def test_launch_limits(module, name, grid, block, message):
         launch(module, name, grid=grid, block=block)
 
 
-@pytest.mark.parametrize(("grid", "block"), [((0,), (1,)), ((1,), (8, 0))])
-def test_empty_launches_are_driver_errors(module, grid, block):
-    with pytest.raises(cp.cuda.driver.CUDADriverError, match="CUDA_ERROR_INVALID_VALUE"):
+@pytest.mark.parametrize(("grid", "block"), [((0,), (1,)), ((1,), (1, 0))])
+def test_a_size_of_zero_counts_as_one_as_in_cupy(module, grid, block):
+    with record_launches() as launches:
         launch(module, "nothing", grid=grid, block=block)
+    assert [(record.grid, record.block) for record in launches] == [((1, 1, 1), (1, 1, 1))]
 
 
 def test_dynamic_shared_memory_over_48_kb_has_to_be_allowed(module):

@@ -2,8 +2,8 @@
 
 A chain of ufuncs over a large array reads and writes main memory once per ufunc. Over one block
 after another it does so once per chain: what one ufunc wrote still lies in the L2 cache when the
-next reads it, and a temporary is never larger than a block. One block is also never worth a second
-loop: most arrays of a small network are one block, so the loop costs them a tuple.
+next reads it, and no temporary is larger than a block (or than one row, where rows are longer).
+Most arrays of a small network are a single block; for them the loop costs no more than a tuple.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ BLOCK = 32 * 1024
 """Elements of one block: three float32 arrays of it are 384 KiB, well inside an L2 cache of 1 MiB
 and long enough that a ufunc's fixed cost of 0.4 us is a tenth of its work."""
 
+
+def _constant(value: float, size: int | tuple[()] = (), dtype: str = "float32") -> Array:
+    array = np.full(size, value, dtype)
+    array.setflags(write=False)
+    return array
+
+
 # A ufunc takes 0.2 us longer with a Python number than with an array of no dimensions. These values
 # are exact in float32, so a float64 op may use them too.
-ZERO = np.array(0.0, np.float32)
-HALF = np.array(0.5, np.float32)
-ONE = np.array(1.0, np.float32)
-INFINITY = np.array(np.inf, np.float32)
-
-_ONES: dict[str, Array] = {"f": np.ones(BLOCK, np.float32), "d": np.ones(BLOCK, np.float64)}
-_constant: Array
-for _constant in (ZERO, HALF, ONE, INFINITY, *_ONES.values()):
-    _constant.setflags(write=False)
+ZERO, HALF, ONE, INFINITY = (_constant(value) for value in (0.0, 0.5, 1.0, np.inf))
+_ONES = {"f": _constant(1.0, BLOCK), "d": _constant(1.0, BLOCK, "float64")}
 
 
 def ones(size: int, like: Array) -> Array:

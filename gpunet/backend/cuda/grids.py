@@ -49,7 +49,7 @@ class Rectangle(NamedTuple):
 def rectangle(
     device: Device, rows: int, units: int, *, widest: int = THREADS, rows_per_thread: int = 1
 ) -> Rectangle:
-    """Threads over a matrix whose rows consist of ``units`` loads; both directions may loop.
+    """Threads over a matrix whose rows consist of ``units`` loads: one a load, looping down rows.
 
     Args:
         device: limits the number of blocks.
