@@ -376,13 +376,21 @@ def get(identifier: object) -> InitializerLike:
     )
 
 
-def serialize(initializer: Initializer) -> dict[str, Any]:
+def serialize(initializer: InitializerLike) -> dict[str, Any]:
     """Describe an initializer by plain values that ``get`` takes.
+
+    Raises:
+        ArgumentError: it is a plain function, which no values describe.
 
     Example:
         >>> serialize(Ones())
         {'class_name': 'Ones', 'config': {}}
     """
+    if not isinstance(initializer, Initializer):
+        raise ArgumentError(
+            f"an initializer that is a function cannot be written into a config, got {initializer!r}:"
+            " subclass Initializer."
+        )
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
 
 

@@ -7,7 +7,7 @@
 //   gemm_column_sum    c = op(a) b (or +=), column_sum = sum of b over its rows (or +=)
 //
 // Shapes: c (m, n), a (m, k) or (k, m) if ta, b (k, n) or (n, k) if tb, bias and column_sum (n),
-// y (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. Aliasing: c = y.
+// y (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. No aliasing.
 //
 // Method: a block of 16 x 16 threads owns one TILE x TILE tile of c. Step by step it brings DEPTH
 // columns of op(a) and rows of op(b) into shared memory; each thread then updates PER x PER

@@ -109,7 +109,7 @@ def gemm_bias_act(
     """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch."""
 
 
-@op(c="m n", a="m k", b="k n", y="m n", transpose="a=ta b=tb", in_place="c=y")
+@op(c="m n", a="m k", b="k n", y="m n", transpose="a=ta b=tb")
 def gemm_act_backward(
     c: Out, a: In, b: In, y: In, *, activation: str, ta: bool = False, tb: bool = False
 ) -> None:
@@ -280,9 +280,10 @@ def dropout(y: Out, x: In, random: In, *, rate: float, node: int) -> None:
 #
 # On flat buffers: weights, gradients and slots of n elements, one row of ``segments`` for each
 # weight (SEGMENT_COLUMNS). learning_rate below is hyper[0] * the segment's learning_rate_factor;
-# a segment with trainable = 0, and what lies between segments, stays as it is. ``step`` counts finished steps; with ``tick`` the op
-# adds one to it at the end. hyper and step are device arrays, so that a replayed launch sees
-# today's learning rate.
+# a segment with trainable = 0 stays as it is. What lies between segments, for their alignment, holds
+# zeros in all arrays and may be updated like the rest: then it stays zero. ``step`` counts finished
+# steps; with ``tick`` the op adds one to it at the end. hyper and step are device arrays, so that a
+# replayed launch sees today's learning rate.
 
 
 @op(

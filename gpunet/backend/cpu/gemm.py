@@ -55,13 +55,9 @@ def gemm_act_backward(
     a = a.T if ta else a
     b = b.T if tb else b
     act_backward = ACTIVATION_GRADIENTS[activation]
-    if np.may_share_memory(c, y):  # then c cannot hold the product
-        for c_, a_, y_ in row_blocks(c, a, y):
-            act_backward(c_, np.dot(a_, b), y_)
-    else:
-        np.dot(a, b, c)
-        for c_, y_ in row_blocks(c, y):
-            act_backward(c_, c_, y_)
+    np.dot(a, b, c)
+    for c_, y_ in row_blocks(c, y):
+        act_backward(c_, c_, y_)
 
 
 def gemm_column_sum(

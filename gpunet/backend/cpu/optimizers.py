@@ -94,7 +94,9 @@ def _runs(table: bytes) -> tuple[Run, ...]:
         start, stop = int(offset), int(offset + size)
         if not trainable:
             continue
-        if runs and runs[-1][0].stop == start and runs[-1][1] == factor:
+        # Less than 64 elements between two segments are padding: updating those zeros costs less
+        # than another run.
+        if runs and start - runs[-1][0].stop < 64 and runs[-1][1] == factor:
             runs[-1] = (slice(runs[-1][0].start, stop), factor)
         else:
             runs.append((slice(start, stop), factor))
