@@ -388,7 +388,7 @@ def serialize(initializer: InitializerLike) -> dict[str, Any]:
     """
     if not isinstance(initializer, Initializer):
         raise ArgumentError(
-            f"an initializer that is a function cannot be written into a config, got {initializer!r}:"
+            f"an initializer that is a function cannot be put into a config, got {initializer!r}:"
             " subclass Initializer."
         )
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.backend.contract import OPS
 from gpunet.backend.spec import Array
+
+
+def functions_of(*families: ModuleType) -> dict[str, Callable[..., None]]:
+    """Each op's function, found by its name in the module of its family."""
+    modules = {module.__name__.rpartition(".")[2]: module for module in families}
+    return {name: getattr(modules[op.family], name) for name, op in OPS.items()}
 
 
 class Backend(ABC):

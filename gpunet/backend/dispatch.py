@@ -13,10 +13,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-import gpunet.backend.contract  # noqa: F401 (fills OPS)
 from gpunet.backend import backend_named, backend_of
 from gpunet.backend.base import Backend
-from gpunet.backend.spec import OPS, REAL, Array, Op, Parameter
+from gpunet.backend.contract import OPS
+from gpunet.backend.spec import REAL, Array, Op, Parameter
 from gpunet.errors import ArgumentError, ShapeError
 
 

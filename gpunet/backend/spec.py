@@ -53,6 +53,7 @@ class Op:
     """What the contract says of one op."""
 
     name: str
+    family: str  # the module that it stands in, of the contract and of each backend
     signature: inspect.Signature
     parameters: tuple[Parameter, ...]
     in_place: tuple[tuple[str, str], ...]  # (output, input) that may be the same memory
@@ -162,6 +163,7 @@ def op(
                 parameters.append(Parameter(name, role.__metadata__[0], optional, forms))
         OPS[function.__name__] = Op(
             name=function.__name__,
+            family=function.__module__.rpartition(".")[2],
             signature=signature,
             parameters=tuple(parameters),
             in_place=tuple(_parse_pairs(in_place)),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from gpunet.backend.spec import OPS
+from gpunet.backend.contract import OPS
 from gpunet.engine.recorder import Buffer, Record, Storage
 
 COUNTING_LOSSES = (

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import contract  # noqa: F401 (fills OPS)
-from gpunet.backend.spec import OPS, Array, Op, Parameter
+from gpunet.backend.contract import OPS
+from gpunet.backend.spec import Array, Op, Parameter
 from gpunet.errors import ArgumentError
 
 
@@ -176,7 +176,7 @@ class Recorder:
         )
         # Not the bare name: a function called "copy" must not be taken for the contract's copy.
         name = f"python {getattr(function, '__name__', type(function).__name__)}"
-        op = Op(name, Signature(), parameters, (), {}, function.__doc__ or "")
+        op = Op(name, "python", Signature(), parameters, (), {}, function.__doc__ or "")
         self._append_checked(op, [*outs, *ins], {}, function)
 
     def append(self, op: Op, arrays: Sequence[Buffer | None], attributes: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How an op is held against its reference: the rows of the table of cases, and one guarded call.
 
-`Case`, `Gradient` and the makers of arrays are what the table in ``cases.py`` is written in.
+`Case`, `Gradient` and the makers of arrays are what the table in ``cases`` is written in.
 `GuardedCall` runs one op of one backend on arrays that lie between bands of a pattern, so that a
 write outside of an array, or a read of what an output held before, cannot go unseen.
 """
@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.base import Backend
+from gpunet.backend.contract import OPS
 from gpunet.backend.dispatch import output_shape
-from gpunet.backend.spec import OPS
 
+Array = np.ndarray[Any, Any]
 Values = dict[str, Any]
+
+SHAPES = ((1, 1), (33, 31), (5, 1023), (0, 31), (1023, 1), (37, 1025))
+"""Matrices that are awkward on purpose."""
 
 
 @dataclass(frozen=True)

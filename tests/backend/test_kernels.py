@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import gpunet.backend.contract  # noqa: F401 (fills OPS)
 from gpunet.backend.cuda import grids
 from gpunet.backend.cuda.kernels import KernelCache, compile_options, find_kernels, flattened
 from gpunet.backend.spec import OPS

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpunet.backend.base import Backend
+from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import activations, gemm, losses, memory, optimizers, random
 from gpunet.backend.spec import Array
 
-_OPS: tuple[Callable[..., None], ...] = (
-    memory.fill,
-    memory.copy,
-    memory.add,
-    memory.scale_shift,
-    memory.gather,
-    activations.bias_act,
-    activations.bias_act_backward,
-    activations.softmax,
-    activations.softmax_backward,
-    gemm.gemm,
-    gemm.gemm_bias_act,
-    gemm.gemm_act_backward,
-    gemm.gemm_column_sum,
-    losses.softmax_cross_entropy,
-    losses.cross_entropy,
-    losses.sigmoid_cross_entropy,
-    losses.binary_cross_entropy,
-    losses.mean_squared_error,
-    losses.accuracy,
-    random.dropout,
-    optimizers.sgd,
-    optimizers.adam,
-)
+FUNCTIONS = functions_of(activations, gemm, losses, memory, optimizers, random)
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -47,7 +23,7 @@ class CpuBackend(Backend):
     description = f"NumPy {'.'.join(np.__version__.split('.')[:2])} on the CPU"
 
     def __init__(self) -> None:
-        self.ops = {function.__name__: function for function in _OPS}
+        self.ops = dict(FUNCTIONS)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array whose contents are undefined, aligned to `ALIGNMENT` bytes."""

@@ -7,41 +7,17 @@ know which of the two it got.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpunet.backend.base import Backend
+from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import activations, gemm, losses, memory, optimizers, random
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
 
-_OPS: tuple[Callable[..., None], ...] = (
-    memory.fill,
-    memory.copy,
-    memory.add,
-    memory.scale_shift,
-    memory.gather,
-    activations.bias_act,
-    activations.bias_act_backward,
-    activations.softmax,
-    activations.softmax_backward,
-    gemm.gemm,
-    gemm.gemm_bias_act,
-    gemm.gemm_act_backward,
-    gemm.gemm_column_sum,
-    losses.softmax_cross_entropy,
-    losses.cross_entropy,
-    losses.sigmoid_cross_entropy,
-    losses.binary_cross_entropy,
-    losses.mean_squared_error,
-    losses.accuracy,
-    random.dropout,
-    optimizers.sgd,
-    optimizers.adam,
-)
+FUNCTIONS = functions_of(activations, gemm, losses, memory, optimizers, random)
 
 
 class CudaBackend(Backend):
@@ -57,7 +33,9 @@ class CudaBackend(Backend):
         self.cp = cp
         self.device = Device(cp)
         self.description = self.device.description
-        self.ops = {op.__name__: functools.partial(op, self.device) for op in _OPS}
+        self.ops = {
+            name: functools.partial(function, self.device) for name, function in FUNCTIONS.items()
+        }
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array whose contents are undefined."""

@@ -1,0 +1,29 @@
+"""The contract: every op once, with its roles, shapes, dtypes, aliasing and formula.
+
+An op is a function that reads and writes buffers which its caller gives; it returns None and
+allocates nothing tensor-sized. Each op is written once per backend under the same name and with the
+same signature (``backend/cpu``, ``backend/cuda``), has a kernel of the same name in ``kernels/`` and
+a row in the table of op cases (``gpunet/testing/cases``). Its family, the file that it stands in
+here, has the same name in each of these places.
+
+Arguments come in this order: arrays that are written, arrays that are read, then keyword-only
+sizes and flags. All arrays are C-contiguous. The role of an array stands in its annotation:
+
+=========  ============================================================================
+``Out``    written completely, whatever it held before
+``Sum``    an output that ``accumulate=True`` adds to instead of overwriting (gradients)
+``InOut``  read and updated
+``In``     only read
+=========  ============================================================================
+
+The decorator gives each array's shape as names (``"rows columns"``; a name stands for the same
+size everywhere in one op, a number for itself, ``...`` for one and the same shape of any rank)
+and, before a colon, its dtype. Without one the dtype is ``real``: the floating-point type that
+the model computes in. ``any`` is any number type; ``|`` separates alternatives.
+``in_place="y=x"`` allows output y to be the very same memory as input x.
+"""
+
+from gpunet.backend.contract import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.spec import OPS
+
+__all__ = ["OPS", "activations", "gemm", "losses", "memory", "optimizers", "random"]
