@@ -148,7 +148,7 @@ _Function = TypeVar("_Function", bound=Callable[..., None])
 def op(
     *, in_place: str = "", transpose: str = "", **shapes: str
 ) -> Callable[[_Function], _Function]:
-    """Enter the decorated signature into `OPS`; contract.py explains the notation."""
+    """Enter the decorated signature into `OPS`; the package contract explains the notation."""
 
     def register(function: _Function) -> _Function:
         hints = get_type_hints(function, include_extras=True)

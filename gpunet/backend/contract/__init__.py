@@ -1,10 +1,10 @@
 """The contract: every op once, with its roles, shapes, dtypes, aliasing and formula.
 
 An op is a function that reads and writes buffers which its caller gives; it returns None and
-allocates nothing tensor-sized. Each op is written once per backend under the same name and with the
-same signature (``backend/cpu``, ``backend/cuda``), has a kernel of the same name in ``kernels/`` and
-a row in the table of op cases (``gpunet/testing/cases``). Its family, the file that it stands in
-here, has the same name in each of these places.
+allocates nothing tensor-sized. Each op is written once per backend under the same name and with
+the same signature (``backend/cpu``, ``backend/cuda``), has a kernel of the same name in
+``kernels/`` and a row in the table of op cases (``gpunet/testing/cases``). Its family, the file
+that it stands in here, has the same name in each of these places.
 
 Arguments come in this order: arrays that are written, arrays that are read, then keyword-only
 sizes and flags. All arrays are C-contiguous. The role of an array stands in its annotation:
