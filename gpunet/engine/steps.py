@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.passes import Pass
-from gpunet.engine.plan import Plan
+from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.losses import LossBuffers
 
@@ -139,10 +140,14 @@ class StepPlan:
         totals = self._trainer.totals[self._mode]
         return self._op.external(f"{name}.totals", (2,), "float64", lambda: totals[name])
 
-    def fill(self, samples: Samples) -> None:
-        """Say which arrays the plan gathers from when it is bound next."""
+    def bind(self, backend: Backend, arena: Array, samples: Samples) -> list[Call]:
+        """The calls of one step over this arena that gather from this data set."""
         for slot, array in zip(self._slots, samples.arrays, strict=True):
             slot.array = array
+        calls = self.plan.bind(backend, arena)
+        for slot in self._slots:
+            slot.array = None  # the plan is kept, the data set need not be
+        return calls
 
 
 class Stepper:
@@ -185,8 +190,7 @@ class Stepper:
         if self._lease.arena.size < plan.nbytes:
             self._programs.clear()
             self._lease.grow(plan.nbytes)
-        step_plan.fill(self.samples)
-        calls = plan.bind(self._backend, self._lease.arena)
+        calls = step_plan.bind(self._backend, self._lease.arena, self.samples)
         needs_random = any(step_plan.random.storage in r.reads() for r in plan.records)
         random = self._lease.array(plan, step_plan.random) if needs_random else None
         program = (calls, self._lease.array(plan, step_plan.indices), random)

@@ -138,28 +138,23 @@ def _trace(model: Model, x: Any, y: Any) -> list[tuple[Record, list[tuple[str, V
     model.prepare(x)
     samples = model.samples(x, y)
     step_plan = StepPlan(model, TRAIN, samples.count, samples)
-    step_plan.fill(samples)
     plan, backend = step_plan.plan, model.backend
     arena = backend.empty((plan.nbytes,), "uint8")
+    calls = step_plan.bind(backend, arena, samples)
     order = np.arange(samples.count, dtype=np.int32)
     backend.write(plan.array(step_plan.indices, backend, arena), order)
     backend.write(plan.array(step_plan.random, backend, arena), model.next_pass())
     model.optimizer.send_hyper()
     trace = []
-    for record in plan.records:
-        for call in plan.bind(backend, arena, [record]):
-            call()
+    for record, call in zip(plan.records, calls, strict=True):
+        call()
         written = [
-            (parameter.name, _host(backend, plan.array(buffer, backend, arena)))
+            (parameter.name, backend.to_numpy(plan.array(buffer, backend, arena)))
             for parameter, buffer in record.items()
             if parameter.written
         ]
         trace.append((record, written))
     return trace
-
-
-def _host(backend: Backend, array: Any) -> Values:
-    return backend.to_numpy(array)
 
 
 def _difference(number: int, record: Record, name: str, a: Values, b: Values) -> Difference:
