@@ -79,6 +79,7 @@ class Model(Trainer):
         fresh = [p for layer in graph.layers for p in layer.parameters if p.block is None]
         if fresh:
             Block(fresh, self.backend, self.dtype)
+        graph.spans = spans_of(graph.parameters)
         self._graph = graph
 
     # -------------------------------------------------------------------- structure
@@ -152,12 +153,17 @@ class Model(Trainer):
     @property
     def parameters(self) -> list[Parameter]:
         """All weights, in the order of the layers."""
-        return [parameter for layer in self.graph.layers for parameter in layer.parameters]
+        return list(self.graph.parameters)
 
     @property
     def spans(self) -> list[Span]:
         """The stretches of flat buffers that hold the weights."""
-        return spans_of(self.parameters)
+        return self.graph.spans
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks of those stretches."""
+        return [span.block for span in self.spans]
 
     @property
     def weights(self) -> list[np.ndarray[Any, Any]]:
@@ -231,7 +237,7 @@ class Model(Trainer):
 
     def step_plan(self, mode: str, rows: int, samples: Samples) -> StepPlan:
         """The plan of a training or evaluation step, made once."""
-        key = (mode, rows, samples.signature)
+        key = (mode, rows, samples.signature, self.weights_key())
         return self.plan(key, lambda: StepPlan(self, mode, rows, samples))
 
     def training_plan(self, batch_size: int) -> Plan:
@@ -245,7 +251,7 @@ class Model(Trainer):
     def inference_plan(self, batch_size: int) -> Plan:
         """The plan of inference on one batch of this size."""
         dtypes = tuple(self.dtype for _ in self.graph.inputs)
-        key = ("infer", batch_size, dtypes)
+        key = ("infer", batch_size, dtypes, self.places_key())
         return self.plan(key, lambda: InferPlan(self, batch_size, dtypes)).plan
 
     def _dtypes(self, arrays: Sequence[Array]) -> tuple[str, ...]:
@@ -255,7 +261,8 @@ class Model(Trainer):
     def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch in inference, as NumPy arrays."""
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
-        plan = self.plan(("infer", rows, dtypes), lambda: InferPlan(self, rows, dtypes))
+        key = ("infer", rows, dtypes, self.places_key())
+        plan = self.plan(key, lambda: InferPlan(self, rows, dtypes))
         lease = self.arenas.lease(plan.plan.nbytes)
         try:
             return plan.run(lease, arrays)
@@ -293,7 +300,7 @@ class Model(Trainer):
         self.ensure_built(x)
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
-        key = ("gradient", rows, dtypes, training)
+        key = ("gradient", rows, dtypes, training, self.weights_key())
         plan = self.plan(key, lambda: GradientPlan(self, rows, dtypes, training))
         if training:
             self.passes += 1
@@ -348,7 +355,8 @@ class Model(Trainer):
             raise UsageError("there are no gradients to step with: call run.backward(dy) first.")
         optimizer.attach(self.backend, self.spans)
         optimizer.send_hyper()
-        for call in self.plan(("update", optimizer), lambda: self._update_calls(optimizer)):
+        key = ("update", optimizer, self.weights_key())
+        for call in self.plan(key, lambda: self._update_calls(optimizer)):
             call()
         for parameter in self.parameters:
             parameter.has_gradient = False

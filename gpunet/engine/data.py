@@ -12,6 +12,8 @@ from gpunet.backend.spec import Array
 from gpunet.engine.graph import DTYPES, Tensor
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 
+_DTYPES = frozenset(map(np.dtype, DTYPES))
+
 
 def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
     """A NumPy array of numbers or booleans.
@@ -50,7 +52,7 @@ def as_batch(value: Any, where: str, backend: Backend) -> Array:
     array = value if on_device else as_numbers(value, where)
     if array.ndim == 0:
         raise ShapeError(f"{where} must hold one entry a sample, got the single number {value!r}.")
-    if np.dtype(array.dtype).name not in DTYPES:
+    if array.dtype not in _DTYPES:
         array = array.astype("float64" if array.dtype.itemsize > 4 else "float32")
     return array
 
@@ -89,7 +91,8 @@ def model_inputs(tensors: Sequence[Tensor], x: Any, backend: Backend, model: str
         _sample_array(tensor, value, backend, model)
         for tensor, value in zip(tensors, values, strict=True)
     ]
-    check_lengths({t.name: a for t, a in zip(tensors, arrays, strict=True)}, model)
+    if len(arrays) > 1 or not len(arrays[0]):
+        check_lengths({t.name: a for t, a in zip(tensors, arrays, strict=True)}, model)
     return arrays
 
 
@@ -247,6 +250,50 @@ def class_weights(y: Any, class_weight: Mapping[int, float], classes: int) -> np
             f"{labels.min()} to {labels.max()}."
         )
     return np.asarray(table[labels.astype(np.int64)])
+
+
+def validation_tuple(data: Any) -> tuple[Any, ...]:
+    """(x, y) or (x, y, sample_weight).
+
+    Raises:
+        ArgumentError: something else.
+    """
+    if not isinstance(data, list | tuple) or len(data) not in (2, 3):
+        raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight).")
+    return tuple(data)
+
+
+def split_for_validation(
+    x: Any, y: Any, sample_weight: Any, validation_data: Any, share: float, backend: Backend
+) -> tuple[Any, Any, Any, Any]:
+    """Take the last part of the data for validation, before anything is shuffled, as Keras does.
+
+    Raises:
+        ArgumentError: a share that leaves no samples on one side.
+        ShapeError: x and y of different lengths.
+    """
+    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
+        raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
+    if share == 0 or validation_data is not None:
+        return x, y, sample_weight, validation_data
+    many = isinstance(x, list | tuple)
+    xs = [as_batch(part, "x", backend) for part in (x if many else [x])]
+    y = as_batch(y, "y", backend)
+    check_lengths({"x": xs[0], "y": y}, "validation_split")
+    cut = int(len(y) * (1 - share))
+    if cut in (0, len(y)):
+        raise ArgumentError(
+            f"validation_split={share} of {len(y)} samples leaves no samples to train or validate "
+            "on."
+        )
+    first = [part[:cut] for part in xs]
+    last = [part[cut:] for part in xs]
+    validation: list[Any] = [last if many else last[0], y[cut:]]
+    if sample_weight is not None:
+        sample_weight = as_batch(sample_weight, "sample_weight", backend)
+        validation.append(sample_weight[cut:])
+        sample_weight = sample_weight[:cut]
+    return first if many else first[0], y[:cut], sample_weight, tuple(validation)
 
 
 def _dims(shape: Sequence[int]) -> str:

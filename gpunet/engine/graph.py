@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gpunet.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from gpunet.engine.parameters import Span
     from gpunet.layers.base import Layer
 
 DTYPES = (
@@ -115,6 +116,12 @@ class Graph:
         inputs: symbolic inputs.
         outputs: symbolic outputs that depend on nothing but these inputs.
 
+    Attributes:
+        nodes: the calls of layers, in order.
+        layers: the layers, in the order of their first call.
+        parameters: their weights, in this order.
+        spans: where the weights lie, once they have values.
+
     Raises:
         ArgumentError: an output depends on an input that was not given.
     """
@@ -125,6 +132,8 @@ class Graph:
         self.nodes = _sorted_nodes(self.inputs, self.outputs)
         self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
         _name_inputs(self.inputs)
+        self.parameters = [p for layer in self.layers for p in layer.parameters]
+        self.spans: list[Span] = []
         _name_layers(self.layers)
 
 

@@ -36,9 +36,9 @@ class InferPlan:
     def run(self, lease: Lease, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch, on the host."""
         backend = lease.backend
-        calls = lease.calls(self.plan, "infer", self.plan.records)
+        bound = lease.bound(self.plan, "infer", self.plan.records)
         for buffer, array in zip(self._inputs, arrays, strict=True):
-            write(backend, lease.array(self.plan, buffer), array)
-        for call in calls:
+            write(backend, bound[buffer], array)
+        for call in bound.calls:
             call()
-        return [backend.to_numpy(lease.array(self.plan, buffer)) for buffer in self._outputs]
+        return [backend.to_numpy(bound[buffer]) for buffer in self._outputs]

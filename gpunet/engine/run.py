@@ -14,7 +14,7 @@ from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.data import as_numbers
 from gpunet.engine.passes import Pass
-from gpunet.engine.plan import Call, Plan
+from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Buffer, Record, Recorder
 from gpunet.errors import ShapeError, UsageError
 
@@ -22,30 +22,56 @@ if TYPE_CHECKING:
     from gpunet.models import Model
 
 
+BOUND_KEPT = 16
+
+
+class Bound:
+    """Some of a plan's records as calls over one arena, and the arrays behind its buffers.
+
+    Attributes:
+        calls: what to call, in order.
+    """
+
+    def __init__(
+        self, plan: Plan, records: Sequence[Record], backend: Backend, arena: Array
+    ) -> None:
+        self.calls = plan.bind(backend, arena, records)
+        self._place = (plan, backend, arena)
+        self._arrays: dict[Buffer, Array] = {}
+
+    def __getitem__(self, buffer: Buffer) -> Array:
+        """The array behind a buffer, made once: a view costs more than a small op."""
+        array = self._arrays.get(buffer)
+        if array is None:
+            plan, backend, arena = self._place
+            array = self._arrays[buffer] = plan.array(buffer, backend, arena)
+        return array
+
+
 class Lease:
-    """An arena, lent to one pass at a time, with the calls that were bound to it."""
+    """An arena, lent to one pass at a time, with what was bound to it."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.arena: Array = backend.empty((0,), "uint8")
-        self._calls: dict[Any, list[Call]] = {}
+        self._bound: dict[Any, Bound] = {}
 
     def grow(self, nbytes: int) -> None:
-        """Make the arena large enough; calls that were bound to a smaller one are dropped."""
+        """Make the arena large enough; what was bound to a smaller one is dropped."""
         if self.arena.size < nbytes:
-            self._calls.clear()
+            self._bound.clear()
             self.arena = self.backend.empty((nbytes,), "uint8")
 
-    def calls(self, plan: Plan, key: str, records: Sequence[Record]) -> list[Call]:
-        """The bound calls of some of a plan's records; bound once."""
-        self.grow(plan.nbytes)
-        if (plan, key) not in self._calls:
-            self._calls[plan, key] = plan.bind(self.backend, self.arena, records)
-        return self._calls[plan, key]
-
-    def array(self, plan: Plan, buffer: Buffer) -> Array:
-        """The real array behind a buffer."""
-        return plan.array(buffer, self.backend, self.arena)
+    def bound(self, plan: Plan, key: str, records: Sequence[Record]) -> Bound:
+        """Some of a plan's records over this arena; bound once."""
+        bound = self._bound.get((plan, key))
+        if bound is None:
+            self.grow(plan.nbytes)
+            while len(self._bound) >= BOUND_KEPT:
+                self._bound.pop(next(iter(self._bound)))
+            bound = Bound(plan, records, self.backend, self.arena)
+            self._bound[plan, key] = bound
+        return bound
 
 
 class ArenaPool:
@@ -126,10 +152,9 @@ def model_input_buffers(
 
 def feed_dtype(array: Array, tensor_dtype: str, dtype: str) -> str:
     """The dtype in which a batch travels to the device: small types as they are."""
-    name = np.dtype(array.dtype).name
     if tensor_dtype.startswith("int"):
         return "int32"
-    return name if np.dtype(name).itemsize < np.dtype(dtype).itemsize else dtype
+    return str(array.dtype.name) if array.dtype.itemsize < np.dtype(dtype).itemsize else dtype
 
 
 class Run:
@@ -164,23 +189,24 @@ class Run:
         self._finalizer = weakref.finalize(self, model.arenas.release, self._lease)
         self._did_backward = False
         backend = self._lease.backend
+        bound = self._bound = self._lease.bound(plan.plan, "forward", plan.forward_records)
         for buffer, array in zip(plan.inputs, arrays, strict=True):
-            write(backend, self._lease.array(plan.plan, buffer), array)
+            write(backend, bound[buffer], array)
         self._write_random(pass_number)
-        for call in self._lease.calls(plan.plan, "forward", plan.forward_records):
+        for call in bound.calls:
             call()
         self.y = single([self._copy(buffer) for buffer in plan.outputs])
 
     def _write_random(self, pass_number: int) -> None:
         if self._plan.random.storage in self._plan.plan.offsets:
             state = np.array([random.seed(), pass_number], np.uint64)
-            self._lease.backend.write(self._lease.array(self._plan.plan, self._plan.random), state)
+            self._lease.backend.write(self._bound[self._plan.random], state)
 
     def _copy(self, buffer: Buffer) -> Array:
         """A copy that outlives the lease."""
         backend = self._lease.backend
         array = backend.empty(buffer.shape, buffer.dtype)
-        backend.ops["copy"](array, self._lease.array(self._plan.plan, buffer))
+        backend.ops["copy"](array, self._bound[buffer])
         return array
 
     def backward(self, dy: Any, weights: bool = True, inputs: bool = True) -> Any:
@@ -211,9 +237,9 @@ class Run:
         self._did_backward = True
         plan, lease = self._plan, self._lease
         for buffer, gradient in zip(plan.dy, gradients, strict=True):
-            write(lease.backend, lease.array(plan.plan, buffer), gradient)
+            write(lease.backend, self._bound[buffer], gradient)
         key = f"backward {weights} {inputs}"
-        calls = lease.calls(plan.plan, key, plan.backward_records(weights, inputs))
+        calls = lease.bound(plan.plan, key, plan.backward_records(weights, inputs)).calls
         self._model.add_gradients(calls, weights)
         return single([self._copy(dx) for dx in plan.dx]) if inputs else None
 

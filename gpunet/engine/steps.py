@@ -192,8 +192,10 @@ class Stepper:
             self._lease.grow(plan.nbytes)
         calls = step_plan.bind(self._backend, self._lease.arena, self.samples)
         needs_random = any(step_plan.random.storage in r.reads() for r in plan.records)
-        random = self._lease.array(plan, step_plan.random) if needs_random else None
-        program = (calls, self._lease.array(plan, step_plan.indices), random)
+        random = (
+            plan.array(step_plan.random, self._backend, self._lease.arena) if needs_random else None
+        )
+        program = (calls, plan.array(step_plan.indices, self._backend, self._lease.arena), random)
         self._programs[rows] = program
         return program
 

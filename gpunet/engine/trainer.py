@@ -13,10 +13,17 @@ from gpunet import losses, metrics, optimizers, random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
-from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs, row_weights
+from gpunet.engine.data import (
+    check_lengths,
+    class_weights,
+    model_inputs,
+    row_weights,
+    split_for_validation,
+    validation_tuple,
+)
 from gpunet.engine.graph import Graph
 from gpunet.engine.loop import LazyLogs, Loop, evaluate
-from gpunet.engine.parameters import Span
+from gpunet.engine.parameters import Block, Span
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
@@ -57,6 +64,11 @@ class Trainer(ABC):
     @abstractmethod
     def spans(self) -> list[Span]:
         """The model's weights."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> list[Block]:
+        """The blocks that hold them."""
 
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
@@ -105,7 +117,6 @@ class Trainer(ABC):
 
     def plan(self, key: Any, make: Callable[[], _Plan]) -> _Plan:
         """A plan by what it depends on; the last few are kept."""
-        key = (key, self.weights_key())
         with self._plans_lock:
             plan: _Plan = self._plans.pop(key) if key in self._plans else make()
             self._plans[key] = plan  # the newest stands last
@@ -237,7 +248,7 @@ class Trainer(ABC):
                 raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
         self.prepare(x)
         x = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        x, y, sample_weight, validation_data = _split(
+        x, y, sample_weight, validation_data = split_for_validation(
             x if len(x) > 1 else x[0],
             y,
             sample_weight,
@@ -248,7 +259,7 @@ class Trainer(ABC):
         samples = self.samples(x, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
-            validation = self.samples(*_validation_tuple(validation_data))
+            validation = self.samples(*validation_tuple(validation_data))
         calls = CallbackList(
             callbacks,
             add_history=True,
@@ -354,11 +365,14 @@ class Trainer(ABC):
             self.backend.ops["copy"](target, source)
         return stepper
 
+    def places_key(self) -> tuple[int, ...]:
+        """Where the weights are: what every plan depends on."""
+        return tuple([block.generation for block in self.blocks])
+
     def weights_key(self) -> tuple[Any, ...]:
-        """Where the weights are and which are trainable: part of what a plan depends on."""
-        return tuple(
-            (span.block.generation, p.is_trainable) for span in self.spans for p in span.parameters
-        )
+        """Where the weights are and which are trainable: what a plan with gradients depends on."""
+        spans = self.spans
+        return self.places_key(), tuple([p.is_trainable for s in spans for p in s.parameters])
 
     # ------------------------------------------------------------------- predict
 
@@ -420,36 +434,3 @@ def _positive(name: str, value: int | None, default: int) -> int:
     if not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{name} must be a positive integer, got {value!r}.")
     return int(value)
-
-
-def _validation_tuple(data: Any) -> tuple[Any, ...]:
-    if not isinstance(data, list | tuple) or len(data) not in (2, 3):
-        raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight).")
-    return tuple(data)
-
-
-def _split(
-    x: Any, y: Any, sample_weight: Any, validation_data: Any, share: float, backend: Backend
-) -> tuple[Any, Any, Any, Any]:
-    """Take the last part of the data for validation, before anything is shuffled, as Keras does."""
-    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
-        raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
-    if share == 0 or validation_data is not None:
-        return x, y, sample_weight, validation_data
-    many = isinstance(x, list | tuple)
-    xs = [as_batch(part, "x", backend) for part in (x if many else [x])]
-    y = as_batch(y, "y", backend)
-    cut = int(len(y) * (1 - share))
-    if cut in (0, len(y)):
-        raise ArgumentError(
-            f"validation_split={share} of {len(y)} samples leaves no samples to train or validate "
-            "on."
-        )
-    first = [part[:cut] for part in xs]
-    last = [part[cut:] for part in xs]
-    validation: list[Any] = [last if many else last[0], y[cut:]]
-    if sample_weight is not None:
-        sample_weight = as_batch(sample_weight, "sample_weight", backend)
-        validation.append(sample_weight[cut:])
-        sample_weight = sample_weight[:cut]
-    return first if many else first[0], y[:cut], sample_weight, tuple(validation)

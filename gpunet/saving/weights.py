@@ -63,12 +63,14 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
     """
     target = _checked(path)
     try:
-        with np.load(target, allow_pickle=False) as file:
+        # Opened here, because np.load forgets to close a file that turns out to be damaged.
+        with open(target, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged file makes NumPy raise anything
-        raise ArgumentError(f"{target} is no readable .npz file of weights: {error}.") from None
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ArgumentError(f"{target} is no readable .npz file of weights: {reason}.") from None
     _write(model, arrays, target)
 
 

@@ -86,10 +86,11 @@ def _largest_error(
             model.set_weights(weights)
             return f()
 
-        largest = max(largest, _error(f_of_weights, values, gradient, rng, elements, step))
+        error = _error(f_of_weights, values, gradient, rng, elements, step)
+        largest = float(np.maximum(largest, error))  # unlike max, it keeps NaN
         model.set_weights(weights)
     for values, gradient in zip(inputs, dx, strict=True):
-        largest = max(largest, _error(f, values, gradient, rng, elements, step))
+        largest = float(np.maximum(largest, _error(f, values, gradient, rng, elements, step)))
     return largest
 
 

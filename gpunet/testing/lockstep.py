@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.base import Backend
 from gpunet.engine.recorder import Record
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.errors import UsageError

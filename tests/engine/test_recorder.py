@@ -75,7 +75,7 @@ def test_a_mistake_names_the_op_what_was_got_and_what_was_expected(op, call, err
 
 def test_an_unknown_op_lists_the_known_ones(op):
     with pytest.raises(AttributeError, match=r"no op 'matmul'; it has .*gemm"):
-        op.matmul
+        op.matmul()
 
 
 def test_a_mistake_in_a_layer_is_found_while_recording():

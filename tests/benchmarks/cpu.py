@@ -1,0 +1,280 @@
+"""gpunet on the CPU against PyTorch (and JAX, where installed), interleaved in one run.
+
+    python tests/benchmarks/cpu.py                 # all workloads, one thread and two
+    python tests/benchmarks/cpu.py small adam      # some of them
+
+Each workload is run by the rivals in turn, again and again, and the 20th percentile of each is
+compared: noise that lasts hits all alike, noise that does not is cut off. With one thread CPU time
+is counted, with two wall time. gpunet's side is what a user calls (fit, predict_on_batch, an op);
+PyTorch's is a hand-written eager loop on the same data, as its tutorials write it. gpunet's buffers
+are made once and written over; PyTorch allocates its results, which is part of what is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+THREADS = (1, 2)
+Rivals = dict[str, Callable[[], object]]
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[int(share * (len(values) - 1))]
+
+
+def measure(rivals: Rivals, threads: int, rounds: int) -> dict[str, float]:
+    """The 20th percentile of each rival's time in seconds, all rounds interleaved."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in rivals}
+    for run in rivals.values():
+        run()
+    for _ in range(rounds):
+        for name, run in rivals.items():
+            start = clock()
+            run()
+            times[name].append(clock() - start)
+    return {name: percentile(values, 0.2) for name, values in times.items()}
+
+
+# ---------------------------------------------------------------------------------- workloads
+
+
+def dense_net(sizes, batch, samples, optimizer: str) -> Rivals:
+    """Training of a dense network: one epoch through fit."""
+    import numpy as np
+    import torch
+
+    import gpunet
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((samples, sizes[0]), dtype=np.float32)
+    y = rng.integers(0, sizes[-1], samples)
+    made = {
+        "sgd": gpunet.optimizers.SGD(0.01),
+        "momentum": gpunet.optimizers.SGD(0.01, momentum=0.9),
+        "adam": gpunet.optimizers.Adam(0.001),
+    }[optimizer]
+    stack = [gpunet.Input(sizes[:1])]
+    stack += [gpunet.layers.Dense(n, "relu") for n in sizes[1:-1]]
+    model = gpunet.Sequential([*stack, gpunet.layers.Dense(sizes[-1], "softmax")])
+    model.compile(made, "sparse_categorical_crossentropy")
+
+    modules: list[torch.nn.Module] = []
+    for inputs, units in zip(sizes, sizes[1:], strict=False):
+        modules += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*modules[:-1])
+    loss_of = torch.nn.CrossEntropyLoss()
+    steps = {
+        "sgd": lambda p: torch.optim.SGD(p, 0.01),
+        "momentum": lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+        "adam": lambda p: torch.optim.Adam(p, 0.001),
+    }[optimizer](net.parameters())
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+
+    def eager() -> None:
+        order = torch.randperm(samples)
+        for start in range(0, samples, batch):
+            rows = order[start : start + batch]
+            steps.zero_grad()
+            loss_of(net(tx[rows]), ty[rows]).backward()
+            steps.step()
+
+    rivals: Rivals = {
+        "gpunet": lambda: model.fit(x, y, batch_size=batch, verbose=0),
+        "PyTorch": eager,
+    }
+    jitted = jax_dense_net(sizes, batch, x, y) if optimizer == "sgd" else None
+    if jitted is not None:
+        rivals["JAX"] = jitted
+    return rivals
+
+
+def jax_dense_net(sizes, batch, x, y) -> Callable[[], object] | None:
+    """One epoch of SGD with a compiled step, if JAX is installed."""
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ImportError:
+        return None
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    weights = [
+        (jnp.asarray(rng.normal(0, 0.1, (i, o)).astype("f4")), jnp.zeros(o))
+        for i, o in zip(sizes, sizes[1:], strict=False)
+    ]
+
+    def loss_of(weights, x, y):
+        for number, (kernel, bias) in enumerate(weights):
+            x = x @ kernel + bias
+            x = jax.nn.relu(x) if number < len(weights) - 1 else x
+        return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], axis=1).mean()
+
+    @jax.jit
+    def step(weights, x, y):
+        gradients = jax.grad(loss_of)(weights, x, y)
+        return jax.tree_util.tree_map(lambda w, g: w - 0.01 * g, weights, gradients)
+
+    def epoch() -> None:
+        nonlocal weights
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), batch):
+            rows = order[start : start + batch]
+            weights = step(weights, x[rows], y[rows])
+        jax.block_until_ready(weights)
+
+    return epoch
+
+
+def loss() -> Rivals:
+    """Softmax and cross-entropy of 4096 x 32000 logits: value and gradient."""
+    import numpy as np
+    import torch
+
+    from gpunet.backend import backend_named
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4096, 32000), dtype=np.float32)
+    labels = rng.integers(0, 32000, 4096).astype(np.int32)
+    dx, values, totals = np.empty_like(x), np.empty(4096, np.float32), np.zeros(2)
+    op = backend_named("numpy").ops["softmax_cross_entropy"]
+    tx = torch.from_numpy(x).requires_grad_()
+    ty = torch.from_numpy(labels.astype(np.int64))
+
+    def eager() -> None:
+        tx.grad = None
+        torch.nn.functional.cross_entropy(tx, ty).backward()
+
+    def ours() -> None:
+        op(dx, values, None, totals, None, x, labels, None, scale=1 / 4096)
+
+    return {"gpunet": ours, "PyTorch": eager}
+
+
+def adam() -> Rivals:
+    """One step of Adam on 25 million parameters."""
+    import numpy as np
+    import torch
+
+    from gpunet.backend import backend_named
+
+    n = 25_000_000
+    gradients = np.random.default_rng(0).standard_normal(n, dtype=np.float32)
+    weights, m, v = (np.zeros(n, np.float32) for _ in range(3))
+    step, hyper = np.zeros(1, np.int64), np.array([1e-3, 0.9, 0.999, 1e-7])
+    segments = np.array([[0, n, 1, 1, 1, 0]], np.float64)
+    op = backend_named("numpy").ops["adam"]
+    parameter = torch.zeros(n, requires_grad=True)
+    parameter.grad = torch.from_numpy(gradients)
+    theirs = torch.optim.Adam([parameter], 1e-3)
+    return {
+        "gpunet": lambda: op(weights, m, v, step, gradients, segments, hyper),
+        "PyTorch": theirs.step,
+    }
+
+
+def predict(batch: int) -> Rivals:
+    """Inference of 784-512-512-10 on one batch; a single sample 100 times."""
+    import numpy as np
+    import torch
+
+    import gpunet
+
+    sizes = (784, 512, 512, 10)
+    stack = [gpunet.Input(sizes[:1])]
+    stack += [gpunet.layers.Dense(n, "relu") for n in sizes[1:-1]]
+    model = gpunet.Sequential([*stack, gpunet.layers.Dense(10, "softmax")])
+    x = np.random.default_rng(0).standard_normal((batch, 784), dtype=np.float32)
+    modules: list[torch.nn.Module] = []
+    for inputs, units in zip(sizes, sizes[1:], strict=False):
+        modules += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*modules[:-1], torch.nn.Softmax(dim=1)).eval()
+    tx = torch.from_numpy(x)
+    times = range(100 if batch == 1 else 5)
+
+    def ours() -> None:
+        for _ in times:
+            model.predict_on_batch(x)
+
+    def eager() -> None:
+        with torch.no_grad():
+            for _ in times:
+                net(tx).numpy()
+
+    return {"gpunet": ours, "PyTorch": eager}
+
+
+WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
+    # name: (what it is, how to make it, rounds)
+    "small": (
+        "fit 100-64-10, batch 32, SGD",
+        lambda: dense_net((100, 64, 10), 32, 6400, "sgd"),
+        20,
+    ),
+    "medium": (
+        "fit 784-512-512-10, batch 128, momentum",
+        lambda: dense_net((784, 512, 512, 10), 128, 6400, "momentum"),
+        12,
+    ),
+    "large": (
+        "fit 4096-4096-4096-1000, batch 512, Adam",
+        lambda: dense_net((4096, 4096, 4096, 1000), 512, 1024, "adam"),
+        5,
+    ),
+    "loss": ("softmax + cross-entropy, 4096 x 32000", loss, 5),
+    "adam": ("Adam, 25 M parameters", adam, 10),
+    "predict1": ("predict_on_batch 784-512-512-10, batch 1", lambda: predict(1), 20),
+    "predict1024": ("predict_on_batch, batch 1024", lambda: predict(1024), 15),
+}
+
+
+def worker(name: str, threads: int) -> None:
+    """Measure one workload in a process of its own, and print the times as JSON."""
+    import torch
+
+    torch.set_num_threads(threads)
+    _, make, rounds = WORKLOADS[name]
+    print(json.dumps(measure(make(), threads, rounds)))
+
+
+def run(name: str, threads: int) -> dict[str, float]:
+    count = str(threads)
+    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = dict(os.environ, **dict.fromkeys(variables, count))
+    for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        environment.pop(variable, None)  # they would slow NumPy's BLAS down
+    if threads == 1:
+        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    command = [sys.executable, __file__, "--worker", name, count]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} with {threads} thread(s) failed:\n{done.stderr}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(WORKLOADS)
+    unknown = [name for name in names if name not in WORKLOADS]
+    if unknown:
+        sys.exit(f"unknown workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{'workload':44} {'threads':>7} {'gpunet ms':>10} ratios (gpunet / rival)")
+    for name in names:
+        for threads in THREADS:
+            times = run(name, threads)
+            ours = times.pop("gpunet")
+            ratios = ", ".join(f"{rival} {ours / t:.2f}" for rival, t in times.items())
+            print(f"{WORKLOADS[name][0]:44} {threads:7} {ours * 1e3:10.2f} {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        worker(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

@@ -1,0 +1,498 @@
+"""Wrong set-ups: each is refused with one sentence, and no weight changes."""
+
+import re
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import Input, Model, Sequential, layers, losses, metrics, optimizers
+from gpunet.callbacks import Callback
+from gpunet.errors import (
+    ArgumentError,
+    BackendUnavailable,
+    DtypeError,
+    GpunetError,
+    ShapeError,
+    UsageError,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((12, 6)).astype(np.float32)
+Y = RNG.integers(0, 3, 12)
+ONE_HOT = np.eye(3)[Y]
+
+
+def classifier(loss="sparse_categorical_crossentropy", units=3, end="softmax"):
+    model = Sequential([layers.Dense(5, "relu", input_dim=6), layers.Dense(units, end)])
+    model.compile("sgd", loss, ["accuracy"])
+    model.prepare(None)
+    return model
+
+
+def fit(x=X, y=Y, **options):
+    return lambda model: model.fit(x, y, verbose=0, **options)
+
+
+def lazily_built():
+    model = Sequential([layers.Dense(3)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def two_inputs():
+    a, b = Input((6,), name="left"), Input((2,), name="right")
+    model = Model([a, b], layers.Dense(3, "softmax")(layers.Dense(6)(a)))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def integers_of(shape, dtype="int32"):
+    x = Input(shape, dtype=dtype, name="tokens")
+    return Model(x, layers.Flatten()(x))
+
+
+def with_rate(rate):
+    def use(model):
+        model.optimizer.learning_rate = rate
+        model.train_on_batch(X, Y)
+
+    return use
+
+
+def as_float_labels(value):
+    labels = Y.astype(float)
+    labels[3] = value
+    return labels
+
+
+MISTAKES = {
+    # ------------------------------------------------------------------------------- inputs
+    "samples too narrow": (
+        fit(X[:, :4]),
+        ShapeError,
+        r"input 'input' of sequential expects samples of shape \(6,\).* got \(12, 4\)",
+    ),
+    "one sample without batch axis": (
+        lambda m: m.predict(X[0], verbose=0),
+        ShapeError,
+        r"expects samples of shape \(6,\).*got \(6,\)\..*x\[None\]",
+    ),
+    "images for a model of vectors": (
+        fit(np.zeros((12, 2, 3))),
+        ShapeError,
+        r"samples of shape \(6,\).*got \(12, 2, 3\)",
+    ),
+    "a single number": (
+        lambda m: m.predict(3.0, verbose=0),
+        ShapeError,
+        r"one entry a sample, got the single number 3\.0",
+    ),
+    "text": (fit(np.full((12, 6), "1.0")), DtypeError, r"an array of numbers, got dtype <U3"),
+    "objects": (fit(np.full((12, 6), None)), DtypeError, r"of numbers, got dtype object"),
+    "complex numbers": (fit(X + 1j), DtypeError, r"of numbers, got dtype complex64"),
+    "dates": (
+        fit(np.full((12, 6), np.datetime64("2020-01-01"))),
+        DtypeError,
+        r"of numbers, got dtype datetime64",
+    ),
+    "ragged rows": (fit([[1.0] * 6, [2.0] * 5]), DtypeError, r"rows of different lengths"),
+    "no samples": (fit(X[:0], Y[:0]), ArgumentError, r"arrays without samples"),
+    "no inputs": (fit(None), ArgumentError, r"needs inputs x, got None"),
+    "floats for an input of integers": (
+        lambda m: integers_of((4,)).predict(np.ones((2, 4)), verbose=0),
+        DtypeError,
+        r"input 'tokens' of model takes integers, got dtype float64",
+    ),
+    "one array for two inputs": (
+        lambda m: two_inputs().predict(X, verbose=0),
+        ArgumentError,
+        r"takes a list of 2 arrays, got ndarray",
+    ),
+    "three arrays for two inputs": (
+        lambda m: two_inputs().predict([X, X, X], verbose=0),
+        ArgumentError,
+        r"takes a list of 2 arrays, got 3",
+    ),
+    "an input that is not in the dict": (
+        lambda m: two_inputs().predict({"left": X, "rihgt": X}, verbose=0),
+        ArgumentError,
+        r"has the inputs left, right, got left, rihgt",
+    ),
+    "inputs of different lengths": (
+        lambda m: two_inputs().predict([X, X[:5, :2]], verbose=0),
+        ShapeError,
+        r"as many entries in each array, but left has 12, right has 5",
+    ),
+    "a vector for a model that is not built": (
+        lambda m: lazily_built().fit(X[0], Y, verbose=0),
+        ShapeError,
+        r"expects an array \(batch, features\), got \(6,\)",
+    ),
+    # ------------------------------------------------------------------------------- labels
+    "no labels": (fit(y=None), ArgumentError, r"needs targets y beside x, got None"),
+    "fewer labels than samples": (fit(y=Y[:9]), ShapeError, r"but x has 12, y has 9"),
+    "fewer labels than samples, with a split": (
+        fit(y=Y[:9], validation_split=0.25),
+        ShapeError,
+        r"but x has 12, y has 9",
+    ),
+    "one-hot rows for a sparse loss": (
+        fit(y=ONE_HOT),
+        ShapeError,
+        r"class numbers of shape \(samples\), got \(12, 3\).*'categorical_crossentropy'",
+    ),
+    "class numbers for a dense loss": (
+        lambda m: classifier("categorical_crossentropy").fit(X, Y, verbose=0),
+        ShapeError,
+        r"shape of the outputs, \(samples, 3\), got \(12,\).*'sparse_categorical_crossentropy'",
+    ),
+    "one-hot rows of another width": (
+        lambda m: classifier("categorical_crossentropy").fit(X, np.eye(4)[Y], verbose=0),
+        ShapeError,
+        r"\(samples, 3\), got \(12, 4\)",
+    ),
+    "a class too high": (
+        fit(y=Y + 1),
+        ArgumentError,
+        r"from 0 to 2, as the model has 3 outputs, got numbers from 1 to 3",
+    ),
+    "a negative class": (fit(y=Y - 1), ArgumentError, r"from 0 to 2.*got numbers from -1 to 1"),
+    "a class beyond 32 bits": (fit(y=Y + 2**32), ArgumentError, r"from 0 to 2.*4294967296"),
+    "fractions as classes": (fit(y=Y + 0.5), ArgumentError, r"class numbers, got fractions or NaN"),
+    "NaN as class": (fit(y=as_float_labels(np.nan)), ArgumentError, r"got fractions or NaN"),
+    "infinity as class": (fit(y=as_float_labels(np.inf)), ArgumentError, r"from 0 to 2.*inf"),
+    "text as classes": (fit(y=np.array(["cat"] * 12)), DtypeError, r"of numbers, got dtype <U3"),
+    "two classes for one output": (
+        lambda m: classifier(units=1).fit(X, Y == 1, verbose=0),
+        ArgumentError,
+        r"class numbers from 0 to 0, as the model has 1 outputs, got",
+    ),
+    # ------------------------------------------------------------------------------ weights
+    "fewer weights than samples": (
+        fit(sample_weight=np.ones(7)),
+        ShapeError,
+        r"sample_weight must have one weight a sample, shape \(12,\), got \(7,\)",
+    ),
+    "weights of NaN": (
+        fit(sample_weight=np.full(12, np.nan)),
+        ArgumentError,
+        r"sample_weight must be finite numbers, got NaN",
+    ),
+    "text as weights": (fit(sample_weight=["a"] * 12), DtypeError, r"of numbers, got dtype <U1"),
+    "a class weight for a class that is not there": (
+        fit(class_weight={0: 1.0, 3: 2.0}),
+        ArgumentError,
+        r"names the class 3, but the model has the classes 0 to 2",
+    ),
+    "a class weight by name": (
+        fit(class_weight={"cat": 2.0}),
+        ArgumentError,
+        r"names the class 'cat', but the model has the classes 0 to 2",
+    ),
+    "class weights in a list": (
+        fit(class_weight=[1.0, 2.0, 3.0]),
+        ArgumentError,
+        r"a dict of class number -> weight, got list",
+    ),
+    "a class weight of text": (
+        fit(class_weight={1: "much"}),
+        ArgumentError,
+        r"give class 1 a number, got 'much'",
+    ),
+    # ------------------------------------------------------------------------------- options
+    "batch_size 0": (fit(batch_size=0), ArgumentError, r"batch_size.*positive integer, got 0"),
+    "batch_size of a fraction": (
+        fit(batch_size=3.5),
+        ArgumentError,
+        r"batch_size must be a positive integer, got 3\.5",
+    ),
+    "batch_size of text": (
+        lambda m: m.predict(X, batch_size="all", verbose=0),
+        ArgumentError,
+        r"batch_size must be a positive integer, got 'all'",
+    ),
+    "epochs of text": (
+        fit(epochs="5"),
+        ArgumentError,
+        r"epochs must be an integer of at least 0, got '5'",
+    ),
+    "negative epochs": (fit(epochs=-1), ArgumentError, r"epochs.*at least 0, got -1"),
+    "verbose 3": (
+        lambda m: m.fit(X, Y, verbose=3),
+        ArgumentError,
+        r"verbose must be 0, 1, 2 or 'auto', got 3",
+    ),
+    "a split of everything": (
+        fit(validation_split=1.0),
+        ArgumentError,
+        r"validation_split must be at least 0 and below 1, got 1\.0",
+    ),
+    "a split that leaves nothing": (
+        fit(validation_split=0.99),
+        ArgumentError,
+        r"validation_split=0\.99 of 12 samples leaves no samples",
+    ),
+    "a split of text": (fit(validation_split="1/4"), ArgumentError, r"below 1, got '1/4'"),
+    "validation data without labels": (
+        fit(validation_data=X),
+        ArgumentError,
+        r"validation_data must be \(x, y\) or \(x, y, sample_weight\)",
+    ),
+    "validation data that do not fit": (
+        fit(validation_data=(X[:, :2], Y)),
+        ShapeError,
+        r"samples of shape \(6,\).*got \(12, 2\)",
+    ),
+    "a callback that is a class": (
+        fit(callbacks=[Callback]),
+        ArgumentError,
+        r"callbacks must be instances of Callback.*put \(\) behind the class",
+    ),
+    # ------------------------------------------------------------------------------ compile
+    "fit before compile": (
+        lambda m: Sequential([layers.Dense(3, input_dim=6)]).fit(X, Y),
+        UsageError,
+        r"sequential has not been compiled: call model\.compile",
+    ),
+    "evaluate before compile": (
+        lambda m: Sequential([layers.Dense(3, input_dim=6)]).evaluate(X, Y),
+        UsageError,
+        r"has not been compiled",
+    ),
+    "no loss": (lambda m: m.compile("sgd"), ArgumentError, r"compile needs a loss, for example"),
+    "a misspelt loss": (
+        lambda m: m.compile("sgd", "mean_square_error"),
+        ArgumentError,
+        r"Unknown loss 'mean_square_error': did you mean 'mean_squared_error'",
+    ),
+    "a misspelt optimizer": (
+        lambda m: m.compile("adamm", "mse"),
+        ArgumentError,
+        r"Unknown optimizer 'adamm': did you mean 'adam'",
+    ),
+    "a misspelt metric": (
+        lambda m: m.compile("sgd", "mse", ["acuracy"]),
+        ArgumentError,
+        r"Unknown metric 'acuracy': did you mean 'accuracy'",
+    ),
+    "a metric without a list": (
+        lambda m: m.compile("sgd", "mse", metrics.Accuracy()),
+        ArgumentError,
+        r"compile takes a list of metrics, got",
+    ),
+    "a loss of one's own as a function": (
+        lambda m: m.compile("sgd", lambda y, x: (y - x) ** 2),
+        ArgumentError,
+        r"subclass gpunet\.losses\.Loss, because gpunet has no automatic differentiation",
+    ),
+    "a negative learning rate": (
+        lambda m: optimizers.SGD(-0.1),
+        ArgumentError,
+        r"SGD takes a number of at least 0 for learning_rate, got -0\.1",
+    ),
+    "a learning rate of NaN in the middle": (
+        with_rate(float("nan")),
+        ArgumentError,
+        r"learning_rate, got nan",
+    ),
+    "a negative epsilon": (
+        lambda m: optimizers.Adam(epsilon=-1),
+        ArgumentError,
+        r"Adam takes a number of at least 0 for epsilon, got -1",
+    ),
+    # ------------------------------------------------------------------------------- layers
+    "a layer given as a class": (
+        lambda m: Sequential([layers.Flatten]),
+        ArgumentError,
+        r"takes layers, got .*Flatten.*put \(\) behind the class",
+    ),
+    "a layer without a list": (
+        lambda m: Sequential(layers.Dense(3)),
+        ArgumentError,
+        r"takes a list of layers, got <Dense dense>",
+    ),
+    "a number as layer": (lambda m: Sequential([64]), ArgumentError, r"takes layers, got 64"),
+    "units 0": (
+        lambda m: layers.Dense(0),
+        ArgumentError,
+        r"Dense takes a positive integer for units, got 0",
+    ),
+    "units of text": (lambda m: layers.Dense("64"), ArgumentError, r"for units, got '64'"),
+    "a misspelt activation": (
+        lambda m: layers.Dense(3, "rellu"),
+        ArgumentError,
+        r"Unknown activation 'rellu': did you mean 'relu'",
+    ),
+    "an activation of one's own": (
+        lambda m: layers.Dense(3, np.tanh),
+        ArgumentError,
+        r"named by a string such as 'relu', got .*write a layer",
+    ),
+    "a misspelt initializer": (
+        lambda m: layers.Dense(3, kernel_initializer="zeroes"),
+        ArgumentError,
+        r"'zeroes': did you mean 'zeros'",
+    ),
+    "a dropout of 1": (
+        lambda m: layers.Dropout(1),
+        ArgumentError,
+        r"at least 0 and below 1, got 1",
+    ),
+    "a dropout of text": (lambda m: layers.Dropout("half"), ArgumentError, r"below 1, got 'half'"),
+    "a scale of text": (
+        lambda m: layers.Rescaling("1/255"),
+        ArgumentError,
+        r"Rescaling takes a number for scale, got '1/255'",
+    ),
+    "an input of negative size": (lambda m: Input((-1,)), ArgumentError, r"got \(-1,\); leave"),
+    "an input with a batch axis": (
+        lambda m: Input((None, 6)),
+        ArgumentError,
+        r"shape of one sample in positive integers, got \(None, 6\); leave the batch size out",
+    ),
+    "an input of an unknown dtype": (
+        lambda m: Input((6,), dtype="flaot32"),
+        ArgumentError,
+        r"takes one of the dtypes bool, .*, got 'flaot32'",
+    ),
+    "an input_shape of text": (
+        lambda m: layers.Dense(3, input_shape="6"),
+        ArgumentError,
+        r"positive integers, got '6'",
+    ),
+    "a reshape to negative sizes": (
+        lambda m: layers.Reshape((-2, -3)),
+        ArgumentError,
+        r"Reshape takes .* at most one -1, got \(-2, -3\)",
+    ),
+    "a reshape that does not fit": (
+        lambda m: layers.Reshape((4, -1))(Input((6,))),
+        ShapeError,
+        r"cannot turn samples of shape \(6,\) \(6 elements\) into \(4, -1\)",
+    ),
+    "a sum of different shapes": (
+        lambda m: layers.Add()([Input((6,)), Input((5,))]),
+        ShapeError,
+        r"inputs of one shape, got \(None, 6\), \(None, 5\)",
+    ),
+    "a layer called on an array": (
+        lambda m: layers.Dense(3)(X),
+        ArgumentError,
+        r"called on symbolic tensors, got an object of type ndarray; start from gpunet\.Input",
+    ),
+    "a merge in a stack": (
+        lambda m: Sequential([layers.Add()]),
+        ArgumentError,
+        r"layer 'add' has several inputs; use gpunet\.Model",
+    ),
+    "a layer twice in a stack": (
+        lambda m: Sequential([layers.Dense(6, input_dim=6)] * 2),
+        ArgumentError,
+        r"is in sequential already; use gpunet\.Model to share it",
+    ),
+    "an Input in the middle": (
+        lambda m: Sequential([layers.ReLU(), Input((6,))]),
+        ArgumentError,
+        r"an Input can only come first",
+    ),
+    # ------------------------------------------------------------------------------- models
+    "a model of an input that is not given": (
+        lambda m: Model(Input((6,)), layers.Dense(3)(Input((5,), name="other"))),
+        ArgumentError,
+        r"depend on the input 'other' of shape \(None, 5\), which is not among its inputs",
+    ),
+    "a model of arrays": (
+        lambda m: Model(X, Y),
+        ArgumentError,
+        r"takes symbolic inputs and outputs.*got ndarray",
+    ),
+    "a model of nothing": (lambda m: Model([], []), ArgumentError, r"at least one input"),
+    "a stack of nothing": (
+        lambda m: Sequential().predict(X, verbose=0),
+        UsageError,
+        r"sequential has no layers; add some",
+    ),
+    "a summary before the shape is known": (
+        lambda m: lazily_built().summary(),
+        UsageError,
+        r"is not built: give the first layer input_shape=",
+    ),
+    "too few weights": (
+        lambda m: m.set_weights(m.get_weights()[:3]),
+        ShapeError,
+        r"sequential has 4 weights, got 3",
+    ),
+    "weights of another shape": (
+        lambda m: m.set_weights([w.T + 1 for w in m.get_weights()]),
+        ShapeError,
+        r"weight 'kernel' of sequential has shape \(6, 5\), got \(5, 6\)",
+    ),
+    "weights of which the last does not fit": (
+        lambda m: m.set_weights([*(w + 1 for w in m.get_weights()[:3]), np.zeros(4)]),
+        ShapeError,
+        r"weight 'bias' of sequential has shape \(3,\), got \(4,\)",
+    ),
+    "weights of text": (
+        lambda m: m.set_weights([w.astype(str) for w in m.get_weights()]),
+        DtypeError,
+        r"value of weight 'kernel' of sequential must be an array of numbers, got dtype <U",
+    ),
+    "no weights": (
+        lambda m: m.set_weights(None),
+        ArgumentError,
+        r"sequential takes a list of arrays, got NoneType",
+    ),
+    "a misspelt device": (
+        lambda m: m.to("emulater"),
+        ArgumentError,
+        r"got 'emulater'; did you mean 'emulator'",
+    ),
+    "a precision that is not there": (
+        lambda m: m.to(dtype="float16"),
+        ArgumentError,
+        r"compute in float32 or float64, got 'float16'",
+    ),
+    "a gradient of another shape": (
+        lambda m: m.run(X).backward(np.ones((12, 2))),
+        ShapeError,
+        r"outputs' shapes \[\(12, 3\)\], got \[\(12, 2\)\]",
+    ),
+    "labels and predictions of different lengths": (
+        lambda m: losses.mean_squared_error(np.ones((3, 2)), np.ones((2, 2))),
+        ShapeError,
+        r"y_true has 3, y_pred has 2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("do", "error", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_refused_in_one_sentence_and_changes_no_weight(do, error, message):
+    model = classifier()
+    before, iterations = model.get_weights(), model.optimizer.iterations
+    with pytest.raises(error) as caught:
+        do(model)
+    text = str(caught.value)
+    assert isinstance(caught.value, GpunetError)
+    assert re.search(message, text), text
+    assert text.endswith((".", "?"))
+    assert "\n" not in text
+    for ours, theirs in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert model.optimizer.iterations == iterations
+    model.fit(X, Y, verbose=0)  # and the model can be used as before
+
+
+def test_a_device_that_is_not_there_leaves_the_model_where_it_is():
+    model = classifier()
+    if gpunet.backend.cupy_problem():
+        with pytest.raises(BackendUnavailable, match="'cupy' cannot be used"):
+            model.to("cupy")
+        assert model.backend.name == "numpy"
+
+
+def test_every_error_of_gpunet_is_also_the_built_in_one():
+    pairs = [(ShapeError, ValueError), (DtypeError, TypeError), (ArgumentError, ValueError)]
+    for ours, builtin in [*pairs, (UsageError, RuntimeError), (BackendUnavailable, RuntimeError)]:
+        assert issubclass(ours, builtin)
+        assert issubclass(ours, GpunetError)
