@@ -109,8 +109,8 @@ class Model(Trainer):
         Raises:
             UsageError: another model that shares a layer has been moved.
         """
-        for block in {block_of(parameter) for parameter in self.parameters}:
-            if (block.backend, block.dtype) != (self.backend, self.dtype):
+        for block in self.blocks:
+            if block.backend is not self.backend or block.dtype != self.dtype:
                 raise UsageError(
                     f"{self.name} runs on {self.backend.name} in {self.dtype}, but weights that it "
                     f"shares with another model were moved to {block.backend.name} in "
@@ -133,7 +133,7 @@ class Model(Trainer):
                 raise ArgumentError(f"{self.name} has {len(self.layers)} layers, got {index}.")
             return self.layers[index]
         for layer in self.layers:
-            if layer.name == name:
+            if name is not None and layer.name == name:
                 return layer
         names = ", ".join(layer.label for layer in self.layers)
         raise ArgumentError(f"{self.name} has the layers {names}, got {name!r}.")
@@ -216,14 +216,19 @@ class Model(Trainer):
 
         Raises:
             BackendUnavailable: the backend cannot be used here; the model stays where it is.
+            ArgumentError: no such backend, or it does not compute in this dtype.
         """
         parameters = [p for layer in self.graph.layers for p in layer.parameters]
         new = backend if isinstance(backend, Backend) else self.backend
-        if isinstance(backend, str):
+        if backend is not None and not isinstance(backend, Backend):
             new = backends.backend_named(backend)
         dtype = dtype or self.dtype
         if dtype not in REAL:
             raise ArgumentError(f"models compute in {' or '.join(REAL)}, got {dtype!r}.")
+        if dtype != "float32" and new.name != "numpy":
+            raise ArgumentError(
+                f"{new.name} computes in float32, got {dtype}; pass dtype='float32', too."
+            )
         for block in {block_of(parameter) for parameter in parameters}:
             block.move(new, dtype)
         self.backend, self.dtype = new, dtype
@@ -347,7 +352,7 @@ class Model(Trainer):
             add(gradient, gradient, before)
         if weights:
             for parameter in self.parameters:
-                parameter.has_gradient = True
+                parameter.has_gradient = parameter.is_trainable
 
     def apply_gradients(self, optimizer: Optimizer) -> None:
         """One optimizer step from the gradients of `Run.backward`; see `Optimizer.step`."""
@@ -355,6 +360,9 @@ class Model(Trainer):
             raise UsageError("there are no gradients to step with: call run.backward(dy) first.")
         optimizer.attach(self.backend, self.spans)
         optimizer.send_hyper()
+        for parameter in self.parameters:
+            if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
+                self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
         key = ("update", optimizer, self.weights_key())
         for call in self.plan(key, lambda: self._update_calls(optimizer)):
             call()

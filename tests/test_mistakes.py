@@ -54,8 +54,11 @@ def integers_of(shape, dtype="int32"):
 
 def with_rate(rate):
     def use(model):
-        model.optimizer.learning_rate = rate
-        model.train_on_batch(X, Y)
+        usual, model.optimizer.learning_rate = model.optimizer.learning_rate, rate
+        try:
+            model.train_on_batch(X, Y)
+        finally:
+            model.optimizer.learning_rate = usual
 
     return use
 
@@ -332,7 +335,7 @@ MISTAKES = {
     "a misspelt initializer": (
         lambda m: layers.Dense(3, kernel_initializer="zeroes"),
         ArgumentError,
-        r"'zeroes': did you mean 'zeros'",
+        r"'zeroes': did you mean '[Zz]eros'",
     ),
     "a dropout of 1": (
         lambda m: layers.Dropout(1),
@@ -447,6 +450,17 @@ MISTAKES = {
         lambda m: m.to("emulater"),
         ArgumentError,
         r"got 'emulater'; did you mean 'emulator'",
+    ),
+    "a number as device": (lambda m: m.to(3), ArgumentError, r"knows the backends .*, got 3"),
+    "a layer of no name and no index": (
+        lambda m: m.get_layer(),
+        ArgumentError,
+        r"has the layers dense, dense_1, got None",
+    ),
+    "a number as a layer's name": (
+        lambda m: layers.Dense(3, name=3),
+        ArgumentError,
+        r"name of a layer must be a string, got 3",
     ),
     "a precision that is not there": (
         lambda m: m.to(dtype="float16"),

@@ -1,5 +1,6 @@
 """Models: building, weights, names, summary, devices, configurations."""
 
+import itertools
 import re
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_weights_of_many_sizes_lie_in_one_block_without_touching():
     (span,) = model.spans
     ends = [(p.offset, p.offset + p.size) for p in span.parameters]
     assert all(start % 64 == 0 for start, _ in ends)
-    assert all(end <= start for (_, end), (start, _) in zip(ends, ends[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
 
 
 def test_a_layer_that_belongs_to_no_model_has_no_values_yet():
@@ -219,6 +220,27 @@ def test_the_chosen_backend_is_that_of_new_models():
     assert isinstance(model(X, training=True), np.ndarray)
     assert isinstance(model.weights[0], np.ndarray)
     np.testing.assert_allclose(model.to("numpy").predict(X, verbose=0), y, rtol=1e-5)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("first", ["numpy", "float64"])
+def test_a_device_without_float64_leaves_the_model_where_it_is(first):
+    model = Sequential(stack())
+    if first == "float64":
+        model.to(dtype="float64")
+    with pytest.raises(ArgumentError, match="emulator computes in float32, got float64"):
+        model.to("emulator", dtype=None if first == "float64" else "float64")
+    assert model.backend.name == "numpy"
+    assert model.to("emulator", dtype="float32").predict(X, verbose=0).shape == (12, 3)
+
+
+@pytest.mark.xfail(reason="layers that were named by two models cannot meet in a third")
+def test_layers_of_two_models_meet_in_a_third():
+    x, ours, theirs = Input((4,)), Sequential(stack()), Sequential(stack())
+    ours.build((None, 4))
+    theirs.build((None, 4))
+    model = Model(x, layers.Add()([ours.layers[0](x), theirs.layers[0](x)]))
+    assert len({layer.name for layer in model.layers}) == 3
 
 
 # -------------------------------------------------------------------------- summary

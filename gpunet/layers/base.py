@@ -89,6 +89,8 @@ class Layer:
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
     ) -> None:
+        if not isinstance(name, str | None) or name == "":
+            raise ArgumentError(f"the name of a layer must be a string, got {name!r}.")
         self.name = name
         self.trainable = trainable
         self.sample_shape: tuple[int, ...] | None = None

@@ -87,6 +87,19 @@ def test_masks_differ_from_pass_to_pass_and_from_call_to_call():
     assert set(np.unique(first)) == {0.0, np.float32(1 / 0.5) * np.float32(1 / 0.75)}
 
 
+@pytest.mark.parametrize("way", ["fit", "train_on_batch", "run"])
+def test_each_step_draws_masks_of_its_own(mlp, way):
+    model, losses = mlp(optimizers.SGD(0.0), dropout=0.5), []
+    for _ in range(3):
+        if way == "fit":
+            losses.append(model.fit(X, Y, batch_size=50, verbose=0).history["loss"][0])
+        elif way == "train_on_batch":
+            losses.append(model.train_on_batch(X, Y))
+        else:
+            losses.append(float(model.run(X, training=True).y.std()))
+    assert len({round(loss, 5) for loss in losses}) == 3
+
+
 @pytest.mark.emulator
 def test_masks_on_the_device_are_those_of_numpy():
     for ours, theirs in zip(masks("numpy"), masks("emulator"), strict=True):

@@ -99,6 +99,13 @@ def test_a_product_whose_input_changes_meanwhile_stays(tape):
     assert tape.fused("y", "a") == ["gemm", "fill", "bias_act"]
 
 
+def test_a_product_that_is_not_the_only_writer_stays(tape):
+    tape.op.fill(tape("z", 4, 3), value=0.0)
+    product(tape)
+    epilogue(tape)
+    assert tape.fused("y") == ["fill", "gemm", "bias_act"]
+
+
 def test_an_epilogue_on_other_rows_stays(tape):
     product(tape)
     z = tape("z").reshape(3, 4)

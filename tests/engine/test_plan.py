@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gpunet import Input, Model, Sequential, layers, optimizers
-from gpunet.engine.plan import ALIGNMENT
+from gpunet.engine.plan import ALIGNMENT, Plan
+from gpunet.engine.recorder import Recorder
 
 SEEDS = range(25)
 
@@ -107,6 +108,18 @@ def test_copies_of_a_merge_are_left_out_where_dy_dies_there(ops_of):
     model = Model(x, y)
     model.compile("sgd", "mse")
     assert ops_of(model.training_plan(8)).count("copy") <= 1
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_op_runs_in_place_unless_it_reads_the_memory_twice(twice):
+    op = Recorder("float32")
+    data, x, y = (op.scratch((4, 3), name=name) for name in ("data", "x", "y"))
+    op.copy(x, data)
+    op.softmax_backward(y, x, x if twice else data)
+    z = op.scratch((4, 3))
+    op.copy(z, y)
+    plan = Plan(op.records, [data, z], fused=False)
+    assert (plan.offsets[y.storage] == plan.offsets[x.storage]) is not twice
 
 
 def test_layers_that_pass_through_run_nothing(ops_of):

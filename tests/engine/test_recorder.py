@@ -140,10 +140,52 @@ class Ignores(layers.Dense):
 def test_a_weight_that_no_op_reached_gets_a_zero_gradient():
     model = Sequential([Ignores(3, input_dim=4)])
     model.compile(optimizers.SGD(1.0), "mse")
+    model.spans[0].gradients[...] = 7.0  # what an earlier step may have left
     model.train_on_batch(np.ones((2, 4)), np.zeros((2, 3)))
     kernel, bias = model.get_gradients()
     assert kernel.any()
     assert not bias.any()
+
+
+class Stops(layers.Layer):
+    """A layer that lets no gradient through."""
+
+    def forward(self, op, c):
+        op.copy(c.y, c.x)
+
+    def backward(self, op, c):
+        pass
+
+
+def test_nothing_below_a_layer_that_stops_gradients_gets_one(poisoned):
+    x = Input((4,))
+    model = Model(x, layers.Dense(2)(Stops()(layers.Dense(3, "tanh")(layers.ReLU()(x)))))
+    with poisoned():
+        dx = model.run(np.ones((5, 4))).backward(np.ones((5, 2)))
+    first, last = model.get_gradients()[:2], model.get_gradients()[2:]
+    assert not dx.any()
+    assert not any(gradient.any() for gradient in first)
+    assert all(gradient.any() for gradient in last)
+
+
+class BiasTanh(layers.Layer):
+    """tanh(x + bias), whose backward writes two gradients with one op."""
+
+    def build(self, input_shape):
+        self.add_weight("bias", (input_shape[-1],), "ones")
+
+    def forward(self, op, c):
+        op.bias_act(c.y, c.x, c.bias, activation="tanh")
+
+    def backward(self, op, c):
+        op.bias_act_backward(c.dx, c.dbias, c.dy, c.y, activation="tanh")
+
+
+def test_an_op_adds_to_each_of_its_gradients_as_each_needs_it():
+    x, shared, last = Input((4,)), BiasTanh(), BiasTanh()
+    once, twice = shared(x), shared(shared(x))
+    model = Model(x, layers.Add()([once, last(x), twice, last(once)]))
+    assert gradient_check(model, np.random.default_rng(0).standard_normal((3, 4))) < 1e-6
 
 
 # --------------------------------------------------------------------------- op.python

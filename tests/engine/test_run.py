@@ -223,6 +223,21 @@ def test_a_layer_thawed_between_micro_batches_gets_the_later_gradient_alone(mode
     model.run(X).backward(DY)
     frozen_once = model.get_gradients()
     assert_same(frozen_once[:2], [2 * g for g in alone[:2]], rtol=1e-12)
+    assert_same(frozen_once[2:], alone[2:], rtol=1e-12)
+
+
+def test_a_step_takes_nothing_old_for_a_gradient(model):
+    """A layer that was frozen in backward and thawed before the step has no gradient."""
+    optimizer = optimizers.SGD(0.1)
+    model.run(X).backward(DY)
+    optimizer.step(model)
+    model.layers[1].trainable = False
+    model.run(X).backward(DY)
+    model.layers[1].trainable = True
+    before = model.get_weights()
+    optimizer.step(model)
+    assert_same(model.get_weights()[2:], before[2:], rtol=0)
+    assert (model.get_weights()[0] != before[0]).any()
 
 
 # -------------------------------------------------------------------- shared weights
@@ -251,6 +266,16 @@ def test_a_discriminator_is_shared_without_being_trained_by_the_generator():
     assert_same(both.get_weights(), g.get_weights() + d.get_weights(), rtol=0)
 
 
+def test_a_step_of_a_joint_model_uses_only_gradients_that_are_waiting():
+    g, d, both = gan()
+    d.run(np.ones((4, 3))).backward(np.ones((4, 1)))
+    optimizers.SGD(0.1).step(d)
+    before = d.get_weights()
+    g.run(np.ones((4, 2))).backward(np.ones((4, 3)))
+    optimizers.SGD(0.1).step(both)
+    assert_same(d.get_weights(), before, rtol=0)
+
+
 def test_training_one_model_moves_the_weights_of_the_other():
     _, d, both = gan()
     both.compile("sgd", "mse")
@@ -261,6 +286,20 @@ def test_training_one_model_moves_the_weights_of_the_other():
     hidden = np.tanh(x @ d.get_weights()[0] + d.get_weights()[1])
     expected = hidden @ d.get_weights()[2] + d.get_weights()[3]
     np.testing.assert_allclose(d.predict_on_batch(x), expected, rtol=1e-5)
+
+
+def test_a_model_of_some_layers_of_a_block_leaves_the_others_alone():
+    x, dense = Input((4,)), [layers.Dense(4) for _ in range(4)]
+    y = x
+    for layer in dense:
+        y = layer(y)
+    whole, some = Model(x, y), Model(x, dense[2](dense[0](x)))
+    some.compile(optimizers.Adam(0.1), "mse")
+    before = whole.get_weights()
+    some.train_on_batch(np.ones((4, 4)), np.zeros((4, 4)))
+    assert len(some.spans) == 2
+    changed = [(a != b).any() for a, b in zip(before, whole.get_weights(), strict=True)]
+    assert changed == [True, True, False, False, True, True, False, False]
 
 
 def test_a_model_whose_shared_weights_were_moved_says_so_and_goes_on_when_moved_too():
