@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 THREADS = (1, 2)
 Rivals = dict[str, Callable[[], object]]
@@ -66,7 +67,7 @@ def dense_net(sizes, batch, samples, optimizer: str) -> Rivals:
     model.compile(made, "sparse_categorical_crossentropy")
 
     modules: list[torch.nn.Module] = []
-    for inputs, units in zip(sizes, sizes[1:], strict=False):
+    for inputs, units in pairwise(sizes):
         modules += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
     net = torch.nn.Sequential(*modules[:-1])
     loss_of = torch.nn.CrossEntropyLoss()
@@ -107,7 +108,7 @@ def jax_dense_net(sizes, batch, x, y) -> Callable[[], object] | None:
     rng = np.random.default_rng(0)
     weights = [
         (jnp.asarray(rng.normal(0, 0.1, (i, o)).astype("f4")), jnp.zeros(o))
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        for i, o in pairwise(sizes)
     ]
 
     def loss_of(weights, x, y):
@@ -192,7 +193,7 @@ def predict(batch: int) -> Rivals:
     model = gpunet.Sequential([*stack, gpunet.layers.Dense(10, "softmax")])
     x = np.random.default_rng(0).standard_normal((batch, 784), dtype=np.float32)
     modules: list[torch.nn.Module] = []
-    for inputs, units in zip(sizes, sizes[1:], strict=False):
+    for inputs, units in pairwise(sizes):
         modules += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
     net = torch.nn.Sequential(*modules[:-1], torch.nn.Softmax(dim=1)).eval()
     tx = torch.from_numpy(x)
@@ -250,7 +251,7 @@ def run(name: str, threads: int) -> dict[str, float]:
     for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(variable, None)  # they would slow NumPy's BLAS down
     if threads == 1:
-        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     command = [sys.executable, __file__, "--worker", name, count]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
