@@ -115,7 +115,7 @@ class Loop:
     def _epoch(self, stepper: Stepper, epoch: int, interrupt: Interrupt) -> dict[str, float]:
         trainer, calls, count = self._trainer, self._calls, self._samples.count
         calls.on_epoch_begin(epoch)
-        order = np.arange(count, dtype=np.int32)
+        order: Order = np.arange(count, dtype=np.int32)
         if self._shuffle:
             order = random.next_stream().permutation(order)
 
