@@ -12,9 +12,10 @@ from gpunet.backend.base import Backend
 from gpunet.backend.spec import REAL, Array
 from gpunet.engine.data import as_numbers, model_inputs
 from gpunet.engine.graph import Graph, Input, Tensor
-from gpunet.engine.infer import InferPlan
+from gpunet.engine.infer import InferPlan, infer_eagerly
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Call, Plan
+from gpunet.engine.profile import Profile, profile
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
 from gpunet.engine.steps import TRAIN, Samples, StepPlan
@@ -254,6 +255,8 @@ class Model(Trainer):
 
     def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch in inference, as NumPy arrays."""
+        if self.run_eagerly:
+            return infer_eagerly(self, arrays)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
         plan = self.plan(("infer", rows, dtypes), lambda: InferPlan(self, rows, dtypes))
         lease = self.arenas.lease(plan.plan.nbytes)
@@ -368,6 +371,24 @@ class Model(Trainer):
             print_fn: what prints a line.
         """
         print_summary(self, batch_size, print_fn)
+
+    def profile(self, x: Any, y: Any, steps: int = 10) -> Profile:
+        """Time each op of a training step on one batch; weights and counters stay as they are.
+
+        Args:
+            x: one batch.
+            y: its targets.
+            steps: how many steps to average over, after two to warm up.
+
+        Returns:
+            A table, slowest op first, with calls, milliseconds, share, FLOPs and least bytes of
+            one step; print it.
+
+        Raises:
+            UsageError: the model is not compiled.
+            ArgumentError: steps is not a positive integer.
+        """
+        return profile(self, x, y, steps)
 
     def __repr__(self) -> str:
         where = f"on {self.backend.name}" if self._graph is not None else "not built"
