@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
+from gpunet.export import export_step
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
 from gpunet.optimizers import Optimizer
 from gpunet.saving.weights import load_weights, save_weights
@@ -389,6 +391,30 @@ class Model(Trainer):
             ArgumentError: steps is not a positive integer.
         """
         return profile(self, x, y, steps)
+
+    def export_step(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int | tuple[Any, Any] = 32,
+        overwrite: bool = True,
+    ) -> None:
+        """Write a training step as a commented NumPy script that needs no gpunet.
+
+        The script has the arrays of this model by name, one section for each layer's forward and
+        backward, and the source of the ops. From the same weights and data it comes to the same
+        weights as `train_on_batch` on the CPU, bit for bit, with an optimizer that starts anew.
+
+        Args:
+            path: the file, ending in .py; written completely or not at all.
+            batch_size: samples a step; or one batch (x, y), whose dtypes the script then takes.
+            overwrite: whether an existing file may be replaced.
+
+        Raises:
+            UsageError: the model is not compiled, or a layer runs Python code of its own.
+            ArgumentError: another ending, a batch size that is none, or a file that exists and may
+                not be replaced.
+        """
+        export_step(self, path, batch_size, overwrite)
 
     def __repr__(self) -> str:
         where = f"on {self.backend.name}" if self._graph is not None else "not built"
