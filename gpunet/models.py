@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,17 +16,18 @@ from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.engine.infer import InferPlan, infer_eagerly
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Call, Plan
-from gpunet.engine.profile import Profile, profile
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
 from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
-from gpunet.export import export_step
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
 from gpunet.optimizers import Optimizer
 from gpunet.saving.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from gpunet.engine.profile import Profile
 
 
 class Model(Trainer):
@@ -390,6 +391,8 @@ class Model(Trainer):
             UsageError: the model is not compiled.
             ArgumentError: steps is not a positive integer.
         """
+        from gpunet.engine.profile import profile
+
         return profile(self, x, y, steps)
 
     def export_step(
@@ -414,6 +417,8 @@ class Model(Trainer):
             ArgumentError: another ending, a batch size that is none, or a file that exists and may
                 not be replaced.
         """
+        from gpunet.export import export_step  # it needs the CPU's ops on every device
+
         export_step(self, path, batch_size, overwrite)
 
     def __repr__(self) -> str:

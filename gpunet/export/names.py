@@ -57,6 +57,7 @@ class Names:
 
     def call(self, buffer: Buffer, name: str) -> None:
         """Give an array another name."""
+        self._taken.discard(self[buffer])
         self._names[buffer.storage] = self.new(name)
 
     def _home(self, buffer: Buffer) -> Storage:
@@ -87,10 +88,11 @@ class Names:
             return f"d_{self._readable(raw[1:], owner)}"
         if dot and tail[0] == "d" and f"{head}.{tail[1:]}" in self._recorded:
             return f"d_{self._readable(f'{head}.{tail[1:]}', owner)}"
-        return re.sub(r"\W", "_", raw if dot or not owner else f"{owner}.{raw}")
+        return raw if dot or not owner else f"{owner}.{raw}"
 
     def new(self, name: str) -> str:
-        """This name, or a similar one that nothing else has."""
+        """This name as an identifier, or a similar one that nothing else has."""
+        name = re.sub(r"\W", "_", name)
         name = f"_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
         number, new = 1, name
         while new in self._taken:

@@ -169,5 +169,26 @@ def _header(function: ast.FunctionDef) -> list[str]:
     for node in ast.walk(arguments):
         if isinstance(node, ast.arg):
             node.annotation = None
-    text = f"{indent}def {function.name}({ast.unparse(arguments)}):"
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent + " " * 8)
+    text = ast.unparse(arguments).replace("'", '"')
+    return wrap_call(f"{indent}def {function.name}", text, "):")
+
+
+def wrap(text: str, first: str, rest: str) -> list[str]:
+    """Lines of at most WIDTH characters."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def wrap_call(start: str, arguments: str, end: str) -> list[str]:
+    """``start(arguments)end`` in one line, or the arguments indented in lines of their own."""
+    line = f"{start}({arguments}{end}"
+    if len(line) <= WIDTH:
+        return [line]
+    indent = start[: len(start) - len(start.lstrip())]
+    return [f"{start}(", *wrap(arguments, indent + " " * 4, indent + " " * 4), indent + end]

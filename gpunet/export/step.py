@@ -24,7 +24,7 @@ from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.export.formulas import formula
 from gpunet.export.names import Names
-from gpunet.export.sources import WIDTH, Sources
+from gpunet.export.sources import WIDTH, Sources, wrap, wrap_call
 from gpunet.saving.weights import write_file
 
 if TYPE_CHECKING:
@@ -41,16 +41,17 @@ def export_step(
     target = Path(path)
     if target.suffix != ".py":
         raise ArgumentError(f"export_step writes a Python file, step.py, got {str(path)!r}.")
-    text = script(model, batch)
+    text = script(model, batch, target.name)
     write_file(target, overwrite, lambda file: file.write(text.encode()))
 
 
-def script(model: Model, batch: Any) -> str:
+def script(model: Model, batch: Any, name: str = "step.py") -> str:
     """The text of the script.
 
     Args:
         model: a compiled model.
         batch: a batch size, or one batch (x, y), whose dtypes the script then takes.
+        name: the name of the file, for its description.
     """
     if isinstance(batch, tuple | list) and len(batch) == 2:
         model.prepare(batch[0])
@@ -67,14 +68,15 @@ def script(model: Model, batch: Any) -> str:
                 f"its own ({record.op.name}); express it with ops of gpunet's contract."
             )
     model.optimizer.send_hyper()
-    return _Script(model, plan).text()
+    return _Script(model, plan, name).text()
 
 
 class _Script:
     """The parts of the script, one method each."""
 
-    def __init__(self, model: Model, plan: Plan) -> None:
+    def __init__(self, model: Model, plan: Plan, name: str) -> None:
         self._model = model
+        self._name = name
         self._plan = plan
         self._records = plan.records
         self._sources = Sources()
@@ -91,17 +93,17 @@ class _Script:
 
     def text(self) -> str:
         """All parts in order."""
-        imports = {"import sys", "import numpy as np", *self._sources.imports}
+        imports = {"import sys", *self._sources.imports} - {_NUMPY}
         main = _MAIN.format(**self._words())
         parts = [
             *self._header(),
-            *("", *sorted(imports, key=lambda line: (line.startswith("from"), line))),
+            *("", *sorted(imports, key=lambda line: (line.startswith("from"), line)), "", _NUMPY),
             *(_banner("Memory: every array is made once, here"), *self._memory()),
             *(_banner("One training step"), *self._step()),
             *(_banner("Weights, data and the loop"), *main.splitlines()),
-            _banner("The ops: the code that gpunet runs on the CPU"),
+            *(_banner("The ops: the code that gpunet runs on the CPU"), ""),
             "\n\n\n".join(self._sources.parts),
-            *("", "", 'if __name__ == "__main__":', "    main(sys.argv[1:])", ""),
+            *("\n", 'if __name__ == "__main__":', "    main(sys.argv[1:])", ""),
         ]
         return "\n".join(parts)
 
@@ -120,8 +122,20 @@ class _Script:
             weights = ", ".join(f"{p.name} {_tuple(p.shape)}" for p in node.layer.parameters)
             shape = _tuple(node.output.batch_shape(self._rows))
             lines.append(f"    {node.layer.label:20}{shape:20}{weights}".rstrip())
-        shapes = [f"{self._names[b]} (samples, {b.shape[1]})" for b in self._data]
-        return [*lines, *_USAGE.format(data=", ".join(shapes)).splitlines(), '"""']
+        usage = _USAGE.format(script=self._name).splitlines()
+        data = textwrap.wrap(
+            f"data.npz holds {', '.join(map(self._shape, self._data))}; samples that fill no batch "
+            "are left out. The optimizer starts anew.",
+            WIDTH,
+        )
+        return [*lines, *usage, "", *data, '"""']
+
+    def _shape(self, buffer: Buffer) -> str:
+        """A name with a shape; the script may be given more data than the plan was made for."""
+        shape = _tuple(buffer.shape)
+        if buffer in self._data:
+            shape = f"(samples, {buffer.shape[1]})"
+        return f"{self._names[buffer]} {shape}"
 
     # ------------------------------------------------------------------------- memory
 
@@ -138,11 +152,17 @@ class _Script:
             else:
                 outside += self._outside(name, storage, buffer)
         table = [f'    "{key}": {name},' for key, name in weights.items()]
+        totals = [
+            f'"{storage.name.removesuffix(".totals")}": {self._names[buffer]}'
+            for storage, buffer in self._names.arrays.items()
+            if storage.name.endswith(".totals")
+        ]
         return [
             "# Weights and gradients: one piece each, so that one call updates all.",
             *views,
             *("WEIGHTS = {", *table, "}", "", "# What the steps count, read and add up."),
             *outside,
+            f"TOTALS = {{{', '.join(totals)}}}",
             *("", "# The batch, what the layers compute, and the gradients of it (d_).", *inside),
         ]
 
@@ -160,7 +180,9 @@ class _Script:
             lines += [f"{name} = {_zeros((size,), dtype)}" for name in (weights, gradients)]
             for p in span.parameters:
                 start = p.offset - span.start
-                view = f"[{start}:{start + p.size}].reshape{_tuple(p.shape)}"
+                view = f"[{start}:{start + p.size}]"
+                if len(p.shape) != 1:
+                    view += f".reshape{_tuple(p.shape)}"
                 label = p.layer.label
                 name = named.get(f"{label}.{p.name}") or self._names.new(f"{label}_{p.name}")
                 keys[f"{label}/{p.name}"] = name
@@ -223,15 +245,18 @@ class _Script:
         """One op: its formula, the shapes, the call."""
         arrays = [self._names.text(buffer) for buffer in record.arrays]
         flags = [f"{name}={_literal(value)}" for name, value in record.given().items()]
-        call = f"{record.op.name}({', '.join([*arrays, *flags])})"
-        shapes = {self._names[b]: f"{self._names[b]} {_tuple(b.shape)}" for _, b in record.items()}
-        comments = [formula(record, self._names), ", ".join(shapes.values())]
+        shapes = list(dict.fromkeys(self._shape(buffer) for _, buffer in record.items()))
+        comments = [formula(record, self._names), ", ".join(shapes)]
         if record.direction == "update":
             comments = [" ".join(part.split()) for part in record.op.doc.split("\n\n")]
+        if record.direction == "loss" and "scale" in record.attributes:
+            comments.insert(
+                1, "The gradient is times scale, 1 / rows: that of the mean of the loss."
+            )
         prefix = "    # "
         return [
-            *(line for text in comments for line in _wrap(text, prefix, prefix + "    ")),
-            *_wrap(call, "    ", " " * 8),
+            *(line for text in comments for line in wrap(text, prefix, prefix + "    ")),
+            *wrap_call(f"    {record.op.name}", ", ".join([*arrays, *flags]), ")"),
         ]
 
     # --------------------------------------------------------------------------- main
@@ -241,19 +266,16 @@ class _Script:
         names = self._names
         data = [names[buffer] for buffer in self._data]
         external = {s.name: names[b] for s, b in names.arrays.items()}
-        totals = [names[b] for s, b in names.arrays.items() if s.name.endswith(".totals")]
         each = [f"{external['indices']}[:] = range(start, start + {self._rows})"]
         if "random" in external:
             each.append(f"{external['random']}[1] += 1  # every pass draws other numbers")
-        each += [f"{name}[:] = 0.0" for name in totals]
-        loads = [f'{n} = matrix(file["{n}"], np.{b.dtype})' for n, b in zip(data, self._data)]
-        demo = [f"{n} = {self._random_numbers(b)}" for n, b in zip(data, self._data)]
+        loads = [f'{names[b]} = matrix(file["{names[b]}"], np.{b.dtype})' for b in self._data]
+        demo = [f"{names[b]} = {self._random_numbers(b)}" for b in self._data]
         return {
             "data": ", ".join(data),
             "first": data[0],
             "rows": self._rows,
             "last": self._rows - 1,
-            "loss": totals[0],
             "each": "\n        ".join(each),
             "loads": "\n        ".join(loads),
             "demo": "\n    ".join(demo),
@@ -272,14 +294,24 @@ class _Script:
         return f"np.eye({columns}, dtype={dtype})[rng.integers(0, {columns}, {count})]"
 
 
-_RESERVED = ("WEIGHTS", "training_step", "main", "demonstration", "load", "matrix", "np", "sys")
+_NUMPY = "import numpy as np"
+
+_RESERVED = (
+    "WEIGHTS",
+    "TOTALS",
+    "training_step",
+    "main",
+    "demonstration",
+    "load",
+    "matrix",
+    "np",
+    "sys",
+)
 
 _USAGE = """
-    python step.py                                 shows it on random numbers
-    python step.py weights.npz data.npz            weights of model.save_weights; all batches once
-    python step.py weights.npz data.npz after.npz  and saves the new weights
-
-data.npz holds {data}; samples that fill no batch are left out. The optimizer starts anew."""
+    python {script}                                 shows it on random numbers
+    python {script} weights.npz data.npz            weights of model.save_weights; all batches once
+    python {script} weights.npz data.npz after.npz  and saves the new weights"""
 
 _MAIN = '''
 def main(arguments):
@@ -287,8 +319,10 @@ def main(arguments):
     {data} = load(*arguments[:2]) if arguments else demonstration()
     for start in range(0, len({first}) - {last}, {rows}):
         {each}
+        for total in TOTALS.values():
+            total[:] = 0.0
         training_step({data})
-        print("loss", {loss}[0] / {loss}[1])
+        print(*(f"{{name}} {{total / count:.4f}}" for name, (total, count) in TOTALS.items()))
     if len(arguments) > 2:
         np.savez(arguments[2], **WEIGHTS)
 
@@ -322,19 +356,9 @@ def _banner(title: str) -> str:
     return f"\n\n# {f' {title} ':=^{WIDTH - 2}}\n"
 
 
-def _wrap(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _zeros(shape: Sequence[int], dtype: str) -> str:
-    return f"np.zeros({_tuple(shape)}, np.{dtype})"
+    size = str(shape[0]) if len(shape) == 1 else _tuple(shape)
+    return f"np.zeros({size}, np.{dtype})"
 
 
 def _tuple(shape: Sequence[int]) -> str:
