@@ -23,6 +23,9 @@ def formula(record: Record, names: Names) -> str:
     for parameter in record.op.parameters:
         if parameter.name not in words:  # left out: a term, or an equation of its own
             text = re.sub(rf" \+ {parameter.name}\b|,? (and )?\b{parameter.name} = [^,]*", "", text)
+    if record.attributes.get("accumulate"):
+        sums = "|".join(p.name for p in record.op.parameters if p.role == "sum")
+        text = re.sub(rf"\b({sums}) = ", r"\1 += ", text)
     names_of_arrays = "|".join(sorted(words, key=len, reverse=True))
     # x, and the x of x_j or x_0, but not the x of exp.
     word = re.compile(rf"(?<!\w)({names_of_arrays})(?=_\w\b|\b)")

@@ -52,6 +52,8 @@ class _Module:
 class Sources:
     """Collects functions of gpunet and what they use, in an order in which the text can run.
 
+    The modules of gpunet that they stand in import each other's functions by name, not as modules.
+
     Attributes:
         imports: the import statements that it needs.
         parts: the pieces of text.

@@ -6,6 +6,7 @@ the ops, taken from `gpunet.backend.cpu`, so that there is one truth and the sam
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 from collections.abc import Sequence
@@ -85,11 +86,11 @@ class _Script:
         self._names = Names(model, plan, {*self._sources.names, *_RESERVED})
         feeds = [record for record in self._records if record.direction == "feed"]
         self._data = [buffer for record in feeds if (buffer := record["x"]) is not None]
-        self._rows = plan.records[0]["indices"].size  # type: ignore[union-attr]
-        inputs = model.graph.inputs
-        keys = ["x"] if len(inputs) == 1 else [tensor.name for tensor in inputs]
-        for buffer, key in zip(self._data, [*keys, "y"], strict=True):
-            self._names.call(buffer, key)
+        self._rows = feeds[0]["indices"].size  # type: ignore[union-attr]
+        one_input = len(model.graph.inputs) == 1
+        for buffer in self._data:
+            key = "x" if one_input else buffer.storage.name
+            self._names.call(buffer, "y" if buffer is self._data[-1] else key)
 
     def text(self) -> str:
         """All parts in order."""
@@ -110,9 +111,9 @@ class _Script:
     # ------------------------------------------------------------------------- header
 
     def _header(self) -> list[str]:
-        lines = [f'"""One training step of {self._model.name}, written out by gpunet.', ""]
+        lines = ['"""A training step, written out by gpunet.', ""]
         lines += textwrap.wrap(
-            f"This is what model.train_on_batch does with a batch of {self._rows}: "
+            f"This is what train_on_batch of {self._model.name} does with a batch of {self._rows}: "
             f"{len(self._records)} ops, each with its formula above it. It needs NumPy and nothing "
             "else, and the weights come out as gpunet's on the CPU, bit for bit.",
             WIDTH,
@@ -128,7 +129,8 @@ class _Script:
             "are left out. The optimizer starts anew.",
             WIDTH,
         )
-        return [*lines, *usage, "", *data, '"""']
+        printable = [_printable(line).replace('"', "'") for line in lines[1:]]
+        return [lines[0], *printable, *usage, "", *data, '"""']
 
     def _shape(self, buffer: Buffer) -> str:
         """A name with a shape; the script may be given more data than the plan was made for."""
@@ -151,9 +153,9 @@ class _Script:
                 inside.append(f"{name} = {_zeros(buffer.shape, buffer.dtype)}")
             else:
                 outside += self._outside(name, storage, buffer)
-        table = [f'    "{key}": {name},' for key, name in weights.items()]
+        table = [f"    {_literal(key)}: {name}," for key, name in weights.items()]
         totals = [
-            f'"{storage.name.removesuffix(".totals")}": {self._names[buffer]}'
+            f"{_literal(storage.name.removesuffix('.totals'))}: {self._names[buffer]}"
             for storage, buffer in self._names.arrays.items()
             if storage.name.endswith(".totals")
         ]
@@ -197,33 +199,24 @@ class _Script:
         if storage.name == "random":
             state = f"{random.seed()}, {self._model.passes}"
             return [f"{name} = np.array([{state}], np.uint64)  # seed, number of the pass"]
-        if storage.resolve is None or storage.name.startswith(("slot_", "step")):
+        if storage.resolve is None or storage.name == "step" or storage.name.startswith("slot_"):
             return [zeros]
         if storage.name.endswith(".totals"):
             return [f"{zeros}  # the sum over the samples, and how many they are"]
-        if storage.name == "hyper":
-            zeros = f"# {name}: {', '.join(self._model.optimizer.hyper_names)}"
-        elif storage.name == "segments":
-            zeros = f"# {name}, a row for each weight: {', '.join(SEGMENT_COLUMNS)}"
-        elif buffer.size > LITERAL:
+        meanings = {"hyper": self._model.optimizer.hyper_names, "segments": SEGMENT_COLUMNS}
+        meaning = meanings.get(storage.name)
+        if meaning is None and buffer.size > LITERAL:
             raise UsageError(
                 f"export_step does not know where {storage.name}, an array of {buffer.size} "
                 "elements, gets its values from."
             )
+        comment = [] if meaning is None else [f"# {name}: {', '.join(meaning)}"]
         values = self._model.backend.to_numpy(storage.resolve()).reshape(buffer.shape).tolist()
-        rows = values if len(buffer.shape) > 1 else [values]
-        if len(rows) == 1 and len(buffer.shape) == 1:
-            return [zeros, f"{name} = np.array({values}, np.{buffer.dtype})"]
-        table = [f"        {row}," for row in rows]
-        return [
-            zeros,
-            f"{name} = np.array(",
-            "    [",
-            *table,
-            "    ],",
-            f"    np.{buffer.dtype},",
-            ")",
-        ]
+        if len(buffer.shape) == 1:
+            return [*comment, f"{name} = np.array({values}, {_dtype(buffer.dtype)})"]
+        table = [f"        {row}," for row in values]
+        end = ["    ],", f"    {_dtype(buffer.dtype)},", ")"]
+        return [*comment, f"{name} = np.array(", "    [", *table, *end]
 
     # --------------------------------------------------------------------------- step
 
@@ -235,7 +228,7 @@ class _Script:
         ]
         groups = groupby(self._records, key=lambda record: (record.layer, record.direction))
         for (layer, direction), records in groups:
-            title = layer if layer == direction else f"{layer}: {direction}"
+            title = _printable(layer if layer == direction else f"{layer}: {direction}")
             lines += ["", f"    # {f' {title} ':-^{WIDTH - 6}}"]
             for record in records:
                 lines += self._call(record)
@@ -269,7 +262,7 @@ class _Script:
         each = [f"{external['indices']}[:] = range(start, start + {self._rows})"]
         if "random" in external:
             each.append(f"{external['random']}[1] += 1  # every pass draws other numbers")
-        loads = [f'{names[b]} = matrix(file["{names[b]}"], np.{b.dtype})' for b in self._data]
+        loads = [f'{names[b]} = matrix(file["{names[b]}"], {_dtype(b.dtype)})' for b in self._data]
         demo = [f"{names[b]} = {self._random_numbers(b)}" for b in self._data]
         return {
             "data": ", ".join(data),
@@ -283,7 +276,7 @@ class _Script:
 
     def _random_numbers(self, buffer: Buffer) -> str:
         """An expression that makes data for the demonstration."""
-        columns, dtype, count = buffer.shape[1], f"np.{buffer.dtype}", 4 * self._rows
+        columns, dtype, count = buffer.shape[1], _dtype(buffer.dtype), 4 * self._rows
         if buffer is not self._data[-1]:
             if np.dtype(buffer.dtype).kind != "f":
                 return f"rng.integers(0, 2, ({count}, {columns})).astype({dtype})"
@@ -358,7 +351,11 @@ def _banner(title: str) -> str:
 
 def _zeros(shape: Sequence[int], dtype: str) -> str:
     size = str(shape[0]) if len(shape) == 1 else _tuple(shape)
-    return f"np.zeros({size}, np.{dtype})"
+    return f"np.zeros({size}, {_dtype(dtype)})"
+
+
+def _dtype(name: str) -> str:
+    return "np.bool_" if name == "bool" else f"np.{name}"
 
 
 def _tuple(shape: Sequence[int]) -> str:
@@ -366,4 +363,9 @@ def _tuple(shape: Sequence[int]) -> str:
 
 
 def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _printable(text: str) -> str:
+    """A name as it may stand in a comment, whatever its owner called it."""
+    return "".join(c if c.isprintable() and c != "\\" else " " for c in text)

@@ -11,6 +11,8 @@ from gpunet.backend.contract import OPS
 from gpunet.backend.cpu import FUNCTIONS
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.export.sources import Sources
+from gpunet.export.step import script
+from gpunet.metrics import Accuracy
 from gpunet.testing.cases import CASES
 
 RNG = np.random.default_rng(0)
@@ -51,6 +53,11 @@ def graph():
     frozen = layers.Dense(6, "softmax", trainable=False)
     y = layers.Add()([shared(y), shared(shared(y)), frozen(y)])
     return Model(x, layers.Dense(3)(layers.Dropout(0.25)(y)))
+
+
+def compiled(model):
+    model.compile("sgd", "mse")
+    return model
 
 
 CASES_OF_MODELS = {
@@ -147,6 +154,33 @@ def test_python_of_a_layers_own_is_refused_with_its_name(tmp_path):
     model.compile("sgd", "mse")
     with pytest.raises(UsageError, match="cannot write layer 'half', because it runs Python code"):
         model.export_step(tmp_path / "step.py")
+
+
+def test_no_name_becomes_code(tmp_path):
+    """Names may come from a file that somebody else has written."""
+    name = 'a"""\nraise SystemExit("injected")\n#\\'
+    x = Input((6,), name=name)
+    y = layers.Dense(4, "relu", name=name)(x)
+    model = Model([x], layers.Dense(3, name="class")(y), name=name)
+    model.compile("sgd", "mse", [Accuracy(name=name)])
+    model.export_step(tmp_path / "step.py", 4)
+    model.save_weights(tmp_path / "before.npz")
+    np.savez(tmp_path / "data.npz", x=X, y=NUMBERS)
+    files = [tmp_path / name for name in ("before.npz", "data.npz")]
+    assert run(tmp_path / "step.py", *files).count("loss") == len(X) // 4
+
+
+def test_formulas_have_the_values_of_arguments(tmp_path):
+    text = script(compiled(graph()), (PIXELS[:4], NUMBERS[:4]))
+    for line in (
+        "    # rescaling_y[i] = 0.00392156862745098 * x[indices[i]] + -0.5",
+        "    # dropout_y_i = add_y_i / (1 - 0.25) where u_i >= 0.25, else 0",
+        "    # dense_y = sigmoid(rescaling_y dense_kernel + dense_bias)",
+        "    # dense_y_3 = sigmoid(dense_y_2 dense_kernel + dense_bias)",
+        "    # d_dense_kernel += rescaling_y^T d_dense_z_3 and d_dense_bias += sum of d_dense_z_3",
+        "    # d_dense_z = d_add_y * sigmoid'(dense_y_3)\n",
+    ):
+        assert line in text
 
 
 def test_arguments_are_checked_and_files_kept(tmp_path):
