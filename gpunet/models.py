@@ -12,8 +12,9 @@ from gpunet import backend as backends
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import REAL, Array
 from gpunet.engine.data import as_numbers, model_inputs
+from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Input, Tensor
-from gpunet.engine.infer import InferPlan, infer_eagerly
+from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder

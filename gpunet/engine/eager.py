@@ -1,16 +1,20 @@
-"""compile(run_eagerly=True): a recorder that runs each op as a layer calls it."""
+"""compile(run_eagerly=True): layers run at every step, and each op as they call it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.engine.passes import Pass
 from gpunet.engine.recorder import Buffer, Record, Recorder, Storage
 from gpunet.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpunet.models import Model
 
 
 class EagerRecorder(Recorder):
@@ -73,3 +77,17 @@ class EagerRecorder(Recorder):
         storage = super()._storage(name, nbytes, resolve, gradient)
         storage.reader = self._read
         return storage
+
+
+def infer_eagerly(model: Model, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+    """The outputs for one batch, on the host, by layers whose ops run as they call them."""
+    backend = model.backend
+    op = EagerRecorder(model.dtype, backend)
+    inputs = []
+    for tensor, array in zip(model.graph.inputs, arrays, strict=True):
+        dtype = "int32" if tensor.dtype.startswith("int") else model.dtype
+        host = backend.to_numpy(array) if backend.owns(array) else np.asarray(array)
+        values = backend.from_numpy(np.ascontiguousarray(host, dtype))
+        inputs.append(op.given(tensor.name, values))
+    outputs = Pass(model.graph, op, len(arrays[0]), training=False).forward(inputs)
+    return [y.numpy() for y in outputs]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.backend.spec import Array
-from gpunet.engine.eager import EagerRecorder
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Recorder
@@ -43,17 +42,3 @@ class InferPlan:
         for call in calls:
             call()
         return [backend.to_numpy(lease.array(self.plan, buffer)) for buffer in self._outputs]
-
-
-def infer_eagerly(model: Model, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
-    """The outputs for one batch, on the host, by layers whose ops run as they call them."""
-    backend = model.backend
-    op = EagerRecorder(model.dtype, backend)
-    inputs = []
-    for tensor, array in zip(model.graph.inputs, arrays, strict=True):
-        dtype = "int32" if tensor.dtype.startswith("int") else model.dtype
-        host = backend.to_numpy(array) if backend.owns(array) else np.asarray(array)
-        values = backend.from_numpy(np.ascontiguousarray(host, dtype))
-        inputs.append(op.given(tensor.name, values))
-    outputs = Pass(model.graph, op, len(arrays[0]), training=False).forward(inputs)
-    return [y.numpy() for y in outputs]
