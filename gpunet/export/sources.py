@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
-import importlib
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ class _Module:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.lines = inspect.getsource(importlib.import_module(name)).splitlines()
+        self.lines = inspect.getsource(sys.modules[name]).splitlines()
         body = ast.parse("\n".join(self.lines)).body
         self.statements: dict[str, ast.stmt] = {}
         self._last_lines: dict[ast.stmt, int] = {}
