@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from gpunet import backend as backends
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import REAL, Array
 from gpunet.engine.data import as_numbers, model_inputs
+from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
@@ -24,6 +26,9 @@ from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
 from gpunet.optimizers import Optimizer
 from gpunet.saving.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from gpunet.engine.profile import Profile
 
 
 class Model(Trainer):
@@ -265,6 +270,8 @@ class Model(Trainer):
 
     def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch in inference, as NumPy arrays."""
+        if self.run_eagerly:
+            return infer_eagerly(self, arrays)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
         key = ("infer", rows, dtypes, self.places_key())
         plan = self.plan(key, lambda: InferPlan(self, rows, dtypes))
@@ -384,6 +391,52 @@ class Model(Trainer):
             print_fn: what prints a line.
         """
         print_summary(self, batch_size, print_fn)
+
+    def profile(self, x: Any, y: Any, steps: int = 10) -> Profile:
+        """Time each op of a training step on one batch; weights and counters stay as they are.
+
+        Args:
+            x: one batch.
+            y: its targets.
+            steps: how many steps to average over, after two to warm up.
+
+        Returns:
+            A table, slowest op first, with calls, milliseconds, share, FLOPs and least bytes of
+            one step; print it.
+
+        Raises:
+            UsageError: the model is not compiled.
+            ArgumentError: steps is not a positive integer.
+        """
+        from gpunet.engine.profile import profile
+
+        return profile(self, x, y, steps)
+
+    def export_step(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int | tuple[Any, Any] = 32,
+        overwrite: bool = True,
+    ) -> None:
+        """Write a training step as a commented NumPy script that needs no gpunet.
+
+        The script has the arrays of this model by name, one section for each layer's forward and
+        backward, and the source of the ops. From the same weights and data it comes to the same
+        weights as `train_on_batch` on the CPU, bit for bit, with an optimizer that starts anew.
+
+        Args:
+            path: the file, ending in .py; written completely or not at all.
+            batch_size: samples a step; or one batch (x, y), whose dtypes the script then takes.
+            overwrite: whether an existing file may be replaced.
+
+        Raises:
+            UsageError: the model is not compiled, or a layer runs Python code of its own.
+            ArgumentError: another ending, a batch size that is none, or a file that exists and may
+                not be replaced.
+        """
+        from gpunet.export import export_step  # it needs the CPU's ops on every device
+
+        export_step(self, path, batch_size, overwrite)
 
     def __repr__(self) -> str:
         where = f"on {self.backend.name}" if self._graph is not None else "not built"

@@ -23,6 +23,7 @@ RANKS = [
     ["activations", "metrics", "losses", "optimizers", "engine.cost", "engine.fusion"],
     ["layers", "engine.plan"],
     ["engine", "saving"],  # the rest of the engine runs layers, losses and optimizers
+    ["export"],
     ["models"],
     ["testing"],
     [""],  # gpunet/__init__.py

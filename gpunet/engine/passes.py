@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from gpunet.engine.graph import Graph, Tensor
@@ -19,18 +20,20 @@ class Pass:
         op: the recorder.
         rows: the batch size.
         training: whether layers such as Dropout act.
+        random: the device array (seed, pass) for random ops; one in the arena if None.
 
     Attributes:
-        random: the device array (seed, pass) for random ops.
         values: the buffer of each symbolic tensor.
     """
 
-    def __init__(self, graph: Graph, op: Recorder, rows: int, training: bool) -> None:
+    def __init__(
+        self, graph: Graph, op: Recorder, rows: int, training: bool, random: Buffer | None = None
+    ) -> None:
         self.graph = graph
         self.op = op
         self.rows = rows
         self.training = training
-        self.random = op.scratch((2,), "uint64", name="random")
+        self.random = random or op.scratch((2,), "uint64", name="random")
         self.values: dict[Tensor, Buffer] = {}
         self._contexts: list[Context | None] = []
         self._weights: dict[Parameter, Buffer] = {}
@@ -53,7 +56,8 @@ class Pass:
             context.x = xs[0] if layer.inputs == 1 else xs
             context.y = self.op.scratch(shape, name=f"{layer.label}.y")
             self._lend_weights(layer, context)
-            layer.forward(self.op, context)
+            with _named(layer, "forward"):
+                layer.forward(self.op, context)
             self.values[node.output] = context.y
             self._contexts.append(context)
         return [self.values[tensor] for tensor in self.graph.outputs]
@@ -74,7 +78,8 @@ class Pass:
             context.dy = dy
             dxs = tuple(op.gradient_of(self.values[tensor]) for tensor in node.inputs)
             context.dx = dxs[0] if node.layer.inputs == 1 else dxs
-            node.layer.backward(op, context)
+            with _named(node.layer, "backward"):
+                node.layer.backward(op, context)
         op.direction = "update"
         for parameter, gradient in self._gradients.items():
             if parameter.is_trainable and not op.is_written(gradient):
@@ -114,3 +119,13 @@ class Pass:
     def weight_gradients(self) -> list[Buffer]:
         """The gradients of the trainable weights."""
         return [b for b in self._gradients.values() if b.storage.resolve is not None]
+
+
+@contextmanager
+def _named(layer: Layer, direction: str) -> Iterator[None]:
+    """Say in whose code an error arose; its type and its traceback stay."""
+    try:
+        yield
+    except Exception as error:
+        error.args = (f"layer {layer.label!r}, {direction}: {error}",)
+        raise

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunet.backend.contract import OPS
 from gpunet.backend.spec import Array, Op, Parameter
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, UsageError
 
 
 class Storage:
@@ -27,6 +27,7 @@ class Storage:
         nbytes: its size in bytes.
         resolve: gives the array when the plan is bound; None for the arena's own storages.
         gradient: whether writes accumulate.
+        reader: gives the numbers of a buffer in it; None where ops are recorded and not run.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Storage:
         self.nbytes = nbytes
         self.resolve = resolve
         self.gradient = gradient
+        self.reader: Callable[[Buffer], np.ndarray[Any, Any]] | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -70,6 +72,20 @@ class Buffer:
         """The same memory as a matrix: all leading axes merged into rows."""
         columns = self.shape[-1] if self.shape else 1
         return Buffer(self.storage, (self.size // max(columns, 1), columns), self.dtype)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """A copy of the numbers, for ``print(c.x.numpy())`` within a layer's forward or backward.
+
+        Raises:
+            UsageError: the model was not compiled with run_eagerly=True, or nothing has been
+                written there yet.
+        """
+        if self.storage.reader is None:
+            raise UsageError(
+                f"{self!r} has no numbers while the ops are recorded, before any of them runs; "
+                "compile with run_eagerly=True and call fit, evaluate or predict to see them."
+            )
+        return self.storage.reader(self)
 
     def __repr__(self) -> str:
         return f"{self.storage.name}{list(self.shape)}"
@@ -193,9 +209,22 @@ class Recorder:
     ) -> None:
         record = Record(op, list(arrays), attributes, self.layer, self.direction, function)
         repeated = self._accumulate(record)
-        self.records.append(record)
+        self._take(record)
         for target, partial in repeated:
             self.append(OPS["add"], [target, target, partial], {})
+
+    def _take(self, record: Record) -> None:
+        """Do with a complete record what this recorder is for: write it down."""
+        self.records.append(record)
+
+    def _storage(
+        self,
+        name: str,
+        nbytes: int,
+        resolve: Callable[[], Array] | None = None,
+        gradient: bool = False,
+    ) -> Storage:
+        return Storage(name, nbytes, resolve, gradient)
 
     def _accumulate(self, record: Record) -> list[tuple[Buffer, Buffer]]:
         """Turn writes of gradients that already hold a part into additions.
@@ -231,14 +260,14 @@ class Recorder:
         """A buffer in the arena, alive from its first write to its last read."""
         dtype = dtype or self.dtype
         size = int(np.prod(shape, dtype=np.int64))
-        return Buffer(Storage(name, size * np.dtype(dtype).itemsize), tuple(shape), dtype)
+        return Buffer(self._storage(name, size * np.dtype(dtype).itemsize), tuple(shape), dtype)
 
     def external(
         self, name: str, shape: tuple[int, ...], dtype: str, resolve: Callable[[], Array]
     ) -> Buffer:
         """A buffer that lives outside of the arena: weights, data, counters."""
         size = int(np.prod(shape, dtype=np.int64))
-        storage = Storage(name, size * np.dtype(dtype).itemsize, resolve)
+        storage = self._storage(name, size * np.dtype(dtype).itemsize, resolve)
         return Buffer(storage, tuple(shape), dtype)
 
     def gradient_of(self, buffer: Buffer) -> Buffer:
@@ -247,7 +276,7 @@ class Recorder:
         if storage not in self._gradients:
             size = storage.nbytes // np.dtype(buffer.dtype).itemsize
             nbytes = size * np.dtype(self.dtype).itemsize
-            self._gradients[storage] = Storage(f"d{storage.name}", nbytes, gradient=True)
+            self._gradients[storage] = self._storage(f"d{storage.name}", nbytes, gradient=True)
         return Buffer(self._gradients[storage], buffer.shape, self.dtype)
 
     def set_gradient(self, buffer: Buffer, gradient: Buffer) -> None:

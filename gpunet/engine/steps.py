@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.engine.eager import EagerRecorder
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
@@ -21,10 +23,10 @@ TRAIN, TEST = "train", "test"
 
 
 class Slot:
-    """A place for an array of a data set, filled before the plan is bound."""
+    """A place for an array of a data set: that of the recording, later that of each binding."""
 
-    def __init__(self) -> None:
-        self.array: Array = None
+    def __init__(self, array: Array) -> None:
+        self.array = array
 
 
 @dataclass(frozen=True)
@@ -57,50 +59,56 @@ class Samples:
         return tuple((tuple(a.shape), np.dtype(a.dtype).name) for a in self.arrays)
 
 
-class StepPlan:
-    """The plan of one step on a mini-batch of a data set.
+class RecordedStep:
+    """One step on a mini-batch, given to a recorder.
 
     Args:
         trainer: the compiled model.
         mode: TRAIN or TEST.
-        rows: the size of the mini-batch.
-        samples: the data set; the plan works for every one of the same signature.
+        samples: the data set.
+        op: the recorder, which writes the ops down or runs them.
+        indices: the numbers of the mini-batch's samples.
+        random: (seed, pass).
 
     Attributes:
-        plan: the plan.
-        indices: the buffer of the samples' numbers, written before each step.
-        random: the buffer of (seed, pass).
+        slots: where the ops find the arrays of the data set.
     """
 
-    def __init__(self, trainer: Trainer, mode: str, rows: int, samples: Samples) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        mode: str,
+        samples: Samples,
+        op: Recorder,
+        indices: Buffer,
+        random: Buffer,
+    ) -> None:
         self._trainer = trainer
         self._mode = mode
-        self._rows = rows
-        self._slots: list[Slot] = []
-        op = self._op = Recorder(trainer.dtype)
-        self.indices = op.scratch((rows,), "int32", name="indices")
+        self._op = op
+        self._indices = indices
+        self._rows = rows = indices.size
+        self.slots: list[Slot] = []
         op.layer, op.direction = "feed", "feed"
         inputs = self._gather_inputs(samples)
         shape = trainer.graph.outputs[0].batch_shape(rows)
         labels, weights = self._gather_labels(samples, shape)
-        one_pass = Pass(trainer.graph, op, rows, training=mode == TRAIN)
-        self.random = one_pass.random
+        one_pass = Pass(trainer.graph, op, rows, mode == TRAIN, random)
         (y,) = one_pass.forward(inputs)
         self._record_loss(y, labels, weights)
         if mode == TRAIN:
             one_pass.backward()
             trainer.optimizer.record(op, trainer.spans)
-        self.plan = Plan(op.records, kept=[self.indices, self.random])
 
     def _gather(self, data: Array, dtype: str, name: str) -> Buffer:
         """Record the gather of one mini-batch (rows, columns) out of a data set."""
-        slot = Slot()
-        self._slots.append(slot)
+        slot = Slot(data)
+        self.slots.append(slot)
         source = self._op.external(
             name, tuple(data.shape), np.dtype(data.dtype).name, lambda: slot.array
         )
         batch = self._op.scratch((self._rows, data.shape[1]), dtype, name=f"{name}.batch")
-        self._op.gather(batch, source, self.indices)
+        self._op.gather(batch, source, self._indices)
         return batch
 
     def _gather_inputs(self, samples: Samples) -> list[Buffer]:
@@ -140,13 +148,40 @@ class StepPlan:
         totals = self._trainer.totals[self._mode]
         return self._op.external(f"{name}.totals", (2,), "float64", lambda: totals[name])
 
+
+class StepPlan:
+    """The plan of one step on a mini-batch of a data set.
+
+    Args:
+        trainer: the compiled model.
+        mode: TRAIN or TEST.
+        rows: the size of the mini-batch.
+        samples: the data set; the plan works for every one of the same signature.
+
+    Attributes:
+        plan: the plan.
+        indices: the buffer of the samples' numbers, written before each step.
+        random: the buffer of (seed, pass).
+    """
+
+    def __init__(self, trainer: Trainer, mode: str, rows: int, samples: Samples) -> None:
+        op = Recorder(trainer.dtype)
+        self.indices = op.scratch((rows,), "int32", name="indices")
+        self.random = op.scratch((2,), "uint64", name="random")
+        recorded = RecordedStep(trainer, mode, samples, op, self.indices, self.random)
+        self._slots = recorded.slots
+        self._fill([None] * len(self._slots))
+        self.plan = Plan(op.records, kept=[self.indices, self.random])
+
+    def _fill(self, arrays: Sequence[Array]) -> None:
+        for slot, array in zip(self._slots, arrays, strict=True):
+            slot.array = array
+
     def bind(self, backend: Backend, arena: Array, samples: Samples) -> list[Call]:
         """The calls of one step over this arena that gather from this data set."""
-        for slot, array in zip(self._slots, samples.arrays, strict=True):
-            slot.array = array
+        self._fill(samples.arrays)
         calls = self.plan.bind(backend, arena)
-        for slot in self._slots:
-            slot.array = None  # the plan is kept, the data set need not be
+        self._fill([None] * len(self._slots))  # the plan is kept, the data set need not be
         return calls
 
 
@@ -170,19 +205,33 @@ class Stepper:
 
     def step(self, order: np.ndarray[Any, Any]) -> None:
         """One step on the samples of these numbers (int32)."""
-        program = self._programs.get(len(order))
-        if program is None:
-            program = self._bind(len(order))
-        calls, indices, random = program
         if self._mode == TRAIN:
             self._trainer.optimizer.send_hyper()
             for parameter in self._parameters:
                 parameter.has_gradient = False  # the step overwrites what a run left
+        if self._trainer.run_eagerly:
+            self._step_eagerly(order)
+            return
+        program = self._programs.get(len(order))
+        if program is None:
+            program = self._bind(len(order))
+        calls, indices, random = program
         self._backend.write(indices, order)
         if random is not None:
             self._backend.write(random, self._trainer.next_pass())
         for call in calls:
             call()
+
+    def _step_eagerly(self, order: np.ndarray[Any, Any]) -> None:
+        """The same step by layers that run at every step and ops that run as they come."""
+        trainer, backend = self._trainer, self._backend
+        op = EagerRecorder(trainer.dtype, backend)
+        numbers = np.ascontiguousarray(order, np.int32)
+        indices = op.given("indices", backend.from_numpy(numbers))
+        random = op.external(
+            "random", (2,), "uint64", lambda: backend.from_numpy(trainer.next_pass())
+        )
+        RecordedStep(trainer, self._mode, self.samples, op, indices, random)
 
     def _bind(self, rows: int) -> tuple[list[Any], Array, Array | None]:
         step_plan = self._trainer.step_plan(self._mode, rows, self.samples)

@@ -43,6 +43,7 @@ class Trainer(ABC):
     arenas: ArenaPool
     name: str
     is_compiled = False
+    run_eagerly = False
     passes = 0
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class Trainer(ABC):
         optimizer: Any = "sgd",
         loss: Any = None,
         metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
         """Say how to train.
 
@@ -96,6 +98,10 @@ class Trainer(ABC):
             optimizer: a name ("sgd", "adam") or an Optimizer.
             loss: a name ("mse"), a function of gpunet.losses or a Loss.
             metrics: a list of names ("accuracy") or Metrics.
+            run_eagerly: whether fit, evaluate, predict and their single-batch forms run each
+                layer's forward and backward at every step, and each op as they call it, unfused
+                and on fresh memory: slow, but breakpoints in a layer stop at every step, and
+                ``print(c.x.numpy())`` prints an activation.
 
         Raises:
             ArgumentError: one of them is unknown or missing.
@@ -112,6 +118,7 @@ class Trainer(ABC):
             raise ArgumentError(f"each metric needs a name of its own, got {', '.join(names)}.")
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = new_metrics
+        self.run_eagerly = bool(run_eagerly)
         self.is_compiled = True
         self.forget_plans()
 

@@ -22,7 +22,8 @@ class Context:
     ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients (``x``
     and ``dx`` are tuples where the layer has several inputs). Each weight stands under its name
     and its gradient under d + name: ``c.kernel``, ``c.dkernel``. What forward stores on the
-    context, backward finds there.
+    context, backward finds there. They are handles with a shape and a dtype; where a model was
+    compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
 
     Attributes:
         training: whether the pass trains.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,14 +31,27 @@ def save_weights(model: Model, path: str | os.PathLike[str], overwrite: bool = T
     Raises:
         ArgumentError: another ending, or a file that exists and may not be replaced.
     """
-    target = _checked(path)
+    arrays = dict(zip(_names(model), model.get_weights(), strict=True))
+    write_file(_checked(path), overwrite, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def write_file(target: Path, overwrite: bool, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file beside its place and then rename it: it is there completely or not at all.
+
+    Args:
+        target: the file.
+        overwrite: whether an existing file may be replaced.
+        write: gets the open file.
+
+    Raises:
+        ArgumentError: a file that exists and may not be replaced.
+    """
     if target.exists() and not overwrite:
         raise ArgumentError(f"{target} exists; pass overwrite=True to replace it.")
-    arrays = dict(zip(_names(model), model.get_weights(), strict=True))
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

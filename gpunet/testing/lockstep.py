@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.engine.recorder import Record
-from gpunet.engine.steps import TRAIN, StepPlan
-from gpunet.errors import UsageError
+from gpunet.engine.replay import Replay, unchanged
 from gpunet.models import Model
 
 Values = np.ndarray[Any, Any]
@@ -101,29 +100,14 @@ def compare(
         UsageError: the model is not compiled.
         BackendUnavailable: one of the backends cannot be used here.
     """
-    if not model.is_compiled:
-        raise UsageError("compare replays a training step: call model.compile first.")
     model.ensure_built(x)
-    home, weights, optimizer, passes = (
-        model.backend,
-        model.get_weights(),
-        model.optimizer,
-        model.passes,
-    )
     traces, names = [], []
-    try:
+    with unchanged(model, "compare") as restart:
         for backend in (first, second):
-            model.optimizer = type(optimizer).from_config(optimizer.get_config())
+            restart()
             model.to(backend)
-            model.set_weights(weights)
-            model.passes = passes
             traces.append(_trace(model, x, y))
             names.append(model.backend.name)
-    finally:
-        model.optimizer = optimizer
-        model.to(home)
-        model.set_weights(weights)
-        model.passes = passes
     differences = [
         _difference(number, record, name, a, b)
         for number, ((record, ours), (_, theirs)) in enumerate(zip(*traces, strict=True))
@@ -134,21 +118,12 @@ def compare(
 
 def _trace(model: Model, x: Any, y: Any) -> list[tuple[Record, list[tuple[str, Values]]]]:
     """Each op of a training step with copies of what it wrote."""
-    model.prepare(x)
-    samples = model.samples(x, y)
-    step_plan = StepPlan(model, TRAIN, samples.count, samples)
-    plan, backend = step_plan.plan, model.backend
-    arena = backend.empty((plan.nbytes,), "uint8")
-    calls = step_plan.bind(backend, arena, samples)
-    order = np.arange(samples.count, dtype=np.int32)
-    backend.write(plan.array(step_plan.indices, backend, arena), order)
-    backend.write(plan.array(step_plan.random, backend, arena), model.next_pass())
-    model.optimizer.send_hyper()
+    replay = Replay(model, x, y)
     trace = []
-    for record, call in zip(plan.records, calls, strict=True):
+    for record, call in zip(replay.records, replay.calls, strict=True):
         call()
         written = [
-            (parameter.name, backend.to_numpy(plan.array(buffer, backend, arena)))
+            (parameter.name, replay.backend.to_numpy(replay.array(buffer)))
             for parameter, buffer in record.items()
             if parameter.written
         ]
