@@ -124,20 +124,25 @@ class StepPlan:
         return labels, weights
 
     def _record_loss(self, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
+        """The metrics, then the loss, whose gradient may take the place of what they read."""
         op, trainer, x = self._op, self._trainer, y.rows
-        op.layer, op.direction = "loss", "loss"
+        op.direction = "loss"
+        loss_state, *states = [self._state(meter.name) for meter in trainer.compiled]
+        for meter, state in zip(trainer.compiled[1:], states, strict=True):
+            op.layer = meter.name
+            meter.metric.check(x, labels)
+            meter.metric.record(op, state, x, labels, weights if meter.weighted else None)
+        op.layer = "loss"
         rows = x.shape[0]
-        totals = [self._totals(name) for name in trainer.metric_names]
         dx = op.gradient_of(x) if self._mode == TRAIN else None
         loss = op.scratch((rows,), name="loss")
         scale = 1.0 / rows
-        trainer.loss.record(op, LossBuffers(dx, loss, totals[0], x, labels, weights, scale))
-        for metric, total in zip(trainer.metrics, totals[1:], strict=True):
-            metric.record(op, total, x, labels)
+        trainer.loss.record(op, LossBuffers(dx, loss, loss_state, x, labels, weights, scale))
 
-    def _totals(self, name: str) -> Buffer:
-        totals = self._trainer.totals[self._mode]
-        return self._op.external(f"{name}.totals", (2,), "float64", lambda: totals[name])
+    def _state(self, name: str) -> Buffer:
+        meters = self._trainer.meters[self._mode]
+        shape = meters.shape(name)
+        return self._op.external(f"{name}.state", shape, "float64", lambda: meters.state(name))
 
     def fill(self, samples: Samples) -> None:
         """Say which arrays the plan gathers from when it is bound next."""
