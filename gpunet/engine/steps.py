@@ -124,20 +124,19 @@ class StepPlan:
         return labels, weights
 
     def _record_loss(self, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
-        """The metrics, then the loss, whose gradient may take the place of what they read."""
+        """The loss, which may also count an accuracy, and the metrics."""
         op, trainer, x = self._op, self._trainer, y.rows
-        op.direction = "loss"
-        loss_state, *states = [self._state(meter.name) for meter in trainer.compiled]
+        op.layer, op.direction = "loss", "loss"
+        rows = x.shape[0]
+        state, *states = [self._state(meter.name) for meter in trainer.compiled]
+        dx = op.gradient_of(x) if self._mode == TRAIN else None
+        loss = op.scratch((rows,), name="loss")
+        scale = 1.0 / rows
+        trainer.loss.record(op, LossBuffers(dx, loss, state, x, labels, weights, scale))
         for meter, state in zip(trainer.compiled[1:], states, strict=True):
             op.layer = meter.name
             meter.metric.check(x, labels)
             meter.metric.record(op, state, x, labels, weights if meter.weighted else None)
-        op.layer = "loss"
-        rows = x.shape[0]
-        dx = op.gradient_of(x) if self._mode == TRAIN else None
-        loss = op.scratch((rows,), name="loss")
-        scale = 1.0 / rows
-        trainer.loss.record(op, LossBuffers(dx, loss, loss_state, x, labels, weights, scale))
 
     def _state(self, name: str) -> Buffer:
         meters = self._trainer.meters[self._mode]

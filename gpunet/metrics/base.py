@@ -167,20 +167,18 @@ class MeanOfRows(Metric):
 
     @abstractmethod
     def record_rows(self, op: Any, rows: Any, totals: Any, x: Any, labels: Any) -> None:
-        """Record the op that writes each row's number, and adds to totals if it can."""
+        """Record the op that writes each row's number, and adds to totals if it can.
+
+        Totals are None where the op cannot, or where the numbers are to be weighted first.
+        """
 
     def record(self, op: Any, state: Any, x: Any, labels: Any, sample_weight: Any) -> None:
         """Each row's number, and their sum."""
         rows = op.scratch((x.shape[0],), name=self.name)
-        if self.totals_itself and sample_weight is None:
-            self.record_rows(op, rows, state, x, labels)
-            return
-        totals = None
-        if self.totals_itself:
-            totals = op.scratch((2,), "float64", name=f"{self.name}.unweighted")
-            op.fill(totals, value=0.0)
-        self.record_rows(op, rows, totals, x, labels)
-        op.weighted_totals(state, rows, sample_weight)
+        at_once = self.totals_itself and sample_weight is None
+        self.record_rows(op, rows, state if at_once else None, x, labels)
+        if not at_once:
+            op.weighted_totals(state, rows, sample_weight)
 
     def value(self, state: State) -> float:
         """sum / sum of weights, 0 without any."""
