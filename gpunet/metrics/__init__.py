@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunet import losses
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.metrics.accuracy import (
@@ -124,12 +123,14 @@ def get(identifier: Any) -> Metric:
         return _without_arguments(identifier)
     if isinstance(identifier, str):
         return _named(identifier)
-    if isinstance(identifier, losses.Loss) or callable(identifier):
+    try:
         return MeanMetricWrapper(identifier)
-    raise ArgumentError(
-        f"a metric must be a name such as 'accuracy', a class or an object of gpunet.metrics, or a "
-        f"loss, got {identifier!r}."
-    )
+    except ArgumentError:
+        raise ArgumentError(
+            f"a metric must be a name such as 'accuracy', a class or an object of gpunet.metrics, "
+            f"or a loss, got {identifier!r}; for one of your own subclass gpunet.metrics.Metric, "
+            "whose ops run where the model is."
+        ) from None
 
 
 def _named(name: str) -> Metric:

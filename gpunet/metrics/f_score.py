@@ -31,7 +31,7 @@ class FBetaScore(ThresholdMetric):
     Example:
         >>> metric = FBetaScore(average="macro", beta=2.0, threshold=0.5)
         >>> round(metric([[1, 0], [0, 1]], [[0.9, 0.8], [0.2, 0.7]]), 4)
-        0.9545
+        0.9167
     """
 
     name = "fbeta_score"

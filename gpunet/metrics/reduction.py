@@ -111,12 +111,8 @@ class MeanMetricWrapper(MeanOfRows):
         if totals is None:  # a loss always adds; here to what nobody reads
             totals = op.scratch((2,), "float64", name=f"{self.name}.unweighted")
             op.fill(totals, value=0.0)
-        self.loss.record(
-            op,
-            LossBuffers(
-                dx=None, loss=rows, totals=totals, x=x, labels=labels, sample_weight=None, scale=1.0
-            ),
-        )
+        scale = 1.0 / max(x.shape[0], 1)
+        self.loss.record(op, LossBuffers(None, rows, totals, x, labels, None, scale))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the loss as its class and configuration."""

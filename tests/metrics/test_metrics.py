@@ -1,5 +1,8 @@
 """Metrics on their own: Keras' numbers, names, constructors; what is said about wrong arguments."""
 
+import contextlib
+import doctest
+import importlib
 import inspect
 import itertools
 import json
@@ -207,9 +210,27 @@ def test_wrong_arguments(kind, arguments, said):
         getattr(metrics, kind)(**arguments)
 
 
+MODULES = ("accuracy", "base", "confusion", "f_score", "overlap", "probabilistic", "reduction")
+
+
+@pytest.mark.parametrize("module", [*MODULES, "regression", "__init__"])
+def test_examples(module):
+    name = "gpunet.metrics" if module == "__init__" else f"gpunet.metrics.{module}"
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_every_metric_has_a_name_for_compile():
+    for kind in GOLDEN["names"]:
+        with contextlib.suppress(ArgumentError):
+            assert isinstance(metrics.get(getattr(metrics, kind)), metrics.Metric)
+        assert any(kind.lower() == name.replace("_", "") for name in metrics._METRICS), kind
+
+
 def test_what_is_no_metric():
     with pytest.raises(ArgumentError, match="a metric must be a name such as 'accuracy'"):
         metrics.get(3)
+    with pytest.raises(ArgumentError, match=r"subclass gpunet\.metrics\.Metric"):
+        metrics.get(lambda y_true, y_pred: 0.0)
     with pytest.raises(ArgumentError, match=r"needs arguments: give compile an object, .*MeanIoU"):
         metrics.get("mean_io_u")
     with pytest.raises(ArgumentError, match="needs arguments"):
