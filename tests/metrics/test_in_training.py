@@ -331,3 +331,18 @@ def test_a_metric_of_ones_own():
     wanted = (outputs.argmax(1) == 0).mean()
     assert model.evaluate(X, CLASSES, 10, 0)[1] == pytest.approx(wanted)
     assert Largest()(CLASSES, outputs) == pytest.approx(wanted)
+
+
+def test_outputs_with_several_rows_a_sample():
+    """Segmentation: (height, width, classes); a sample's weight counts for each of its pixels."""
+    stack = [layers.Dense(12, input_dim=6), layers.Reshape((2, 2, 3)), layers.Activation("softmax")]
+    model, y = Sequential(stack), RNG.integers(0, 3, (ROWS, 2, 2))
+    overlap = metrics.MeanIoU(3, sparse_y_pred=False)
+    model.compile("sgd", "sparse_categorical_crossentropy", [overlap, "acc"], ["acc"])
+    results = model.evaluate(X, y, 10, 0, WEIGHTS, return_dict=True)
+    outputs = model.predict(X, verbose=0)
+    right = outputs.argmax(-1) == y
+    assert results["mean_io_u"] == pytest.approx(overlap(y, outputs))
+    assert results["acc"] == pytest.approx(right.mean())
+    weighted = np.average(right.mean(axis=(1, 2)), weights=WEIGHTS)
+    assert results["weighted_acc"] == pytest.approx(weighted, rel=1e-5)
