@@ -20,7 +20,8 @@ RANKS = [
     ["emulator", "backend.base", "backend.cpu", "backend.cuda"],
     ["backend"],
     ["ops", "engine.graph", "engine.recorder", "engine.parameters", "engine.data"],
-    ["activations", "metrics", "losses", "optimizers", "engine.cost", "engine.fusion"],
+    ["activations", "losses", "optimizers", "engine.cost", "engine.fusion"],
+    ["metrics"],
     ["layers", "engine.plan"],
     ["engine", "saving"],  # the rest of the engine runs layers, losses and optimizers
     ["export"],
@@ -116,7 +117,10 @@ ALLOWED = {
         *("engine.graph", "engine.recorder", "engine.parameters", "engine.data"),
     ],
     "activations": ["engine.recorder", "errors", "identifiers"],
-    "metrics": ["engine.recorder", "errors", "identifiers"],
+    "metrics": [
+        *("metrics", "losses", "errors", "identifiers"),
+        *("engine.recorder", "engine.data", "backend"),
+    ],
     "ops": ["ops", "backend", "errors"],
     "backend.cpu": ["backend", "errors"],
     "backend.contract": ["backend.contract", "backend.spec"],

@@ -85,7 +85,7 @@ def test_each_epoch_sees_each_sample_once(model, batch_size, steps):
     model.fit(X, Y, batch_size=batch_size, epochs=2, callbacks=[sizes], verbose=0)
     assert sizes.steps == 2 * steps
     assert model.optimizer.iterations == 2 * steps
-    assert model.totals["train"]["loss"][1] == 40
+    assert model.meters["train"].state("loss")[1] == 40
 
 
 def test_the_batch_size_is_32_if_not_given(model):
@@ -153,8 +153,8 @@ def test_validation_split_takes_the_end_before_shuffling(monkeypatch):
 def test_validation_data_goes_before_validation_split(model):
     options = {"validation_split": 0.5, "validation_data": (X[:4], Y[:4]), "verbose": 0}
     model.fit(X, Y, **options)
-    assert model.totals["train"]["loss"][1] == 40
-    assert model.totals["test"]["loss"][1] == 4
+    assert model.meters["train"].state("loss")[1] == 40
+    assert model.meters["test"].state("loss")[1] == 4
 
 
 @pytest.mark.parametrize("form", ["array", "list", "dict"])

@@ -109,24 +109,34 @@ def softmax_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -
 
 
 def sigmoid_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -> bool:
-    """y = sigmoid(x + bias); loss(y)  ->  y = x + bias; loss of the logits y.
+    """y = sigmoid(x + bias); loss(y)  ->  z = x + bias; loss of the logits z.
 
-    The sigmoid may already be part of a product's epilogue.
+    The sigmoid may already be part of a product's epilogue. Where a metric or somebody outside
+    reads the probabilities, too, y = sigmoid(z) is computed for them.
     """
     forward = uses.writer(loss["x"]) if loss.op.name == "binary_cross_entropy" else None
     if forward is None or forward.attributes.get("activation") != "sigmoid":
         return False
-    users = uses.readers[forward.writes()[0]]
+    y = forward.items()[0][1]
+    readers = [r for r in uses.readers[y.storage] if r is not loss]
     backward = uses.only_reader(loss["dx"])
-    if loss["dx"] is not None and (backward is None or backward.op.name != "bias_act_backward"):
-        return False
-    if forward.writes()[0] in uses.kept or any(r not in (loss, backward) for r in users):
-        return False  # somebody needs the probabilities themselves
+    if loss["dx"] is not None:
+        if backward is None or backward.op.name != "bias_act_backward":
+            return False
+        readers = [r for r in readers if r is not backward]
     forward.attributes["activation"] = "linear"
     if backward is not None:
         backward.attributes["activation"] = "linear"
         _set(backward, "y", None)
     loss.op = OPS["sigmoid_cross_entropy"]
+    if readers or y.storage in uses.kept:
+        logits = Buffer(Storage("logits", y.storage.nbytes), y.shape, y.dtype)
+        forward.arrays[0] = logits
+        _set(loss, "x", logits.reshape(*loss["x"].shape))  # type: ignore[union-attr]
+        arrays = [y, logits, None]
+        sigmoid = {"activation": "sigmoid"}
+        record = Record(OPS["bias_act"], arrays, sigmoid, forward.layer, forward.direction)
+        records.insert(records.index(forward) + 1, record)
     return True
 
 
@@ -224,10 +234,12 @@ def loss_and_accuracy(records: list[Record], accuracy: Record, uses: _Uses) -> b
     """loss(x, labels); accuracy(x, labels)  ->  the loss counts what is right."""
     if accuracy.op.name != "accuracy":
         return False
+    earlier = records[: records.index(accuracy)]  # what reads the hits comes later
     for loss in uses.readers.get(accuracy["labels"].storage, []):  # type: ignore[union-attr]
         if (
             loss.op.name in COUNTING_LOSSES
-            and loss["accuracy_totals"] is None
+            and loss in earlier
+            and loss["correct"] is None
             and loss["x"] == accuracy["x"]
             and loss["labels"] == accuracy["labels"]
         ):

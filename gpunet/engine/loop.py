@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet import random
-from gpunet.backend.base import Backend
-from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList
+from gpunet.engine.meters import Meters
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper
 
 if TYPE_CHECKING:
@@ -22,22 +21,30 @@ if TYPE_CHECKING:
 Order = np.ndarray[Any, Any]
 
 
-class LazyLogs(Mapping[str, float]):
-    """Metric values, sorted by name as Keras does, read from the device when looked up."""
+class LazyLogs(Mapping[str, Any]):
+    """Metric values, sorted by name as Keras does, read from the device when looked up.
 
-    def __init__(self, backend: Backend, totals: Mapping[str, Array]) -> None:
-        self._backend = backend
-        self._totals = totals
+    Between two steps they are read once, whatever is looked up.
+    """
 
-    def __getitem__(self, name: str) -> float:
-        total, count = self._backend.to_numpy(self._totals[name])
-        return float(total / count) if count else 0.0
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._values: dict[str, Any] | None = None
+
+    def forget(self) -> None:
+        """A step has changed the values."""
+        self._values = None
+
+    def __getitem__(self, name: str) -> Any:
+        if self._values is None:
+            self._values = self._meters.read()
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._totals))
+        return iter(sorted(self._meters.names))
 
     def __len__(self) -> int:
-        return len(self._totals)
+        return len(self._meters.names)
 
 
 class Interrupt:
@@ -100,7 +107,7 @@ class Loop:
         """Train; Ctrl-C and `stop_training` end it after the step at hand."""
         calls = self._calls
         stepper = Stepper(self._trainer, TRAIN, self._samples)
-        logs: dict[str, float] = {}
+        logs: dict[str, Any] = {}
         try:
             with Interrupt() as interrupt:
                 calls.on_train_begin()
@@ -112,7 +119,7 @@ class Loop:
         finally:
             stepper.close()
 
-    def _epoch(self, stepper: Stepper, epoch: int, interrupt: Interrupt) -> dict[str, float]:
+    def _epoch(self, stepper: Stepper, epoch: int, interrupt: Interrupt) -> dict[str, Any]:
         trainer, calls, count = self._trainer, self._calls, self._samples.count
         calls.on_epoch_begin(epoch)
         order: Order = np.arange(count, dtype=np.int32)
@@ -138,10 +145,11 @@ def run_batches(
     batch_size: int,
     calls: CallbackList,
     stop: Callable[[], bool] = lambda: False,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Step through the samples in this order; returns loss and metrics over all of them."""
-    trainer.reset_totals(mode)
-    logs = LazyLogs(trainer.backend, trainer.totals[mode])
+    meters = trainer.meters[mode]
+    meters.reset()
+    logs = LazyLogs(meters)
     if mode == TRAIN:
         hooked, begin, end = (
             calls.has_train_batch_hooks,
@@ -159,6 +167,7 @@ def run_batches(
         if hooked:
             begin(number, {})
         step(order[start : start + batch_size])
+        logs.forget()
         if hooked:
             end(number, logs)
         if stop():
@@ -168,7 +177,7 @@ def run_batches(
 
 def evaluate(
     trainer: Trainer, samples: Samples, batch_size: int, calls: CallbackList
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Loss and metrics on a data set, without training."""
     calls.on_test_begin()
     stepper = Stepper(trainer, TEST, samples)

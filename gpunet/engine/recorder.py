@@ -99,7 +99,7 @@ class Record:
         op: the contract's entry.
         arrays: buffers (or None) in the contract's order.
         attributes: the keyword arguments.
-        layer: the name of the layer that recorded it, or "loss", "feed", "optimizer".
+        layer: the name of the layer that recorded it, or "loss", "feed", "optimizer", or a metric.
         direction: "forward" or "backward" ("loss", "feed" and "update" outside of layers).
         function: the Python function of an `op.python` record.
     """

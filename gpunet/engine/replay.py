@@ -33,7 +33,7 @@ class Replay:
 
     def __init__(self, model: Model, x: Any, y: Any) -> None:
         model.prepare(x)
-        model.reset_totals(TRAIN)
+        model.meters[TRAIN].reset()
         samples = model.samples(x, y)
         step_plan = StepPlan(model, TRAIN, samples.count, samples)
         self._plan, self.backend = step_plan.plan, model.backend

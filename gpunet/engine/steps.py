@@ -133,20 +133,24 @@ class RecordedStep:
         return labels, weights
 
     def _record_loss(self, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
+        """The loss, which may also count an accuracy, and the metrics."""
         op, trainer, x = self._op, self._trainer, y.rows
         op.layer, op.direction = "loss", "loss"
         rows = x.shape[0]
-        totals = [self._totals(name) for name in trainer.metric_names]
+        state, *states = [self._state(meter.name) for meter in trainer.compiled]
         dx = op.gradient_of(x) if self._mode == TRAIN else None
         loss = op.scratch((rows,), name="loss")
         scale = 1.0 / rows
-        trainer.loss.record(op, LossBuffers(dx, loss, totals[0], x, labels, weights, scale))
-        for metric, total in zip(trainer.metrics, totals[1:], strict=True):
-            metric.record(op, total, x, labels)
+        trainer.loss.record(op, LossBuffers(dx, loss, state, x, labels, weights, scale))
+        for meter, state in zip(trainer.compiled[1:], states, strict=True):
+            op.layer = meter.name
+            meter.metric.check(x, labels)
+            meter.metric.record(op, state, x, labels, weights if meter.weighted else None)
 
-    def _totals(self, name: str) -> Buffer:
-        totals = self._trainer.totals[self._mode]
-        return self._op.external(f"{name}.totals", (2,), "float64", lambda: totals[name])
+    def _state(self, name: str) -> Buffer:
+        meters = self._trainer.meters[self._mode]
+        shape = meters.shape(name)
+        return self._op.external(f"{name}.state", shape, "float64", lambda: meters.state(name))
 
 
 class StepPlan:

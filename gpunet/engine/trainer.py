@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunet import losses, metrics, optimizers, random
+from gpunet import losses, optimizers, random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
@@ -22,11 +22,13 @@ from gpunet.engine.data import (
     validation_tuple,
 )
 from gpunet.engine.graph import Graph
-from gpunet.engine.loop import LazyLogs, Loop, evaluate
+from gpunet.engine.loop import Loop, evaluate
+from gpunet.engine.meters import Meter, Meters, compiled_meters
 from gpunet.engine.parameters import Block, Span
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
+from gpunet.metrics import Metric
 
 PLANS_KEPT = 8
 _Plan = TypeVar("_Plan")
@@ -37,7 +39,7 @@ class Trainer(ABC):
 
     loss: losses.Loss
     optimizer: optimizers.Optimizer
-    metrics: list[metrics.Metric]
+    compiled: list[Meter]
     dtype: str
     backend: Backend
     arenas: ArenaPool
@@ -49,7 +51,7 @@ class Trainer(ABC):
     def __init__(self) -> None:
         self.stop_training = False
         self.history: History | None = None
-        self.totals: dict[str, dict[str, Array]] = {}
+        self.meters: dict[str, Meters] = {}
         self._plans: dict[Any, Any] = {}
         self._plans_lock = threading.Lock()  # predict may run in several threads
         self._batch_steppers: dict[Any, Stepper] = {}
@@ -90,6 +92,7 @@ class Trainer(ABC):
         optimizer: Any = "sgd",
         loss: Any = None,
         metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
         run_eagerly: bool = False,
     ) -> None:
         """Say how to train.
@@ -97,7 +100,8 @@ class Trainer(ABC):
         Args:
             optimizer: a name ("sgd", "adam") or an Optimizer.
             loss: a name ("mse"), a function of gpunet.losses or a Loss.
-            metrics: a list of names ("accuracy") or Metrics.
+            metrics: a list of names ("accuracy"), classes or objects of gpunet.metrics, or losses.
+            weighted_metrics: a list of metrics in which sample and class weights count.
             run_eagerly: whether fit, evaluate, predict and their single-batch forms run each
                 layer's forward and backward at every step, and each op as they call it, unfused
                 and on fresh memory: slow, but breakpoints in a layer stop at every step, and
@@ -110,14 +114,9 @@ class Trainer(ABC):
             raise ArgumentError(
                 "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
             )
-        if not isinstance(metrics, list | tuple | None):
-            raise ArgumentError(f"compile takes a list of metrics, got {metrics!r}: write [...].")
-        new_metrics = [_get_metric(metric) for metric in metrics or []]
-        names = ["loss", *(metric.name for metric in new_metrics)]
-        if len(set(names)) < len(names):
-            raise ArgumentError(f"each metric needs a name of its own, got {', '.join(names)}.")
+        compiled = compiled_meters(metrics, weighted_metrics)
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
-        self.metrics = new_metrics
+        self.compiled = compiled
         self.run_eagerly = bool(run_eagerly)
         self.is_compiled = True
         self.forget_plans()
@@ -135,12 +134,17 @@ class Trainer(ABC):
         """Drop what depends on how the model was compiled or where it lives."""
         self._plans.clear()
         self._batch_steppers.clear()
-        self.totals = {}
+        self.meters = {}
 
     @property
     def metric_names(self) -> list[str]:
         """The names in History: the loss first."""
-        return ["loss", *(metric.name for metric in self.metrics)]
+        return [meter.name for meter in self.compiled]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics, without the loss."""
+        return [meter.metric for meter in self.compiled[1:]]
 
     def prepare(self, x: Any) -> None:
         """Build, and make the arrays that live as long as the compilation."""
@@ -154,14 +158,9 @@ class Trainer(ABC):
             raise UsageError("fit and evaluate take models with one output; use run and backward.")
         self.optimizer.attach(self.backend, self.spans)
         for mode in (TRAIN, TEST):
-            if mode not in self.totals:
-                names = self.metric_names
-                self.totals[mode] = {n: self.backend.zeros((2,), "float64") for n in names}
-
-    def reset_totals(self, mode: str) -> None:
-        """Start counting losses and metrics anew."""
-        for totals in self.totals[mode].values():
-            self.backend.ops["fill"](totals, value=0.0)
+            if mode not in self.meters:
+                shape = self.graph.outputs[0].shape
+                self.meters[mode] = Meters(self.backend, self.compiled, shape)
 
     def next_pass(self) -> np.ndarray[Any, Any]:
         """(seed, pass) for the random ops of the next pass."""
@@ -321,7 +320,7 @@ class Trainer(ABC):
         )
         return self._result(evaluate(self, samples, batch_size, calls), return_dict)
 
-    def _result(self, results: dict[str, float], return_dict: bool) -> Any:
+    def _result(self, results: dict[str, Any], return_dict: bool) -> Any:
         if return_dict:
             return results
         values = [results[name] for name in self.metric_names]
@@ -352,9 +351,9 @@ class Trainer(ABC):
         self.prepare(x)
         samples = self.samples(x, y, sample_weight, class_weight)
         stepper = self._batch_stepper(mode, samples)
-        self.reset_totals(mode)
+        self.meters[mode].reset()
         stepper.step(np.arange(samples.count, dtype=np.int32))
-        return self._result(dict(LazyLogs(self.backend, self.totals[mode])), return_dict)
+        return self._result(self.meters[mode].read(), return_dict)
 
     def _batch_stepper(self, mode: str, samples: Samples) -> Stepper:
         """A stepper with memory of its own, so that a loop over batches allocates nothing."""
@@ -429,10 +428,6 @@ class Trainer(ABC):
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         outputs = self.forward_batch(arrays)
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _get_metric(identifier: Any) -> metrics.Metric:
-    return metrics.get(identifier)
 
 
 def _positive(name: str, value: int | None, default: int) -> int:

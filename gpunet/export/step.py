@@ -155,9 +155,9 @@ class _Script:
                 outside += self._outside(name, storage, buffer)
         table = [f"    {_literal(key)}: {name}," for key, name in weights.items()]
         totals = [
-            f"{_literal(storage.name.removesuffix('.totals'))}: {self._names[buffer]}"
+            f"{_literal(storage.name.removesuffix('.state'))}: {self._names[buffer]}"
             for storage, buffer in self._names.arrays.items()
-            if storage.name.endswith(".totals")
+            if storage.name.endswith(".state") and buffer.shape == (2,)
         ]
         return [
             "# Weights and gradients: one piece each, so that one call updates all.",
@@ -201,16 +201,17 @@ class _Script:
             return [f"{name} = np.array([{state}], np.uint64)  # seed, number of the pass"]
         if storage.resolve is None or storage.name == "step" or storage.name.startswith("slot_"):
             return [zeros]
-        if storage.name.endswith(".totals"):
-            return [f"{zeros}  # the sum over the samples, and how many they are"]
+        if storage.name.endswith(".state"):
+            meaning = "the sum over the samples, and how many they are"
+            return [f"{zeros}  # {meaning}" if buffer.shape == (2,) else zeros]
         meanings = {"hyper": self._model.optimizer.hyper_names, "segments": SEGMENT_COLUMNS}
-        meaning = meanings.get(storage.name)
-        if meaning is None and buffer.size > LITERAL:
+        columns = meanings.get(storage.name)
+        if columns is None and buffer.size > LITERAL:
             raise UsageError(
                 f"export_step does not know where {storage.name}, an array of {buffer.size} "
                 "elements, gets its values from."
             )
-        comment = [] if meaning is None else [f"# {name}: {', '.join(meaning)}"]
+        comment = [] if columns is None else [f"# {name}: {', '.join(columns)}"]
         values = self._model.backend.to_numpy(storage.resolve()).reshape(buffer.shape).tolist()
         if len(buffer.shape) == 1:
             return [*comment, f"{name} = np.array({values}, {_dtype(buffer.dtype)})"]

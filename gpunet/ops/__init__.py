@@ -23,6 +23,16 @@ from gpunet.ops.losses import (
     softmax_cross_entropy,
 )
 from gpunet.ops.memory import add, copy, fill, gather, scale_shift
+from gpunet.ops.metrics import (
+    argmax,
+    confusion_matrix,
+    matches,
+    moments,
+    threshold_counts,
+    top_k_accuracy,
+    top_k_filter,
+    weighted_totals,
+)
 from gpunet.ops.optimizers import adam, sgd
 from gpunet.ops.random import dropout
 
@@ -30,9 +40,11 @@ __all__ = [
     "accuracy",
     "adam",
     "add",
+    "argmax",
     "bias_act",
     "bias_act_backward",
     "binary_cross_entropy",
+    "confusion_matrix",
     "copy",
     "cross_entropy",
     "dropout",
@@ -42,11 +54,17 @@ __all__ = [
     "gemm_act_backward",
     "gemm_bias_act",
     "gemm_column_sum",
+    "matches",
     "mean_squared_error",
+    "moments",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "threshold_counts",
+    "top_k_accuracy",
+    "top_k_filter",
+    "weighted_totals",
 ]

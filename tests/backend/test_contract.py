@@ -125,6 +125,7 @@ def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1}
+    sizes |= {"groups": 1, "thresholds": 200, "classes": 10}
     if name in ("sgd", "adam"):
         sizes["n"] = ROWS * COLUMNS
     arrays = []
@@ -141,7 +142,7 @@ def large_arguments(name):
     return arrays
 
 
-ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1} | {
+ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1, "k": 3} | {
     "activation": "sigmoid",
     "accumulate": True,
 }

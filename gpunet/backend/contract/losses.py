@@ -131,7 +131,7 @@ def mean_squared_error(
     x="rows columns",
     labels="int32: rows | rows columns",
 )
-def accuracy(correct: Out, accuracy_totals: InOut, x: In, labels: In) -> None:
+def accuracy(correct: Out, accuracy_totals: InOut | None, x: In, labels: In) -> None:
     """The accuracy of probabilities x alone, for models whose loss does not count it.
 
     With one column a row is right if (x > 0.5) equals (label > 0.5); with more, if x is largest

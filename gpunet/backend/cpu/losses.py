@@ -104,12 +104,12 @@ def mean_squared_error(
     _for_each_block(_mean_squared_error, written, x, labels, sample_weight, scale)
 
 
-def accuracy(correct: Array, accuracy_totals: Array, x: Array, labels: Array) -> None:
+def accuracy(correct: Array, accuracy_totals: Array | None, x: Array, labels: Array) -> None:
     """The accuracy of probabilities x alone, for models whose loss does not count it."""
     for correct_, x_, labels_ in row_blocks(correct, x, labels):
         _compare(correct_, x_, labels_, HALF)
-        accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
-    accuracy_totals[1] += len(x)
+        if accuracy_totals is not None:
+            accuracy_totals += (np.dot(correct_, ones(len(x_), x_)), len(x_))
 
 
 Written = tuple[Array | None, Array, Array | None, Array, Array | None]

@@ -100,7 +100,7 @@ def mean_squared_error(
 
 
 def accuracy(
-    device: Device, correct: Array, accuracy_totals: Array, x: Array, labels: Array
+    device: Device, correct: Array, accuracy_totals: Array | None, x: Array, labels: Array
 ) -> None:
     """The accuracy of probabilities x alone."""
     written = (None, None, correct, None, accuracy_totals)

@@ -136,9 +136,11 @@ def mean_squared_error(
     return _loss(loss, gradient, None, scale, totals, None, sample_weight)
 
 
-def accuracy(x: Array, labels: Array, accuracy_totals: Array) -> Values:
+def accuracy(x: Array, labels: Array, accuracy_totals: Array | None = None) -> Values:
     """Which rows are predicted right."""
     correct = _right(x, labels, 0.5)
+    if accuracy_totals is None:
+        return {"correct": correct}
     counted = np.array([correct.sum(), len(x)])
     return {"correct": correct, "accuracy_totals": accuracy_totals + counted}
 
@@ -228,14 +230,17 @@ CASES = (
     Case(
         "accuracy",
         accuracy,
-        tuple(
-            {
-                "x": uniform(*shape),
-                "labels": make(*shape),
-                "accuracy_totals": given([3.0, 4.0], label="totals"),
-            }
-            for make in (classes, uniform)
-            for shape in SHAPES
+        (
+            *(
+                {
+                    "x": uniform(*shape),
+                    "labels": make(*shape),
+                    "accuracy_totals": given([3.0, 4.0], label="totals"),
+                }
+                for make in (classes, uniform)
+                for shape in SHAPES
+            ),
+            {"x": uniform(33, 7), "labels": classes(33, 7), "accuracy_totals": None},
         ),
     ),
 )
