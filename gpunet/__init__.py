@@ -3,6 +3,7 @@
 from gpunet import (
     activations,
     callbacks,
+    constraints,
     datasets,
     errors,
     initializers,
@@ -12,6 +13,7 @@ from gpunet import (
     ops,
     optimizers,
     random,
+    regularizers,
     testing,
     utils,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "Sequential",
     "activations",
     "callbacks",
+    "constraints",
     "datasets",
     "errors",
     "get_backend",
@@ -37,6 +40,7 @@ __all__ = [
     "ops",
     "optimizers",
     "random",
+    "regularizers",
     "set_backend",
     "testing",
     "utils",

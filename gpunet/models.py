@@ -14,6 +14,7 @@ from gpunet.engine.data import as_numbers, model_inputs
 from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
+from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
@@ -355,8 +356,11 @@ class Model(Trainer):
 
     def _update_calls(self, optimizer: Optimizer) -> list[Call]:
         op = Recorder(self.dtype)
+        record_weight_penalties(op, self.spans, None, count=1, gradients=True)
         optimizer.record(op, self.spans)
-        return Plan(op.records, ()).bind(self.backend, self.backend.empty((0,), "uint8"))
+        record_constraints(op, self.spans)
+        plan = Plan(op.records, ())
+        return plan.bind(self.backend, self.backend.empty((plan.nbytes,), "uint8"))
 
     # ---------------------------------------------------------------------- summary
 

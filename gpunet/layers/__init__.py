@@ -7,6 +7,7 @@ from gpunet.layers.merge import Add
 from gpunet.layers.preprocessing import Rescaling
 from gpunet.layers.regularization import Dropout
 from gpunet.layers.reshaping import Flatten, Reshape
+from gpunet.layers.serialization import deserialize, serialize
 
 __all__ = [
     "Activation",
@@ -21,4 +22,6 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Softmax",
+    "deserialize",
+    "serialize",
 ]

@@ -13,6 +13,7 @@ array([[0.5, 0.5],
 """
 
 from gpunet.ops.activations import bias_act, bias_act_backward, softmax, softmax_backward
+from gpunet.ops.constraints import norm_constraint
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
     accuracy,
@@ -25,9 +26,11 @@ from gpunet.ops.losses import (
 from gpunet.ops.memory import add, copy, fill, gather, scale_shift
 from gpunet.ops.optimizers import adam, sgd
 from gpunet.ops.random import dropout
+from gpunet.ops.regularizers import activity_penalty, weight_penalty
 
 __all__ = [
     "accuracy",
+    "activity_penalty",
     "adam",
     "add",
     "bias_act",
@@ -43,10 +46,12 @@ __all__ = [
     "gemm_bias_act",
     "gemm_column_sum",
     "mean_squared_error",
+    "norm_constraint",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "weight_penalty",
 ]

@@ -13,11 +13,22 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
-from gpunet.backend.cuda import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.cuda import (
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    random,
+    regularizers,
+)
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
 
-FUNCTIONS = functions_of(activations, gemm, losses, memory, optimizers, random)
+FUNCTIONS = functions_of(
+    activations, constraints, gemm, losses, memory, optimizers, random, regularizers
+)
 
 
 class CudaBackend(Backend):
