@@ -104,15 +104,15 @@ class _Norm(Constraint):
     def record(self, op: Recorder, weight: Buffer) -> None:
         """One launch."""
         low, high = self.bounds
-        vectors = weight.reshape(*self.check(weight.shape))
+        vectors = weight.reshape(*self._view(weight.shape))
         op.norm_constraint(vectors, min_value=low, max_value=high, rate=self.rate)
 
-    def check(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        """(outer, reduced, inner): the axes before, those along which a vector lies, and after.
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise a ShapeError if this shape has no such axes, or these are not neighbours."""
+        self._view(shape)
 
-        Raises:
-            ShapeError: weights of this shape have no such axes, or these are not neighbours.
-        """
+    def _view(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(outer, reduced, inner): the axes before, those along which a vector lies, and after."""
         if self.axis is None:
             return 1, prod(shape), 1
         given = self.axis if isinstance(self.axis, list) else [self.axis]

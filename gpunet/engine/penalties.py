@@ -31,10 +31,10 @@ def record_weight_penalties(
             continue
         size, dtype = span.stop - span.start, span.block.dtype
         penalties = op.external("penalties", table.shape, "float64", _uploaded(span, table))
-        weights = op.external("weights", (size,), dtype, lambda span=span: span.weights)
+        weights = op.external("weights", (size,), dtype, _flat(span, "weights"))
         slopes = None
         if gradients:
-            slopes = op.external("gradients", (size,), dtype, lambda span=span: span.gradients)
+            slopes = op.external("gradients", (size,), dtype, _flat(span, "gradients"))
         op.weight_penalty(slopes, totals, weights, penalties, count=count)
 
 
@@ -49,6 +49,10 @@ def record_constraints(op: Recorder, spans: Sequence[Span]) -> None:
             value = _value(span, parameter)
             weight = op.external(name, parameter.shape, span.block.dtype, value)
             parameter.constraint.record(op, weight)
+
+
+def _flat(span: Span, name: str) -> Callable[[], Array]:
+    return lambda: getattr(span, name)
 
 
 def _value(span: Span, parameter: Parameter) -> Callable[[], Array]:

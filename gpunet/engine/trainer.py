@@ -35,6 +35,7 @@ class Trainer(ABC):
     backend: Backend
     arenas: ArenaPool
     name: str
+    compile_arguments: dict[str, Any]
     is_compiled = False
     passes = 0
 
@@ -100,6 +101,7 @@ class Trainer(ABC):
             raise ArgumentError(f"each metric needs a name of its own, got {', '.join(names)}.")
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = new_metrics
+        self.compile_arguments = {"loss": loss, "metrics": metrics}  # as given, for configs
         self.is_compiled = True
         self.forget_plans()
 

@@ -246,10 +246,8 @@ class Layer:
         return sum(parameter.size for parameter in self.parameters)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """The constructor's arguments; as in Keras without input_shape, which a model's Input says."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
-        if self.sample_shape is not None:
-            config["input_shape"] = list(self.sample_shape)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = describe(self.activity_regularizer)
         return config

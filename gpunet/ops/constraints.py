@@ -37,5 +37,10 @@ def norm_constraint(
     axis %= weights.ndim
     shape = weights.shape
     vectors = weights.reshape(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
-    bounds = {"min_value": min_value, "max_value": max_value, "rate": rate}
-    run_op("norm_constraint", {"weights": vectors}, **bounds)
+    run_op(
+        "norm_constraint",
+        {"weights": vectors},
+        min_value=min_value,
+        max_value=max_value,
+        rate=rate,
+    )

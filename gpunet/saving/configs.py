@@ -1,8 +1,8 @@
 """Configs: objects described by plain values, in Keras' form, and made from them again.
 
-A description is {"module", "class_name", "config", "registered_name"}, as Keras 3 writes it. Reading
-one never imports or runs what it names: ``class_name`` is looked up in a table of gpunet's own
-classes and in the ``custom_objects`` that the caller gives; all else is refused.
+A description is {"module", "class_name", "config", "registered_name"}, as Keras 3 writes it.
+Reading one never imports or runs what it names: ``class_name`` is looked up in a table of gpunet's
+own classes and in the ``custom_objects`` that the caller gives; all else is refused.
 """
 
 from __future__ import annotations

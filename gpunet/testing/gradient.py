@@ -25,9 +25,10 @@ def gradient_check(
 ) -> float:
     """The largest relative error of a model's or a layer's gradients.
 
-    With random numbers r of the outputs' shapes, the scalar f = sum(r * y) + the penalties of
-    activity regularizers has the gradients that backward(r) returns; each is held against (f(v + h) - f(v - h)) / 2h. Error below 1e-6 means
-    that forward and backward agree, unless x lies at a kink (relu at 0).
+    With random numbers r of the outputs' shapes, the scalar f = sum(r * y), plus the penalties of
+    activity regularizers, has the gradients that backward(r) returns; each is held against
+    (f(v + h) - f(v - h)) / 2h. Error below 1e-6 means that forward and backward agree, unless x
+    lies at a kink (relu at 0).
 
     Args:
         model: a model, or a layer, which gets an Input of x's shape.
