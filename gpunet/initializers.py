@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpunet import random
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
+from gpunet.saving.configs import from_description
 
 Array: TypeAlias = NDArray[Any]
 InitializerLike: TypeAlias = Callable[..., Array]
@@ -365,7 +366,8 @@ def get(identifier: object) -> InitializerLike:
     if isinstance(identifier, str):
         return lookup(identifier, _NAMES, "initializer")()
     if isinstance(identifier, Mapping):
-        return _from_description(identifier)
+        made: Initializer = from_description(identifier, _NAMES, "initializer")
+        return made
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
     if callable(identifier) and not isinstance(identifier, type):
@@ -392,18 +394,6 @@ def serialize(initializer: InitializerLike) -> dict[str, Any]:
             " subclass Initializer."
         )
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
-
-
-def _from_description(description: Mapping[str, Any]) -> Initializer:
-    name, config = description.get("class_name"), description.get("config", {})
-    if not isinstance(name, str) or not isinstance(config, Mapping):
-        raise ArgumentError(
-            f"An initializer's config needs 'class_name' and 'config', got {dict(description)!r}."
-        )
-    try:
-        return lookup(name, _NAMES, "initializer").from_config(config)
-    except TypeError as error:
-        raise ArgumentError(f"The config of {name} does not fit: {error}.") from error
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:

@@ -86,7 +86,8 @@ class Model(Trainer):
     def _finish(self, graph: Graph) -> None:
         """Take a graph: weights that have no block yet get one, on today's backend."""
         blocks = [p.block for layer in graph.layers for p in layer.parameters if p.block]
-        self.backend: Backend = blocks[0].backend if blocks else backends.get_backend()
+        self.backend_at_build = backends.get_backend()
+        self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
         self.dtype = blocks[0].dtype if blocks else "float32"
         self.arenas = ArenaPool(self.backend)
         fresh = [p for layer in graph.layers for p in layer.parameters if p.block is None]
@@ -243,6 +244,7 @@ class Model(Trainer):
         for block in {block_of(parameter) for parameter in parameters}:
             block.move(new, dtype)
         self.backend, self.dtype = new, dtype
+        self.backend_at_build = backends.get_backend()
         self.arenas = ArenaPool(new)
         self.forget_plans()
         if self.is_compiled:

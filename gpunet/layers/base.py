@@ -246,7 +246,7 @@ class Layer:
         return sum(parameter.size for parameter in self.parameters)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; as in Keras without input_shape, which a model's Input says."""
+        """The constructor's arguments; without input_shape, which a model's Input says."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = describe(self.activity_regularizer)

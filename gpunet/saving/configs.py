@@ -108,7 +108,7 @@ def from_description(
                 f"{str(error).rstrip('.')}; pass custom_objects={{{name!r}: ...}} if it is yours."
             ) from None
     made = {key: _made(value, custom) for key, value in config.items()}
-    return make(cls, made, kind)
+    return make(cls, made)
 
 
 def parts_of(description: Any, kind: str) -> tuple[str, dict[str, Any]]:
@@ -122,7 +122,7 @@ def parts_of(description: Any, kind: str) -> tuple[str, dict[str, Any]]:
     config = description.get("config", {}) if is_dict else None
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise ArgumentError(
-            f"the config of a {kind} must be a dict with 'class_name' and 'config', got "
+            f"the config of one {kind} needs 'class_name' and 'config', got "
             f"{shortened(description)}."
         )
     unknown = [key for key in config if not isinstance(key, str)]
@@ -131,7 +131,7 @@ def parts_of(description: Any, kind: str) -> tuple[str, dict[str, Any]]:
     return name, dict(config)
 
 
-def make(cls: type, config: Mapping[str, Any], kind: str) -> Any:
+def make(cls: type, config: Mapping[str, Any]) -> Any:
     """``cls.from_config(config)``, with one kind of error for all that can be wrong with it."""
     try:
         return cls.from_config(_fitting(cls, config))  # type: ignore[attr-defined]
@@ -139,9 +139,7 @@ def make(cls: type, config: Mapping[str, Any], kind: str) -> Any:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
         text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-        raise ArgumentError(
-            f"the config of the {kind} {cls.__name__} does not fit it: {text}."
-        ) from None
+        raise ArgumentError(f"the config of {cls.__name__} does not fit: {text}.") from None
 
 
 def check_custom_objects(custom_objects: CustomObjects | None) -> dict[str, type]:
@@ -177,7 +175,7 @@ def _made(value: Any, custom: Mapping[str, type]) -> Any:
     if isinstance(name, str) and name in custom:
         _, config = parts_of(value, "object")
         inner = {key: _made(item, custom) for key, item in config.items()}
-        return make(custom[name], inner, "object")
+        return make(custom[name], inner)
     return {key: _made(item, custom) for key, item in value.items()}
 
 
