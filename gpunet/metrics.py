@@ -30,6 +30,11 @@ class Metric(ABC):
         """The constructor's arguments."""
         return {"name": self.name}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Metric:
+        """A new metric from `get_config`."""
+        return cls(**config)
+
 
 class Accuracy(Metric):
     """The share of right predictions, of the kind that fits the shapes, as Keras picks it.

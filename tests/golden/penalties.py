@@ -3,8 +3,8 @@
     KERAS_BACKEND=torch python tests/golden/penalties.py
 
 writes penalties.json beside this file: for each set-up the loss of each epoch, and of evaluate
-afterwards (Keras keeps these in float32), and all weights. The tests build the same set-ups with gpunet. Weights and data are
-written down as formulas, so that nothing has to be stored.
+afterwards (Keras keeps these in float32), and all weights. The tests
+build the same set-ups with gpunet. Weights and data are formulas, so that nothing has to be stored.
 """
 
 import json
