@@ -90,16 +90,13 @@ class _Norm(Constraint):
     rate = 1.0
 
     def __init__(self, axis: Axes = 0) -> None:
-        if isinstance(axis, Sequence) and not isinstance(axis, str):
-            axis = [int(a) if isinstance(a, int | np.integer) else a for a in axis]
-        axes = axis if isinstance(axis, list) else [axis]
-        for a in axes:
-            if not (isinstance(a, int | np.integer) or axis is None) or isinstance(a, bool):
-                raise ArgumentError(
-                    f"{type(self).__name__} takes an integer or a list of integers for axis, "
-                    f"got {axis!r}."
-                )
-        self.axis = axis
+        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
+        axes = self.axis if isinstance(self.axis, list) else [self.axis]
+        if axis is not None and not (axes and all(type(a) is int for a in axes)):
+            raise ArgumentError(
+                f"{type(self).__name__} takes an integer or a list of integers for axis, got "
+                f"{axis!r}."
+            )
 
     def record(self, op: Recorder, weight: Buffer) -> None:
         """One launch."""
@@ -115,7 +112,7 @@ class _Norm(Constraint):
         """(outer, reduced, inner): the axes before, those along which a vector lies, and after."""
         if self.axis is None:
             return 1, prod(shape), 1
-        given = self.axis if isinstance(self.axis, list) else [self.axis]
+        given = [self.axis] if isinstance(self.axis, int) else list(self.axis)
         axes = sorted({axis % len(shape) for axis in given if -len(shape) <= axis < len(shape)})
         if len(axes) != len(given) or axes != list(range(axes[0], axes[0] + len(axes))):
             raise ShapeError(

@@ -80,7 +80,7 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = value
+        self.value = _number("Constant", "value", value)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """An array filled with the value."""
@@ -116,7 +116,7 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = _number(type(self).__name__, "gain", gain)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """The scaled identity matrix."""
@@ -156,7 +156,7 @@ class RandomNormal(_Random):
             raise ArgumentError(
                 f"{type(self).__name__} needs stddev of at least 0, got {stddev!r}."
             )
-        self.mean = mean
+        self.mean = _number(type(self).__name__, "mean", mean)
         self.stddev = stddev
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -311,7 +311,7 @@ class Orthogonal(_Random):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = gain
+        self.gain = _number(type(self).__name__, "gain", gain)
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
         if len(shape) < 2:
@@ -394,6 +394,12 @@ def serialize(initializer: InitializerLike) -> dict[str, Any]:
             " subclass Initializer."
         )
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+
+
+def _number(where: str, name: str, value: float) -> float:
+    if not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{where} takes a number for {name}, got {value!r}.")
+    return value
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:

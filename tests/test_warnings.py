@@ -233,6 +233,10 @@ GOOD = {
         lambda: classifier("linear", 1),
         lambda m: fit(m, X, np.full(12, 3e38, np.float32), "mse", optimizers.SGD(0.0)),
     ),
+    "a linear activation behind a softmax": (
+        lambda: Sequential([layers.Dense(3, "softmax", input_dim=4), layers.Activation("linear")]),
+        fit,
+    ),
     "some weights are 0": (classifier, lambda m: fit(m, sample_weight=np.arange(12) % 2)),
 }
 

@@ -94,8 +94,6 @@ def check_ending(graph: Graph, loss: Loss) -> None:
 def _last_layer(tensor: Tensor) -> Layer | None:
     """The layer whose numbers come out, behind layers that only pass them on."""
     while tensor.node is not None and tensor.node.layer.passes_through(training=False):
-        if hasattr(tensor.node.layer, "activation"):
-            break  # a linear Activation is an ending, too
         tensor = tensor.node.inputs[0]
     return None if tensor.node is None else tensor.node.layer
 
@@ -139,11 +137,9 @@ def check_data(where: str, inputs: Sequence[Any], y: Any, sample_weight: Any, gr
             )
 
 
-def _check_finite(name: str, value: Any) -> None:
-    array = value if isinstance(value, np.ndarray | list | tuple) else np.empty(0)
-    array = np.asarray(array)
-    if array.dtype.kind != "f":
-        return
+def _check_finite(name: str, array: Any) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return  # on a device, or integers
     with np.errstate(all="ignore"):
         # A sum needs no array of booleans; an overflow of large finite numbers is looked into.
         total = array.sum(dtype=np.float32 if array.dtype == np.float16 else None)

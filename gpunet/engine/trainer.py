@@ -284,7 +284,8 @@ class Trainer(ABC):
 
     def _check_data(self, where: str, x: Any, y: Any, sample_weight: Any = None) -> None:
         inputs = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        checks.check_data(where, inputs, y, sample_weight, self.graph)
+        labels = as_batch(y, f"{where}y", self.backend)
+        checks.check_data(where, inputs, labels, sample_weight, self.graph)
 
     # ------------------------------------------------------------------ evaluate
 

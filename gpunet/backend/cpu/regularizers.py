@@ -41,18 +41,19 @@ def activity_penalty(
 def _penalty(dx: Array | None, x: Array, l1: float, l2: float, accumulate: bool) -> float:
     """The penalty of a flat array; dx (unless None) is, or grows by, its gradient."""
     penalty = 0.0
+    both = np.empty((2, min(x.size, BLOCK)), x.dtype)
     for start in range(0, x.size, BLOCK):
         piece = x[start : start + BLOCK]
-        scratch = np.abs(piece)
-        penalty += l1 * float(np.dot(scratch, ones(piece.size, piece)))
+        slopes, scratch = both[:, : piece.size]
+        np.multiply(piece, 2.0 * l2, out=slopes)
         penalty += l2 * float(np.dot(piece, piece))
-        if dx is None:
-            continue
-        slopes = np.multiply(np.sign(piece, out=scratch), l1, out=scratch)
-        slopes += np.multiply(piece, 2.0 * l2)
-        target = dx[start : start + BLOCK]
-        if accumulate:
-            np.add(target, slopes, out=target)
-        else:
-            np.copyto(target, slopes)
+        if l1:
+            np.abs(piece, out=scratch)
+            penalty += l1 * float(np.dot(scratch, ones(piece.size, piece)))
+            np.sign(piece, out=scratch)
+            np.multiply(scratch, l1, out=scratch)
+            np.add(slopes, scratch, out=slopes)
+        if dx is not None:
+            target = dx[start : start + BLOCK]
+            np.add(target, slopes, out=target) if accumulate else np.copyto(target, slopes)
     return penalty
