@@ -33,7 +33,7 @@ class Constraint:
         ...     def record(self, op, weight):
         ...         op.scale_shift(weight, weight, scale=0.5, offset=0.0)
         >>> Halved()([2.0])
-        array([1.], dtype=float32)
+        array([1.])
     """
 
     def record(self, op: Recorder, weight: Buffer) -> None:
@@ -74,7 +74,7 @@ class NonNeg(Constraint):
 
     Example:
         >>> NonNeg()([-1.0, 2.0])
-        array([0., 2.], dtype=float32)
+        array([0., 2.])
     """
 
     def record(self, op: Recorder, weight: Buffer) -> None:
@@ -136,7 +136,7 @@ class MaxNorm(_Norm):
 
     Example:
         >>> MaxNorm(1.0)([[3.0], [4.0]]).round(3).tolist()
-        [[0.6000000238418579], [0.800000011920929]]
+        [[0.6], [0.8]]
     """
 
     def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:

@@ -47,6 +47,7 @@ EXAMPLES = [
         trainable=False,
     ),
     layers.Dropout(0.25, name="drop"),
+    layers.ActivityRegularization(0.1, 0.2),
     layers.Rescaling(0.5, offset=1.0),
     layers.Reshape((2, -1)),
     losses.CategoricalCrossentropy(from_logits=True, name="mine"),

@@ -1,5 +1,6 @@
 """Regularizers and constraints against Keras, central differences and the emulator."""
 
+import doctest
 import importlib.util
 import json
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import Input, Model, Sequential, constraints, layers, optimizers, regularizers
+from gpunet import Input, Model, Sequential, constraints, layers, ops, optimizers, regularizers
+from gpunet.backend import backend_named
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.testing import compare, gradient_check
 
@@ -122,6 +124,23 @@ def test_gradient_check_includes_penalties_of_outputs():
     assert gradient_check(model, penalties.wave(5, 3)) < 1e-6
 
 
+def test_a_layer_of_its_own_does_the_same():
+    reports = []
+    for apart in (False, True):
+        regularizer = None if apart else regularizers.L1L2(0.1, 0.2)
+        stack = [layers.Dense(4, "tanh", input_dim=3, activity_regularizer=regularizer)]
+        stack += [layers.ActivityRegularization(0.1, 0.2)] if apart else []
+        model = Sequential([*stack, layers.Dense(2)])
+        assert gradient_check(model, penalties.wave(5, 3)) < 1e-6
+        penalties.start(model)
+        model.compile("sgd", "mse")
+        x, y = penalties.wave(5, 3), penalties.wave(5, 2)
+        before = model.evaluate(x, y, verbose=0)
+        reports.append([before, model.train_on_batch(x, y), *map(np.sum, model.get_weights())])
+    np.testing.assert_allclose(reports[0], reports[1], rtol=1e-6)
+    assert reports[0][0] == pytest.approx(reports[0][1], rel=1e-6)
+
+
 def test_layers_of_your_own_have_regularized_weights():
     class Scale(layers.Layer):
         def build(self, input_shape):
@@ -166,6 +185,24 @@ def test_names(name, factors):
     made = regularizers.get(name)
     assert (made.l1, made.l2) == factors
     assert made(np.array([1.0, -2.0])) == pytest.approx(3 * factors[0] + 5 * factors[1])
+
+
+def test_examples():
+    for module in (regularizers, constraints):
+        assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.emulator
+def test_nan_goes_through_the_kernels():
+    backend = backend_named("emulator")
+    nan = backend.from_numpy(np.array([[np.nan, 1.0, 2.0, 3.0, -4.0]], np.float32))
+    penalty, dx = ops.activity_penalty(nan, l1=0.5)
+    assert np.isnan(penalty)
+    assert np.isnan(backend.to_numpy(dx)).tolist() == [[True, False, False, False, False]]
+    ops.norm_constraint(nan, axis=0)
+    assert np.isnan(backend.to_numpy(nan)).tolist() == [[True, False, False, False, False]]
+    ops.norm_constraint(nan, axis=1)
+    assert np.isnan(backend.to_numpy(nan)).all()
 
 
 def test_nan_goes_through():

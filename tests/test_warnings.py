@@ -114,6 +114,11 @@ ERRORS = {
 
 WARNINGS = {
     "pixels": (image_model, lambda m: fit(m, images()), r"uint8 up to 2\d\d .*Rescaling\(1/255\)"),
+    "pixels to train and to validate on": (
+        image_model,
+        lambda m: fit(m, images(), validation_data=(images(), CLASSES)),
+        "x is uint8",
+    ),
     "sorted labels": (
         classifier,
         lambda m: fit(m, y=np.sort(CLASSES), validation_split=0.34),
