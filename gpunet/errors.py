@@ -9,6 +9,10 @@ class GpunetError(Exception):
     """Base class of all errors raised by gpunet."""
 
 
+class GpunetWarning(UserWarning):
+    """What is almost always a mistake, said once before training; filter it if it is none."""
+
+
 class ShapeError(GpunetError, ValueError):
     """An array or a layer has a shape that does not fit."""
 

@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpunet import random
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
+from gpunet.saving.configs import from_description
 
 Array: TypeAlias = NDArray[Any]
 InitializerLike: TypeAlias = Callable[..., Array]
@@ -79,7 +80,7 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = value
+        self.value = _number("Constant", "value", value)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """An array filled with the value."""
@@ -115,7 +116,7 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = _number(type(self).__name__, "gain", gain)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """The scaled identity matrix."""
@@ -155,7 +156,7 @@ class RandomNormal(_Random):
             raise ArgumentError(
                 f"{type(self).__name__} needs stddev of at least 0, got {stddev!r}."
             )
-        self.mean = mean
+        self.mean = _number(type(self).__name__, "mean", mean)
         self.stddev = stddev
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -310,7 +311,7 @@ class Orthogonal(_Random):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = gain
+        self.gain = _number(type(self).__name__, "gain", gain)
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
         if len(shape) < 2:
@@ -365,7 +366,8 @@ def get(identifier: object) -> InitializerLike:
     if isinstance(identifier, str):
         return lookup(identifier, _NAMES, "initializer")()
     if isinstance(identifier, Mapping):
-        return _from_description(identifier)
+        made: Initializer = from_description(identifier, _NAMES, "initializer")
+        return made
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
     if callable(identifier) and not isinstance(identifier, type):
@@ -394,16 +396,10 @@ def serialize(initializer: InitializerLike) -> dict[str, Any]:
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
 
 
-def _from_description(description: Mapping[str, Any]) -> Initializer:
-    name, config = description.get("class_name"), description.get("config", {})
-    if not isinstance(name, str) or not isinstance(config, Mapping):
-        raise ArgumentError(
-            f"An initializer's config needs 'class_name' and 'config', got {dict(description)!r}."
-        )
-    try:
-        return lookup(name, _NAMES, "initializer").from_config(config)
-    except TypeError as error:
-        raise ArgumentError(f"The config of {name} does not fit: {error}.") from error
+def _number(where: str, name: str, value: float) -> float:
+    if not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{where} takes a number for {name}, got {value!r}.")
+    return value
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
+from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
@@ -23,8 +25,19 @@ from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
+from gpunet.identifiers import lookup
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
+from gpunet.layers.serialization import deserialize, serialize
 from gpunet.optimizers import Optimizer
+from gpunet.saving.compiled import compile_config, compile_from_config
+from gpunet.saving.configs import CustomObjects, parts_of
+from gpunet.saving.model_configs import (
+    graph_config,
+    graph_from_config,
+    read_json,
+    stack_config,
+    stack_from_config,
+)
 from gpunet.saving.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -78,7 +91,8 @@ class Model(Trainer):
     def _finish(self, graph: Graph) -> None:
         """Take a graph: weights that have no block yet get one, on today's backend."""
         blocks = [p.block for layer in graph.layers for p in layer.parameters if p.block]
-        self.backend: Backend = blocks[0].backend if blocks else backends.get_backend()
+        self.backend_at_build = backends.get_backend()
+        self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
         self.dtype = blocks[0].dtype if blocks else "float32"
         self.arenas = ArenaPool(self.backend)
         fresh = [p for layer in graph.layers for p in layer.parameters if p.block is None]
@@ -192,6 +206,15 @@ class Model(Trainer):
         """
         write_parameters(self.name, self.parameters, weights)
 
+    @property
+    def losses(self) -> list[float]:
+        """The penalty of each trainable weight that has a regularizer, as the weights are now."""
+        return [
+            p.regularizer(read_parameter(p))
+            for p in self.parameters
+            if p.regularizer is not None and p.is_trainable
+        ]
+
     def get_gradients(self) -> list[np.ndarray[Any, Any]]:
         """Copies of the gradients of all weights, as the last backward left them."""
         blocks = [(block_of(parameter), parameter) for parameter in self.parameters]
@@ -237,6 +260,7 @@ class Model(Trainer):
         for block in {block_of(parameter) for parameter in parameters}:
             block.move(new, dtype)
         self.backend, self.dtype = new, dtype
+        self.backend_at_build = backends.get_backend()
         self.arenas = ArenaPool(new)
         self.forget_plans()
         if self.is_compiled:
@@ -378,8 +402,50 @@ class Model(Trainer):
 
     def _update_calls(self, optimizer: Optimizer) -> list[Call]:
         op = Recorder(self.dtype)
+        record_weight_penalties(op, self.spans, None, count=1, gradients=True)
         optimizer.record(op, self.spans)
-        return Plan(op.records, ()).bind(self.backend, self.backend.empty((0,), "uint8"))
+        record_constraints(op, self.spans)
+        plan = Plan(op.records, ())
+        return plan.bind(self.backend, self.backend.empty((plan.nbytes,), "uint8"))
+
+    # ---------------------------------------------------------------------- configs
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers and how they are connected, in Keras' form; without weights."""
+        return graph_config(self.name, self.graph)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None
+    ) -> Model:
+        """A new model, with fresh weights, from `get_config`.
+
+        Args:
+            config: what get_config returned, here or in Keras.
+            custom_objects: classes of your own by name; no other class is ever looked up.
+
+        Raises:
+            ArgumentError: the config describes no model, or names an unknown class.
+            ShapeError: its layers do not fit together.
+        """
+        inputs, outputs, name = graph_from_config(config, custom_objects)
+        return cls(inputs, outputs, name)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The config, and how the model was compiled, as JSON that `model_from_json` reads.
+
+        Args:
+            **kwargs: for json.dumps: ``indent=2``.
+        """
+        is_stack = isinstance(self, Sequential)
+        description = {
+            "module": "keras" if is_stack else "keras.src.models.functional",
+            "class_name": "Sequential" if is_stack else "Functional",
+            "config": self.get_config(),
+            "registered_name": None,
+            "compile_config": compile_config(self) if self.is_compiled else {},
+        }
+        return json.dumps(description, **kwargs)
 
     # ---------------------------------------------------------------------- summary
 
@@ -547,10 +613,90 @@ class Sequential(Model):
             raise
         self._input = first
 
+    def get_config(self) -> dict[str, Any]:
+        """The layers in Keras' form; without weights."""
+        return stack_config(self.name, self._input, self._stack)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None
+    ) -> Sequential:
+        """A new model, with fresh weights, from `get_config`; arguments as `Model.from_config`."""
+        return cls(*stack_from_config(config, custom_objects))
+
     @property
     def layers(self) -> list[Layer]:
         """The layers, whether the model is built or not."""
         return list(self._stack)
+
+
+def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> Model:
+    """A model, with fresh weights, from `Model.to_json`, or from Keras' to_json.
+
+    If the model was compiled, so is the new one. Nothing that the text names is imported or run:
+    classes come from gpunet's own tables and from custom_objects.
+
+    Args:
+        text: the JSON.
+        custom_objects: classes of your own by name.
+
+    Raises:
+        ArgumentError: no JSON, no model, or an unknown class.
+
+    Example:
+        >>> from gpunet import Sequential, layers
+        >>> model_from_json(Sequential([layers.Dense(2, input_dim=3)]).to_json()).count_params()
+        8
+    """
+    description = read_json(text)
+    name, config = parts_of(description, "model")
+    classes: dict[str, type[Model]] = {
+        "Sequential": Sequential,
+        "Functional": Model,
+        "Model": Model,
+    }
+    model = lookup(name, classes, "model").from_config(config, custom_objects)
+    compiled = description.get("compile_config")
+    if compiled:
+        compile_from_config(model, compiled, custom_objects)
+    return model
+
+
+def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Model:
+    """The same architecture with layers of its own and fresh weights; not compiled.
+
+    Args:
+        model: the model.
+        clone_function: makes the copy of a layer; by default from its config.
+
+    Raises:
+        ArgumentError: no model, or a layer whose config does not make another one.
+    """
+    if not isinstance(model, Model):
+        raise ArgumentError(f"clone_model takes a model, got {type(model).__name__}.")
+    copies = {layer: (clone_function or _clone)(layer) for layer in model.layers}
+    if isinstance(model, Sequential):
+        first = [] if model._input is None else [_fresh(model._input)]
+        return Sequential([*first, *copies.values()], model.name)
+    graph = model.graph
+    tensors = {tensor: _fresh(tensor) for tensor in graph.inputs}
+    for node in graph.nodes:
+        sources = [tensors[tensor] for tensor in node.inputs]
+        copy = copies[node.layer]
+        tensors[node.output] = copy(sources[0] if copy.inputs == 1 else sources)
+    inputs, outputs = ([tensors[t] for t in end] for end in (graph.inputs, graph.outputs))
+    return Model(inputs, outputs, model.name)
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    return Input(tensor.batch_shape(1)[1:], dtype=tensor.dtype, name=tensor.name)
+
+
+def _clone(layer: Layer) -> Layer:
+    """A copy by config; the classes of its own parts are known, whoever wrote them."""
+    own = [type(value) for value in (layer, *vars(layer).values()) if hasattr(value, "get_config")]
+    clone: Layer = deserialize(serialize(layer), {cls.__name__: cls for cls in own})
+    return clone
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -131,6 +131,8 @@ class Optimizer(ABC):
     def step(self, model: Model) -> None:
         """Update a model's weights from the gradients of `Run.backward`.
 
+        The gradients of the weights' regularizers are added first, their constraints come last.
+
         Args:
             model: the model whose gradients have been computed.
 

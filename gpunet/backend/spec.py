@@ -23,6 +23,8 @@ ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
 REAL = ("float32", "float64")
 SEGMENT_COLUMNS = ("offset", "size", "decay", "learning_rate_factor", "trainable", "clip_group")
 """The columns of a segment table: one row for each weight of a flat buffer, in order of offset."""
+PENALTY_COLUMNS = ("offset", "size", "l1", "l2")
+"""The columns of a table of penalties: one row for each regularized weight, in order of offset."""
 
 Form = tuple[str, tuple[str, ...]]
 """One allowed form of an array: its dtype (or "real", "any") and the names of its dimensions."""

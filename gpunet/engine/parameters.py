@@ -17,7 +17,9 @@ from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 
 if TYPE_CHECKING:
+    from gpunet.constraints import Constraint
     from gpunet.layers.base import Layer
+    from gpunet.regularizers import Regularizer
 
 ALIGNMENT = 64
 """Each parameter starts at a multiple of this many elements: 256 bytes of float32."""
@@ -31,6 +33,8 @@ class Parameter:
         shape: its shape.
         initializer: called with the shape for the first values, on the host.
         trainable: whether an optimizer may change it if its layer is trainable.
+        regularizer: its penalty in the loss, or None.
+        constraint: what is done to it after each step, or None.
         layer: the layer that made it.
         block: the block that holds it, once a model has been made of its layer.
         has_gradient: whether a backward has left a gradient that no step has used yet.
@@ -43,12 +47,16 @@ class Parameter:
         initializer: Callable[[tuple[int, ...]], np.ndarray[Any, Any]],
         layer: Layer,
         trainable: bool = True,
+        regularizer: Regularizer | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.name = name
         self.layer = layer
         self.shape = shape
         self.initializer = initializer
         self.trainable = trainable
+        self.regularizer = regularizer
+        self.constraint = constraint
         self.block: Block | None = None
         self.offset = 0
         self.has_gradient = False
@@ -154,6 +162,15 @@ class Span:
             for p in self.parameters
         ]
         return np.array(rows, np.float64).reshape(-1, 6)
+
+    def penalties(self) -> np.ndarray[Any, Any]:
+        """The table of `gpunet.backend.spec.PENALTY_COLUMNS`: as in Keras, of trainable weights."""
+        rows = [
+            (p.offset - self.start, p.size, p.regularizer.l1, p.regularizer.l2)
+            for p in self.parameters
+            if p.regularizer is not None and p.is_trainable
+        ]
+        return np.array(rows, np.float64).reshape(-1, 4)
 
 
 def spans_of(parameters: Sequence[Parameter]) -> list[Span]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gpunet.engine.graph import Graph, Tensor
+from gpunet.engine.graph import Graph, Node, Tensor
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.layers.base import Context, Layer, block_of
@@ -39,8 +39,17 @@ class Pass:
         self._weights: dict[Parameter, Buffer] = {}
         self._gradients: dict[Parameter, Buffer] = {}
 
-    def forward(self, inputs: Sequence[Buffer]) -> list[Buffer]:
-        """Record each layer's forward; returns the buffers of the graph's outputs."""
+    def forward(
+        self, inputs: Sequence[Buffer], totals: Buffer | None = None, count: int = 1
+    ) -> list[Buffer]:
+        """Record each layer's forward; returns the buffers of the graph's outputs.
+
+        Args:
+            inputs: the buffers of the graph's inputs.
+            totals: running totals that ``count`` times the penalties of activity regularizers are
+                added to, or None.
+            count: how many rows the batch's loss is the mean of.
+        """
         self.values.update(zip(self.graph.inputs, inputs, strict=True))
         self.op.direction = "forward"
         for number, node in enumerate(self.graph.nodes):
@@ -51,6 +60,7 @@ class Pass:
             if layer.passes_through(self.training):
                 self.values[node.output] = xs[0].reshape(*shape)
                 self._contexts.append(None)
+                self._penalize(node, None, totals, count)
                 continue
             context = Context(self.op, self.training, number, self.random)
             context.x = xs[0] if layer.inputs == 1 else xs
@@ -60,10 +70,11 @@ class Pass:
                 layer.forward(self.op, context)
             self.values[node.output] = context.y
             self._contexts.append(context)
+            self._penalize(node, None, totals, count)
         return [self.values[tensor] for tensor in self.graph.outputs]
 
-    def backward(self) -> None:
-        """Record each layer's backward in reverse order.
+    def backward(self, totals: Buffer | None = None, count: int = 1) -> None:
+        """Record each layer's backward in reverse order; totals and count as in `forward`.
 
         The gradients of the outputs have been written by then (`Recorder.gradient_of`).
         """
@@ -72,6 +83,7 @@ class Pass:
         pairs = list(zip(self.graph.nodes, self._contexts, strict=True))
         for node, context in reversed(pairs):
             dy = op.gradient_of(self.values[node.output])
+            self._penalize(node, dy, totals, count)
             if context is None or not op.is_written(dy):
                 continue  # the memory is that of dx, or nothing that is wanted depends on y
             op.layer = node.layer.label
@@ -84,6 +96,15 @@ class Pass:
         for parameter, gradient in self._gradients.items():
             if parameter.is_trainable and not op.is_written(gradient):
                 op.fill(gradient, value=0.0)
+
+    def _penalize(self, node: Node, dy: Buffer | None, totals: Buffer | None, count: int) -> None:
+        """Record the penalty on a layer's output, which is divided by the batch size."""
+        regularizer = node.layer.activity_regularizer
+        if regularizer is None or (dy is None and totals is None):
+            return
+        self.op.layer = node.layer.label
+        l1, l2 = regularizer.l1 / self.rows, regularizer.l2 / self.rows
+        self.op.activity_penalty(dy, totals, self.values[node.output], l1=l1, l2=l2, count=count)
 
     def _lend_weights(self, layer: Layer, context: Context) -> None:
         """Put weights and their gradients on the context under their names."""

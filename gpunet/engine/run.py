@@ -111,7 +111,12 @@ class GradientPlan:
         one_pass = Pass(graph, op, rows, training)
         self.random = one_pass.random
         self.inputs, casts = model_input_buffers(op, model, rows, dtypes)
-        self.outputs = one_pass.forward(casts)
+        self.totals = op.scratch((2,), "float64", name="penalty")
+        regularized = any(layer.activity_regularizer for layer in graph.layers)
+        if regularized:
+            op.layer, op.direction = "feed", "forward"
+            op.fill(self.totals, value=0.0)
+        self.outputs = one_pass.forward(casts, self.totals if regularized else None)
         self.dy = [op.scratch(y.shape, name="dy") for y in self.outputs]
         op.layer, op.direction = "output", "backward"
         for y, dy in zip(self.outputs, self.dy, strict=True):
@@ -123,6 +128,7 @@ class GradientPlan:
                 op.fill(dx, value=0.0)
         self.weight_gradients = one_pass.weight_gradients
         kept = [self.random, *self.inputs, *self.outputs, *self.dy, *self.dx]
+        kept += [self.totals] if regularized else []
         self.plan = Plan(op.records, kept)
         self.forward_records = [r for r in self.plan.records if r.direction == "forward"]
 
@@ -165,6 +171,7 @@ class Run:
 
     Attributes:
         y: the output, or a list of outputs, on the model's device.
+        penalty: what activity regularizers add to the loss; backward adds their gradients.
 
     Example:
         >>> import numpy as np
@@ -196,6 +203,9 @@ class Run:
         for call in bound.calls:
             call()
         self.y = single([self._copy(buffer) for buffer in plan.outputs])
+        self.penalty = 0.0
+        if plan.totals.storage in plan.plan.offsets:
+            self.penalty = float(backend.to_numpy(bound[plan.totals])[0])
 
     def _write_random(self, pass_number: int) -> None:
         if self._plan.random.storage in self._plan.plan.offsets:

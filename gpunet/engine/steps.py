@@ -12,6 +12,7 @@ from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.eager import EagerRecorder
 from gpunet.engine.passes import Pass
+from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.losses import LossBuffers
@@ -94,11 +95,17 @@ class RecordedStep:
         shape = trainer.graph.outputs[0].batch_shape(rows)
         labels, weights = self._gather_labels(samples, shape)
         one_pass = Pass(trainer.graph, op, rows, mode == TRAIN, random)
-        (y,) = one_pass.forward(inputs)
+        # The loss is a mean over this many rows; penalties count as if each row had them.
+        count = int(np.prod(shape[:-1], dtype=np.int64))
+        totals = self._state("loss")
+        (y,) = one_pass.forward(inputs, totals if mode == TEST else None, count)
         self._record_loss(y, labels, weights)
         if mode == TRAIN:
-            one_pass.backward()
+            one_pass.backward(totals, count)
+        record_weight_penalties(op, trainer.spans, totals, count, gradients=mode == TRAIN)
+        if mode == TRAIN:
             trainer.optimizer.record(op, trainer.spans)
+            record_constraints(op, trainer.spans)
 
     def _gather(self, data: Array, dtype: str, name: str) -> Buffer:
         """Record the gather of one mini-batch (rows, columns) out of a data set."""

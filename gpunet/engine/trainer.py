@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpunet import losses, optimizers, random
+from gpunet.backend import get_backend
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
+from gpunet.engine import checks
 from gpunet.engine.data import (
+    as_batch,
     check_lengths,
     class_weights,
     model_inputs,
@@ -43,7 +46,9 @@ class Trainer(ABC):
     dtype: str
     backend: Backend
     arenas: ArenaPool
+    backend_at_build: Backend  # the backend of the process when the model got its place
     name: str
+    compile_arguments: dict[str, Any]
     is_compiled = False
     run_eagerly = False
     passes = 0
@@ -55,6 +60,7 @@ class Trainer(ABC):
         self._plans: dict[Any, Any] = {}
         self._plans_lock = threading.Lock()  # predict may run in several threads
         self._batch_steppers: dict[Any, Stepper] = {}
+        self._is_checked = False
 
     # --------------------------------------------------- what the model supplies
 
@@ -118,6 +124,13 @@ class Trainer(ABC):
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self.compiled = compiled
         self.run_eagerly = bool(run_eagerly)
+        checks.check_optimizer(self.optimizer)
+        self._is_checked = False
+        self.compile_arguments = {  # as given, for configs
+            "loss": loss,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
         self.is_compiled = True
         self.forget_plans()
 
@@ -253,7 +266,12 @@ class Trainer(ABC):
             if not isinstance(epoch, int | np.integer) or epoch < 0:
                 raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
         self.prepare(x)
+        checks.check_backend(self.name, self.backend, self.backend_at_build, get_backend())
+        if not self._is_checked:
+            checks.check_ending(self.graph, self.loss)
+            self._is_checked = True
         x = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        is_split = validation_data is None
         x, y, sample_weight, validation_data = split_for_validation(
             x if len(x) > 1 else x[0],
             y,
@@ -263,9 +281,14 @@ class Trainer(ABC):
             self.backend,
         )
         samples = self.samples(x, y, sample_weight, class_weight)
+        self._check_data("", x, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = self.samples(*validation_tuple(validation_data))
+            parts = validation_tuple(validation_data)
+            validation = self.samples(*parts)
+            self._check_data("validation ", *parts)
+            if is_split:
+                checks.check_split(self.loss, y, parts[1])
         calls = CallbackList(
             callbacks,
             add_history=True,
@@ -280,6 +303,11 @@ class Trainer(ABC):
         loop = Loop(self, calls, samples, batch_size, shuffle, validation, validation_size)
         loop.run(range(initial_epoch, epochs))
         return calls.history if calls.history is not None else History()
+
+    def _check_data(self, where: str, x: Any, y: Any, sample_weight: Any = None) -> None:
+        inputs = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        labels = as_batch(y, f"{where}y", self.backend)
+        checks.check_data(where, inputs, labels, sample_weight, self.graph)
 
     # ------------------------------------------------------------------ evaluate
 

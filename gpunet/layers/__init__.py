@@ -5,11 +5,13 @@ from gpunet.layers.base import Context, Layer
 from gpunet.layers.core import Activation, Dense, ReLU, Softmax
 from gpunet.layers.merge import Add
 from gpunet.layers.preprocessing import Rescaling
-from gpunet.layers.regularization import Dropout
+from gpunet.layers.regularization import ActivityRegularization, Dropout
 from gpunet.layers.reshaping import Flatten, Reshape
+from gpunet.layers.serialization import deserialize, serialize
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
     "Add",
     "Context",
     "Dense",
@@ -21,4 +23,6 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Softmax",
+    "deserialize",
+    "serialize",
 ]

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet import initializers
+from gpunet import constraints, initializers, regularizers
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Input, Node, Shape, Tensor
 from gpunet.engine.parameters import Block, Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.saving.configs import describe
 
 Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
 
@@ -69,6 +70,10 @@ class Layer:
         trainable: whether an optimizer may change its weights.
         input_shape: the shape of one sample, for a first layer without an Input.
         input_dim: the same for vectors.
+        activity_regularizer: a penalty on the output, divided by the batch size: "l2".
+
+    Raises:
+        ArgumentError: an argument of a type or value that makes no sense.
 
     Example:
         >>> class Double(Layer):
@@ -89,9 +94,13 @@ class Layer:
         trainable: bool = True,
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
+        activity_regularizer: Any = None,
     ) -> None:
-        if not isinstance(name, str | None) or name == "":
-            raise ArgumentError(f"the name of a layer must be a string, got {name!r}.")
+        if not isinstance(name, str | None) or name == "" or not isinstance(trainable, bool):
+            raise ArgumentError(
+                f"{type(self).__name__} takes a string for name and a bool for trainable, got "
+                f"{name!r} and {trainable!r}."
+            )
         self.name = name
         self.trainable = trainable
         self.sample_shape: tuple[int, ...] | None = None
@@ -99,6 +108,7 @@ class Layer:
             self.sample_shape = Input(input_shape).batch_shape(1)[1:]
         if input_dim is not None:
             self.sample_shape = Input(input_dim).batch_shape(1)[1:]
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.parameters: list[Parameter] = []
         self.built_for: Shape | tuple[Shape, ...] | None = None
 
@@ -130,6 +140,8 @@ class Layer:
         shape: Sequence[int],
         initializer: object = "glorot_uniform",
         trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Parameter:
         """Declare a weight: c.name and c.dname in forward and backward.
 
@@ -138,9 +150,12 @@ class Layer:
             shape: its shape.
             initializer: its first values: a name or an Initializer.
             trainable: whether an optimizer may change it.
+            regularizer: its penalty in the loss: a name such as "l2", or a Regularizer.
+            constraint: what is done to it after each step: a name, or a Constraint.
 
         Raises:
-            ArgumentError: the name is no identifier, or taken.
+            ArgumentError: the name is no identifier, or taken; an unknown name of another kind.
+            ShapeError: the constraint's axis is none of this weight's.
         """
         taken = {*Context.__annotations__, *(p.name for p in self.parameters)}
         if not name.isidentifier() or name in taken or hasattr(Context, name):
@@ -148,7 +163,18 @@ class Layer:
                 f"a weight of layer {self.label!r} needs an identifier as its name that is not "
                 f"taken, got {name!r}."
             )
-        parameter = Parameter(name, tuple(shape), initializers.get(initializer), self, trainable)
+        constraint = constraints.get(constraint)
+        if constraint is not None:
+            constraint.check(tuple(shape))
+        parameter = Parameter(
+            name,
+            tuple(shape),
+            initializers.get(initializer),
+            self,
+            trainable,
+            regularizers.get(regularizer),
+            constraint,
+        )
         self.parameters.append(parameter)
         return parameter
 
@@ -221,10 +247,10 @@ class Layer:
         return sum(parameter.size for parameter in self.parameters)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """The constructor's arguments; without input_shape, which a model's Input says."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
-        if self.sample_shape is not None:
-            config["input_shape"] = list(self.sample_shape)
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = describe(self.activity_regularizer)
         return config
 
     @classmethod

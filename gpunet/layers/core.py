@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet import activations, initializers
+from gpunet import activations, constraints, initializers, regularizers
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.saving.configs import describe
 
 
 class Dense(Layer):
@@ -20,10 +21,17 @@ class Dense(Layer):
         use_bias: whether there is a bias.
         kernel_initializer: first values of the kernel, (inputs, units).
         bias_initializer: first values of the bias, (units,).
+        kernel_regularizer: a penalty on the kernel, "l2" for example.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output, divided by the batch size.
+        kernel_constraint: what is done to the kernel after each step, "max_norm" for example.
+        bias_constraint: what is done to the bias after each step.
+        lora_rank: low-rank adaptation, which gpunet does not have: None.
+        lora_alpha: the same.
         **kwargs: name, trainable, input_shape, input_dim; see `Layer`.
 
     Raises:
-        ArgumentError: units is not a positive integer; an unknown activation or initializer.
+        ArgumentError: units is not a positive integer; an unknown name; a lora_rank.
         ShapeError: inputs of rank 1 (no features), or of other widths than at first.
 
     Example:
@@ -39,9 +47,20 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: object = "glorot_uniform",
         bias_initializer: object = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        if lora_rank is not None or lora_alpha is not None:
+            raise ArgumentError(
+                "Dense has no low-rank adaptation, got lora_rank or lora_alpha: leave them out."
+            )
         if not isinstance(units, int) or isinstance(units, bool) or units < 1:
             raise ArgumentError(f"Dense takes a positive integer for units, got {units!r}.")
         self.units = units
@@ -49,6 +68,10 @@ class Dense(Layer):
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernel (inputs, units) and the bias (units,)."""
@@ -57,9 +80,21 @@ class Dense(Layer):
             raise ShapeError(
                 f"Dense {self.label!r} expects inputs (batch, ..., features), got {input_shape}."
             )
-        self.add_weight("kernel", (features, self.units), self.kernel_initializer)
+        self.add_weight(
+            "kernel",
+            (features, self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         if self.use_bias:
-            self.add_weight("bias", (self.units,), self.bias_initializer)
+            self.add_weight(
+                "bias",
+                (self.units,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., units)."""
@@ -87,7 +122,15 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": _described(self.kernel_regularizer),
+            "bias_regularizer": _described(self.bias_regularizer),
+            "kernel_constraint": _described(self.kernel_constraint),
+            "bias_constraint": _described(self.bias_constraint),
         }
+
+
+def _described(thing: Any) -> dict[str, Any] | None:
+    return None if thing is None else describe(thing)
 
 
 class Activation(Layer):

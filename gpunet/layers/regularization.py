@@ -1,4 +1,4 @@
-"""Layers that act in training only."""
+"""Layers that act in training only: dropout, and a penalty on what passes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Context, Layer
+from gpunet.regularizers import L1L2
 
 
 class Dropout(Layer):
@@ -48,3 +49,31 @@ class Dropout(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate}
+
+
+class ActivityRegularization(Layer):
+    """y = x, and the loss grows by (l1 sum |x| + l2 sum x^2) / batch size.
+
+    Args:
+        l1: the factor of the absolute values, at least 0.
+        l2: the factor of the squares, at least 0.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: a factor that is no number of at least 0.
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)
+        self.l1 = l1
+        self.l2 = l2
+
+    def passes_through(self, training: bool) -> bool:
+        """The memory stays as it is; the penalty is recorded beside it."""
+        return True
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {**super().get_config(), "l1": self.l1, "l2": self.l2}
+        del config["activity_regularizer"]
+        return config

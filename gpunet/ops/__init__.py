@@ -13,6 +13,7 @@ array([[0.5, 0.5],
 """
 
 from gpunet.ops.activations import bias_act, bias_act_backward, softmax, softmax_backward
+from gpunet.ops.constraints import norm_constraint
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
     accuracy,
@@ -35,9 +36,11 @@ from gpunet.ops.metrics import (
 )
 from gpunet.ops.optimizers import adam, sgd
 from gpunet.ops.random import dropout
+from gpunet.ops.regularizers import activity_penalty, weight_penalty
 
 __all__ = [
     "accuracy",
+    "activity_penalty",
     "adam",
     "add",
     "argmax",
@@ -57,6 +60,7 @@ __all__ = [
     "matches",
     "mean_squared_error",
     "moments",
+    "norm_constraint",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
@@ -66,5 +70,6 @@ __all__ = [
     "threshold_counts",
     "top_k_accuracy",
     "top_k_filter",
+    "weight_penalty",
     "weighted_totals",
 ]

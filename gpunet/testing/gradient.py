@@ -25,9 +25,10 @@ def gradient_check(
 ) -> float:
     """The largest relative error of a model's or a layer's gradients.
 
-    With random numbers r of the outputs' shapes, the scalar f = sum(r * y) has the gradients that
-    backward(r) returns; each is held against (f(v + h) - f(v - h)) / 2h. Error below 1e-6 means
-    that forward and backward agree, unless x lies at a kink (relu at 0).
+    With random numbers r of the outputs' shapes, the scalar f = sum(r * y), plus the penalties of
+    activity regularizers, has the gradients that backward(r) returns; each is held against
+    (f(v + h) - f(v - h)) / 2h. Error below 1e-6 means that forward and backward agree, unless x
+    lies at a kink (relu at 0).
 
     Args:
         model: a model, or a layer, which gets an Input of x's shape.
@@ -76,7 +77,10 @@ def _largest_error(
     dx = _listed(run.backward(dy if len(dy) > 1 else dy[0]))
 
     def f() -> float:
-        return float(sum((y * r).sum() for y, r in zip(_listed(forward().y), dy, strict=True)))
+        run = forward()
+        return run.penalty + float(
+            sum((y * r).sum() for y, r in zip(_listed(run.y), dy, strict=True))
+        )
 
     weights = model.get_weights()
     largest = 0.0

@@ -124,9 +124,10 @@ def large(shape, dtype=np.float32):
 def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
-    sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1}
+    sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
     sizes |= {"groups": 1, "thresholds": 200, "classes": 10}
-    if name in ("sgd", "adam"):
+    sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
+    if name in ("sgd", "adam", "weight_penalty"):
         sizes["n"] = ROWS * COLUMNS
     arrays = []
     for parameter in OPS[name].parameters:
@@ -137,6 +138,8 @@ def large_arguments(name):
         arrays.append(large(shape, dtype))
         if parameter.name == "segments":
             arrays[-1][:] = [[0, sizes["n"], 0, 1, 1, 0]]
+        if parameter.name == "penalties":
+            arrays[-1][:] = [[0, sizes["n"], 0.1, 0.1]]
         if parameter.name == "hyper":
             arrays[-1][:] = [0.1, 0.9, 0.999, 1e-7][: len(arrays[-1])]
     return arrays
@@ -146,6 +149,7 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1,
     "activation": "sigmoid",
     "accumulate": True,
 }
+ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,10 +8,30 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
-from gpunet.backend.cpu import activations, gemm, losses, memory, metrics, optimizers, random
+from gpunet.backend.cpu import (
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+)
 from gpunet.backend.spec import Array
 
-FUNCTIONS = functions_of(activations, gemm, losses, memory, metrics, optimizers, random)
+FUNCTIONS = functions_of(
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+)
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 

@@ -13,11 +13,31 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
-from gpunet.backend.cuda import activations, gemm, losses, memory, metrics, optimizers, random
+from gpunet.backend.cuda import (
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+)
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
 
-FUNCTIONS = functions_of(activations, gemm, losses, memory, metrics, optimizers, random)
+FUNCTIONS = functions_of(
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+)
 
 
 class CudaBackend(Backend):

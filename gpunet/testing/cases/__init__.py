@@ -12,12 +12,32 @@ than a thread block, and arrays of more than one block of the cpu backend.
 
 from __future__ import annotations
 
-from gpunet.testing.cases import activations, gemm, losses, memory, metrics, optimizers, random
+from gpunet.testing.cases import (
+    activations,
+    constraints,
+    gemm,
+    losses,
+    memory,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+)
 from gpunet.testing.op_checks import Case
 
 CASES: dict[str, Case] = {
     case.op: case
-    for family in (memory, activations, gemm, losses, metrics, random, optimizers)
+    for family in (
+        memory,
+        activations,
+        gemm,
+        losses,
+        metrics,
+        random,
+        optimizers,
+        regularizers,
+        constraints,
+    )
     for case in family.CASES
 }
 """Every op of the contract by name."""

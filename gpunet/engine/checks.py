@@ -1,0 +1,205 @@
+"""Mistakes that would pass silently and cost a day: said in one sentence, before any step.
+
+What cannot work is an error; what is almost always a mistake is a `GpunetWarning`, which can be
+filtered like any Python warning. `check_optimizer` is called by compile, the rest by fit, once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.engine.graph import Graph, Tensor
+from gpunet.errors import ArgumentError, GpunetWarning
+
+if TYPE_CHECKING:
+    from gpunet.backend.base import Backend
+    from gpunet.layers.base import Layer
+    from gpunet.losses import Loss
+    from gpunet.optimizers import Optimizer
+
+LARGE_LEARNING_RATE = 10.0
+LARGE_PIXEL = 127  # a uint8 image with a value above this reaches up to 255, not to 1 or 16
+# Layers behind which the size of the inputs does not matter, by name: not all exist everywhere.
+SCALING_LAYERS = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization")
+PROBABILITIES = ("softmax", "sigmoid")
+UNBOUNDED = ("linear", "relu", "tanh", "elu", "selu", "gelu", "leaky_relu", "softplus", "silu")
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's call, however deep in gpunet the check stands."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("gpunet."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, GpunetWarning, stacklevel=level)
+
+
+# ------------------------------------------------------------------------------ the set-up
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """A learning rate of more than 10 diverges; most likely a decimal point is lost."""
+    rate = optimizer.learning_rate
+    if isinstance(rate, int | float | np.number) and rate > LARGE_LEARNING_RATE:
+        warn(
+            f"{type(optimizer).__name__} has the learning rate {rate:g}, with which training "
+            "diverges; usual ones lie between 0.0001 and 1."
+        )
+
+
+def check_backend(name: str, model: Backend, at_build: Backend, now: Backend) -> None:
+    """set_backend concerns new models; one that is built stays where it is."""
+    if now is not at_build and now is not model:
+        warn(
+            f"{name} runs on {model.name}, where it was built, although the backend is "
+            f"{now.name} by now; model.to({now.name!r}) moves it."
+        )
+
+
+def check_ending(graph: Graph, loss: Loss) -> None:
+    """The last activation must suit the loss.
+
+    Raises:
+        ArgumentError: a softmax over one unit, which is always 1.
+    """
+    tensor = graph.outputs[0]
+    layer = _last_layer(tensor)
+    activation = getattr(getattr(layer, "activation", None), "name", None)
+    if layer is None or activation is None:
+        return
+    if activation == "softmax" and tensor.shape[-1] == 1:
+        raise ArgumentError(
+            f"layer {layer.label!r} is a softmax over one unit, which is 1 whatever the input; for "
+            "two classes use one unit with 'sigmoid' and the loss 'binary_crossentropy', or two "
+            "units with 'softmax'."
+        )
+    from_logits = getattr(loss, "from_logits", None)  # None: no loss on probabilities
+    if from_logits is False and activation in UNBOUNDED:
+        warn(
+            f"the loss {loss.name!r} expects probabilities, but the last layer {layer.label!r} has "
+            f"the activation {activation!r}; end in 'softmax' or 'sigmoid', or make the loss with "
+            "from_logits=True."
+        )
+    if from_logits and activation in PROBABILITIES:
+        warn(
+            f"the loss {loss.name!r} has from_logits=True, but the last layer {layer.label!r} "
+            f"already applies {activation!r}; leave one of the two out."
+        )
+
+
+def _last_layer(tensor: Tensor) -> Layer | None:
+    """The layer whose numbers come out, behind layers that only pass them on."""
+    while tensor.node is not None and tensor.node.layer.passes_through(training=False):
+        tensor = tensor.node.inputs[0]
+    return None if tensor.node is None else tensor.node.layer
+
+
+# -------------------------------------------------------------------------------- the data
+
+
+def check_data(where: str, inputs: Sequence[Any], y: Any, sample_weight: Any, graph: Graph) -> None:
+    """Data that spoil a training: NaN, infinity, pixels that nobody scaled, useless weights.
+
+    One pass over host arrays; arrays that are on a device already are not read back.
+
+    Args:
+        where: "" for the training data, "validation " for the validation data.
+        inputs: one array for each input of the model.
+        y: the targets.
+        sample_weight: the weights, or None.
+        graph: the model's graph.
+
+    Raises:
+        ArgumentError: numbers that are not finite, or weights that are all 0.
+    """
+    many = len(inputs) > 1
+    for tensor, x in zip(graph.inputs, inputs, strict=True):
+        name = f"{where}x ({tensor.name})" if many else f"{where}x"
+        _check_finite(name, x)
+        if not where:  # said once is enough
+            _check_pixels(name, x, tensor, graph)
+    _check_finite(f"{where}y", y)
+    if sample_weight is not None:
+        weights = np.asarray(sample_weight)
+        _check_finite(f"{where}sample_weight", weights)
+        if not weights.any():
+            raise ArgumentError(
+                f"{where}sample_weight is 0 for every sample, so there is nothing to learn; give "
+                "positive weights, or leave sample_weight out."
+            )
+        if weights.min() < 0:
+            warn(
+                f"{where}sample_weight has negative values, the least {weights.min():g}: for these "
+                "samples the loss is pushed up without a bound; weights are usually at least 0."
+            )
+
+
+def _check_finite(name: str, array: Any) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return  # on a device, or integers
+    with np.errstate(all="ignore"):
+        # A sum needs no array of booleans; an overflow of large finite numbers is looked into.
+        total = array.sum(dtype=np.float32 if array.dtype == np.float16 else None)
+        if np.isfinite(total):
+            return
+        wrong = ~np.isfinite(array)
+    count = int(np.count_nonzero(wrong))
+    if count:
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ArgumentError(
+            f"{name} holds {array[first]} at {list(first)} ({count} such values in all), which "
+            "would make every weight NaN in one step; drop these samples or fill the values in."
+        )
+
+
+def _check_pixels(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
+    is_bytes = isinstance(x, np.ndarray) and x.dtype == np.uint8
+    if not is_bytes or tensor.dtype.startswith(("int", "uint")) or _is_scaled(tensor, graph):
+        return
+    largest = int(x.max(initial=0))
+    if largest > LARGE_PIXEL:
+        warn(
+            f"{name} is uint8 up to {largest} and goes unscaled into {graph.nodes[0].layer.label!r}"
+            "; put layers.Rescaling(1/255) first, or divide by 255."
+        )
+
+
+def _is_scaled(tensor: Tensor, graph: Graph) -> bool:
+    """Whether all that reads an input, perhaps reshaped, is a layer that scales."""
+    readers = [node for node in graph.nodes if tensor in node.inputs]
+    return all(
+        type(node.layer).__name__ in SCALING_LAYERS
+        or (node.layer.passes_through(training=True) and _is_scaled(node.output, graph))
+        for node in readers
+    )
+
+
+def check_split(loss: Loss, y: Any, validation_y: Any) -> None:
+    """validation_split takes the end of the data: with sorted labels, classes that nobody learns.
+
+    Args:
+        loss: the loss; those that are no cross-entropies have no classes.
+        y: the labels to train on.
+        validation_y: the labels to validate on.
+    """
+    if "crossentropy" not in loss.name or not isinstance(y, np.ndarray):
+        return
+    unknown = sorted(_classes(validation_y) - _classes(y))
+    if unknown:
+        listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        warn(
+            f"validation_split takes the last part of the data, which holds the classes {listed} "
+            "that the part to train on lacks: the data are sorted; shuffle x and y together first, "
+            "or pass validation_data."
+        )
+
+
+def _classes(y: np.ndarray[Any, Any]) -> set[int]:
+    """The classes among labels: class numbers, one-hot rows, or numbers up to 1."""
+    is_rows = y.ndim > 1 and y.shape[-1] > 1
+    labels = y.argmax(axis=-1) if is_rows else np.round(y)
+    return {int(label) for label in np.unique(labels)}

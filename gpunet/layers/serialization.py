@@ -1,0 +1,77 @@
+"""Layers as configs: Keras' ``layers.serialize`` and ``layers.deserialize``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.engine.graph import Input, Tensor
+from gpunet.errors import ArgumentError
+from gpunet.layers.base import Layer
+from gpunet.saving.configs import (
+    CustomObjects,
+    describe,
+    from_description,
+    parts_of,
+    public_classes,
+    shortened,
+)
+
+
+def serialize(layer: Layer | Tensor) -> dict[str, Any]:
+    """Describe a layer, or a model's Input, by plain values.
+
+    Raises:
+        ArgumentError: it is neither.
+
+    Example:
+        >>> from gpunet import layers
+        >>> layers.serialize(layers.Flatten(name="flat"))["config"]
+        {'name': 'flat', 'trainable': True}
+    """
+    if isinstance(layer, Layer):
+        return describe(layer)
+    if not isinstance(layer, Tensor) or layer.node is not None:
+        raise ArgumentError(f"serialize takes a layer or an Input, got {shortened(layer)}.")
+    config = {"batch_shape": list(layer.shape), "dtype": layer.dtype, "name": layer.name}
+    return {
+        "module": "keras.layers",
+        "class_name": "InputLayer",
+        "config": config,
+        "registered_name": None,
+    }
+
+
+def deserialize(config: Any, custom_objects: CustomObjects | None = None) -> Any:
+    """Make a layer, or an Input, from `serialize`, or from what Keras wrote.
+
+    Args:
+        config: the description.
+        custom_objects: classes of your own by name.
+
+    Raises:
+        ArgumentError: an unknown class, or a config that does not fit it.
+
+    Example:
+        >>> from gpunet import layers
+        >>> layers.deserialize(layers.serialize(layers.Dense(3))).units
+        3
+    """
+    from gpunet import layers
+
+    if isinstance(config, dict) and config.get("class_name") == "InputLayer":
+        return _input(parts_of(config, "layer")[1])
+    classes = public_classes(layers, Layer)
+    classes.pop("Layer")
+    made = from_description(config, classes, "layer", custom_objects)
+    if not isinstance(made, Layer):
+        raise ArgumentError(f"custom_objects gave {shortened(made)} where a layer was expected.")
+    return made
+
+
+def _input(config: dict[str, Any]) -> Tensor:
+    shape, name = config.get("batch_shape"), config.get("name")
+    if not isinstance(shape, list | tuple) or not isinstance(name, str | None):
+        raise ArgumentError(
+            f"the config of an InputLayer needs 'batch_shape' and 'name', got {shortened(config)}."
+        )
+    return Input(list(shape[1:]), dtype=config.get("dtype", "float32"), name=name)

@@ -1,0 +1,133 @@
+// Penalties on weights and on what layers put out, with their gradients, in ONE launch each.
+//
+//   weight_penalty    gradients += l1 sign(w) + 2 l2 w,      totals[0] += count sum(l1 |w| + l2 w^2)
+//   activity_penalty  dx (+)= l1 sign(x) + 2 l2 x,           totals[0] += count sum(l1 |x| + l2 x^2)
+//
+// weight_penalty: flat buffers of n elements; `penalties` has one row of four doubles for each
+// weight that has a penalty (offset, size, l1, l2), in order of offset; all else is not touched.
+// activity_penalty: n elements of any shape; dx is overwritten, or added to if `accumulate`.
+// gradients, dx and totals may be null. No two arrays overlap.
+//
+// Bytes an element, read + written: gradients and accumulated dx 8 + 4, other dx 4 + 4, without
+// either 4 + 0: the least. Sums run in a fixed order, in double beyond one pack.
+#include "common.cuh"
+
+struct Penalty {
+    float l1, l2;
+
+    __device__ __forceinline__ float value(float x) const { return l1 * fabsf(x) + l2 * x * x; }
+    __device__ __forceinline__ float slope(float x) const
+    {
+        const float sign = x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : x);  // 0 stays 0, NaN stays NaN
+        return l1 * sign + 2.0f * l2 * x;
+    }
+};
+
+// One pack: writes its gradient, returns its penalty.
+template <int WIDTH>
+__device__ __forceinline__ float pack_penalty(const Penalty& penalty, real* dx, const real* x,
+                                              int64 unit, bool accumulate)
+{
+    const Pack<real, WIDTH> values = load_pack<real, WIDTH>(x, unit);
+    Pack<real, WIDTH> slopes = {};
+    if (dx != nullptr && accumulate) {
+        slopes = load_pack<real, WIDTH>(dx, unit);
+    }
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < WIDTH; ++j) {
+        const float value = (float)values.v[j];
+        sum += penalty.value(value);
+        slopes.v[j] = (real)((float)slopes.v[j] + penalty.slope(value));
+    }
+    if (dx != nullptr) {
+        store_pack<real, WIDTH>(dx, unit, slopes);
+    }
+    return sum;
+}
+
+// This thread's share of the elements [begin, end), dealt to `threads` threads: packs inside,
+// single elements at the edges.
+__device__ __forceinline__ double range_penalty(const Penalty& penalty, real* dx, const real* x,
+                                                int64 begin, int64 end, int64 thread,
+                                                int64 threads, bool accumulate)
+{
+    int64 inner = begin, inner_end = begin;
+    if (is_aligned(x) && is_aligned(dx)) {
+        inner = min(end, (begin + PACK - 1) / PACK * PACK);
+        inner_end = max(inner, end / PACK * PACK);
+    }
+    double sum = 0.0;
+    for (int64 i = begin + thread; i < inner; i += threads) {
+        sum += pack_penalty<1>(penalty, dx, x, i, accumulate);
+    }
+    for (int64 unit = inner / PACK + thread; unit < inner_end / PACK; unit += threads) {
+        sum += pack_penalty<PACK>(penalty, dx, x, unit, accumulate);
+    }
+    for (int64 i = inner_end + thread; i < end; i += threads) {
+        sum += pack_penalty<1>(penalty, dx, x, i, accumulate);
+    }
+    return sum;
+}
+
+// Adds up the threads of a block, and in the last block the blocks.
+__device__ void add_to_totals(double* totals, double sum, int64 count, double* partials,
+                              unsigned* ticket)
+{
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) {
+        partials[blockIdx.x] = sum;
+    }
+    if (!is_last_block(ticket, gridDim.x)) {
+        return;
+    }
+    sum = 0.0;
+    for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
+        sum += __ldcg(&partials[block]);
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) {
+        totals[0] += count * sum;
+    }
+}
+
+constexpr int COLUMNS = 4;
+enum PenaltyColumn { OFFSET = 0, SIZE = 1, L1 = 2, L2 = 3 };
+
+// Each block has one stretch of the buffers, and walks through the rows of the table (few: one for
+// each kernel of a model) to those that meet it.
+extern "C" __global__ void weight_penalty(real* gradients, double* totals, const real* weights,
+                                          const double* penalties, int64 count, int64 n,
+                                          int penalty_count, double* partials, unsigned* ticket)
+{
+    const int64 packs = (n + PACK - 1) / PACK;
+    const int64 stretch = (packs + gridDim.x - 1) / gridDim.x * PACK;
+    const int64 begin = min(n, blockIdx.x * stretch), end = min(n, begin + stretch);
+    double sum = 0.0;
+    for (int i = 0; i < penalty_count; ++i) {
+        const double* row = penalties + i * COLUMNS;
+        const int64 offset = row[OFFSET], row_end = offset + (int64)row[SIZE];
+        if (offset >= end) {
+            break;
+        }
+        if (row_end > begin) {
+            const Penalty penalty = {(float)row[L1], (float)row[L2]};
+            sum += range_penalty(penalty, gradients, weights, max(begin, offset),
+                                 min(end, row_end), threadIdx.x, blockDim.x, true);
+        }
+    }
+    if (totals != nullptr) {
+        add_to_totals(totals, sum, count, partials, ticket);
+    }
+}
+
+extern "C" __global__ void activity_penalty(real* dx, double* totals, const real* x, float l1,
+                                            float l2, int64 count, int accumulate, int64 n,
+                                            double* partials, unsigned* ticket)
+{
+    const double sum = range_penalty(Penalty{l1, l2}, dx, x, 0, n, grid_thread(), grid_threads(),
+                                     accumulate);
+    if (totals != nullptr) {
+        add_to_totals(totals, sum, count, partials, ticket);
+    }
+}

@@ -1,0 +1,48 @@
+"""Golden configs: two models as Keras 3 writes them.
+
+    KERAS_BACKEND=torch python tests/golden/keras_models.py
+
+writes keras_models.json beside this file.
+"""
+
+import json
+from pathlib import Path
+
+PATH = Path(__file__).with_name("keras_models.json")
+
+
+def stack(k):
+    dense = k.layers.Dense(
+        3,
+        "relu",
+        kernel_regularizer="l2",
+        kernel_constraint=k.constraints.MaxNorm(2),
+        activity_regularizer=k.regularizers.L2(0.1),
+        name="hidden",
+    )
+    end = k.layers.Dense(2, "softmax", name="end")
+    model = k.Sequential([k.Input((4,)), dense, k.layers.Dropout(0.25, name="drop"), end], name="s")
+    model.compile(k.optimizers.SGD(0.125), "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def graph(k):
+    a, b = k.Input((4,), name="a"), k.Input((4,), name="b")
+    shared = k.layers.Dense(4, name="shared", bias_initializer=k.initializers.Constant(0.5))
+    y = k.layers.Add(name="add")([shared(a), shared(b)])
+    y = k.layers.Reshape((2, 2), name="reshape")(k.layers.Rescaling(0.5, name="scale")(y))
+    y = k.layers.Flatten(name="flat")(y)
+    return k.Model([a, b], [y, shared(y)], name="g")
+
+
+def main():
+    import keras
+
+    models = {"stack": stack(keras), "graph": graph(keras)}
+    PATH.write_text(
+        json.dumps({name: json.loads(m.to_json()) for name, m in models.items()}) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

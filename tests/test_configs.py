@@ -1,0 +1,379 @@
+"""Configs: every public class makes the same object again; models do; nothing foreign is run."""
+
+import copy
+import importlib.util
+import inspect
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import (
+    Input,
+    Model,
+    Sequential,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+)
+from gpunet.errors import ArgumentError, GpunetError
+from gpunet.models import clone_model, model_from_json
+from gpunet.saving.configs import describe, from_description, public_classes
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# Classes that need arguments; all others are also made without any.
+EXAMPLES = [
+    layers.Activation("tanh"),
+    layers.Dense(
+        3,
+        "relu",
+        False,
+        initializers.HeNormal(seed=3),
+        "ones",
+        regularizers.L1L2(0.1, 0.2),
+        "l2",
+        "l1",
+        constraints.MinMaxNorm(0.5, 2.0, 0.3, axis=[0]),
+        "non_neg",
+        name="d",
+        trainable=False,
+    ),
+    layers.Dropout(0.25, name="drop"),
+    layers.ActivityRegularization(0.1, 0.2),
+    layers.Rescaling(0.5, offset=1.0),
+    layers.Reshape((2, -1)),
+    losses.CategoricalCrossentropy(from_logits=True, name="mine"),
+    optimizers.SGD(0.5, 0.25, nesterov=True),
+    optimizers.Adam(0.5, beta_1=0.8),
+    regularizers.L1(0.5),
+    regularizers.L1L2(0.5, 0.25),
+    constraints.MaxNorm(3, axis=1),
+    constraints.UnitNorm(axis=[0, 1]),
+    initializers.Constant(2.0),
+    initializers.VarianceScaling(2.0, "fan_out", "uniform", seed=1),
+]
+FAMILIES = [
+    (layers, layers.Layer),
+    (losses, losses.Loss),
+    (metrics, metrics.Metric),
+    (optimizers, optimizers.Optimizer),
+    (regularizers, regularizers.Regularizer),
+    (constraints, constraints.Constraint),
+    (initializers, initializers.Initializer),
+]
+# lora_*: Dense takes them only to say that it has no such thing; input_*: a model's Input says it.
+NOT_IN_CONFIG = {"self", "kwargs", "lora_rank", "lora_alpha", "input_shape", "input_dim"}
+BASES = {base for _, base in FAMILIES}
+CLASSES = [
+    pytest.param(cls, module, base, id=f"{module.__name__[7:]}-{name}")
+    for module, base in FAMILIES
+    for name, cls in public_classes(module, base).items()
+    if cls not in BASES
+]
+
+
+def instances(cls):
+    """Objects of a class: from EXAMPLES, and the default if all arguments have one."""
+    found = [example for example in EXAMPLES if type(example) is cls]
+    required = [
+        p
+        for p in inspect.signature(cls).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    return found if required else [*found, cls()]
+
+
+@pytest.mark.parametrize(("cls", "module", "base"), CLASSES)
+def test_every_public_class_makes_the_same_object_again(cls, module, base):
+    made = instances(cls)
+    assert made, f"{cls.__name__} needs arguments: add an object to EXAMPLES"
+    classes = public_classes(module, base)
+    for thing in made:
+        description = json.loads(json.dumps(describe(thing)))
+        again = from_description(description, classes, "thing")
+        assert type(again) is cls
+        assert again is not thing
+        assert again.get_config() == thing.get_config()
+        arguments = set(inspect.signature(cls.__init__).parameters) - NOT_IN_CONFIG
+        if arguments != {"args"}:
+            kept = set(thing.get_config()) | {"activity_regularizer"}
+            assert arguments <= kept, "an argument that the config forgets"
+
+
+def test_layers_serialize_and_deserialize():
+    for example in EXAMPLES:
+        if isinstance(example, layers.Layer):
+            again = layers.deserialize(layers.serialize(example))
+            assert again.get_config() == example.get_config()
+    tensor = layers.deserialize(layers.serialize(Input((2, 3), dtype="int32", name="ids")))
+    assert (tensor.shape, tensor.dtype, tensor.name) == ((None, 2, 3), "int32", "ids")
+    with pytest.raises(ArgumentError, match="takes a layer or an Input"):
+        layers.serialize(3)
+
+
+@pytest.mark.parametrize("get", [regularizers.get, constraints.get, initializers.get])
+def test_get_takes_descriptions(get):
+    name = {regularizers.get: "L2", constraints.get: "MaxNorm"}.get(get, "HeNormal")
+    made = get(name)
+    assert get(describe(made)).get_config() == made.get_config()
+    with pytest.raises(ArgumentError, match="Unknown"):
+        get({"class_name": "os.system", "config": {"command": "true"}})
+    with pytest.raises(ArgumentError, match=f"config of {name} does not fit"):
+        get({"class_name": name, "config": {"colour": 3}})
+
+
+# ---------------------------------------------------------------------------------- models
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+keras_models = load("keras_models")
+KERAS = json.loads(keras_models.PATH.read_text())
+MODELS = {"stack": keras_models.stack, "graph": keras_models.graph}
+
+
+def same_outputs(first, second):
+    """Whether two models compute the same from the same weights."""
+    second.set_weights(first.get_weights())
+    shapes = [tensor.shape[1:] for tensor in first.graph.inputs]
+    rng = np.random.default_rng(0)
+    x = [rng.standard_normal((3, *shape)).astype(np.float32) for shape in shapes]
+    ours, theirs = (m.predict(x if len(x) > 1 else x[0], verbose=0) for m in (first, second))
+    pairs = zip(np.atleast_1d(ours), np.atleast_1d(theirs), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def random_models(random_model):
+    return [random_model(seed, outputs=2) for seed in range(4)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_make_the_same_model_again(name):
+    model = MODELS[name](gpunet)
+    again = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    assert again.get_config() == model.get_config()
+    assert again.name == model.name
+    assert same_outputs(model, again)
+    text = model.to_json()
+    read = model_from_json(text)
+    assert type(read) is type(model)
+    assert read.is_compiled == model.is_compiled
+    assert read.to_json() == text
+    assert clone_model(model).get_config() == model.get_config()
+    assert same_outputs(model, clone_model(model))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_keras_wrote_is_read(name):
+    read, own = model_from_json(json.dumps(KERAS[name])), MODELS[name](gpunet)
+    own.graph  # noqa: B018 - which builds a Sequential
+    assert same_outputs(own, read)
+    assert read.name == own.name
+    assert read.is_compiled == own.is_compiled
+    if read.is_compiled:
+        assert read.optimizer.learning_rate == 0.125
+        assert read.metric_names == own.metric_names
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_configs_have_keras_keys(name):
+    """What gpunet writes is a part of what Keras writes: the same keys, the same values."""
+    ours, theirs = json.loads(MODELS[name](gpunet).to_json()), KERAS[name]
+    for mine, keras in zip(ours["config"]["layers"], theirs["config"]["layers"], strict=True):
+        assert mine["class_name"] == keras["class_name"]
+        assert set(mine) <= set(keras) | {"name"}
+        assert set(mine["config"]) <= set(keras["config"])
+        for key, value in mine["config"].items():
+            if not isinstance(value, dict) and key != "name":
+                assert keras["config"][key] == value, key
+        assert mine.get("inbound_nodes") == keras.get("inbound_nodes")
+    for key in ("input_layers", "output_layers"):
+        assert ours["config"].get(key) == theirs["config"].get(key)
+
+
+def test_a_stack_whose_input_is_not_known_yet():
+    model = Sequential([layers.Dense(3), layers.Dense(2)])
+    again = Sequential.from_config(model.get_config())
+    assert not again.built
+    again.build((None, 4))
+    assert again.count_params() == 23
+    assert not clone_model(model).built
+
+
+def test_clone_function():
+    model = MODELS["graph"](gpunet)
+
+    def wider(layer):
+        config = layer.get_config()
+        return type(layer).from_config(config | {"name": f"copy_of_{layer.name}"})
+
+    assert clone_model(model, wider).layers[0].name == "copy_of_shared"
+    with pytest.raises(ArgumentError, match="clone_model takes a model, got Dense"):
+        clone_model(layers.Dense(3))
+
+
+class Doubled(layers.Layer):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def forward(self, op, c):
+        op.scale_shift(c.y, c.x, scale=self.factor, offset=0.0)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Halved(constraints.Constraint):
+    def record(self, op, weight):
+        op.scale_shift(weight, weight, scale=0.5, offset=0.0)
+
+
+def test_custom_objects():
+    model = Sequential([Doubled(3.0, input_dim=2), layers.Dense(2, kernel_constraint=Halved())])
+    text = model.to_json()
+    for name in ("Doubled", "Halved"):
+        custom = {"Doubled": Doubled, "Halved": Halved}
+        del custom[name]
+        with pytest.raises(ArgumentError, match=f"Unknown .* '{name}'"):
+            model_from_json(text, custom)
+    read = model_from_json(text, {"Doubled": Doubled, "Halved": Halved})
+    assert read.layers[0].factor == 3.0
+    assert isinstance(read.layers[1].kernel_constraint, Halved)
+    assert isinstance(clone_model(model).layers[1].kernel_constraint, Halved)
+    with pytest.raises(ArgumentError, match="custom_objects must be a dict"):
+        model_from_json(text, {"Doubled": print})
+    with pytest.raises(ArgumentError, match="where a layer was expected"):
+        layers.deserialize({"class_name": "Halved", "config": {}}, {"Halved": Halved})
+
+
+# ------------------------------------------------------------------------------- mistakes
+
+
+def with_class(name, module="os"):
+    changed = copy.deepcopy(KERAS["stack"])
+    changed["config"]["layers"][1].update(class_name=name, module=module, registered_name=name)
+    return json.dumps(changed)
+
+
+@pytest.mark.parametrize("name", ["system", "os.system", "Lambda", "Layer", "Context", "__class__"])
+def test_unknown_classes_are_refused(name):
+    with pytest.raises(ArgumentError, match=f"Unknown layer '{name}'.*custom_objects"):
+        model_from_json(with_class(name))
+
+
+def test_a_typo_gets_a_suggestion():
+    with pytest.raises(ArgumentError, match="Unknown layer 'Dens': did you mean 'Dense'"):
+        model_from_json(with_class("Dens", "keras.layers"))
+
+
+def test_nothing_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert model_from_json(with_class("Dense", "evil_module")).layers[0].units == 3
+    with pytest.raises(ArgumentError, match="Unknown layer"):
+        model_from_json(with_class("Evil", "evil_module"))
+
+
+BROKEN = [
+    "",
+    "{",
+    "[]",
+    "3",
+    "null",
+    "[" * 100_000,
+    '{"class_name": "Sequential"}',
+    '{"class_name": "Sequential", "config": {"layers": 3}}',
+    '{"class_name": "Sequential", "config": {"layers": [3]}}',
+    '{"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense"}]}}',
+    '{"class_name": "Sequential", "config": {"name": 3, "layers": []}}',
+    '{"class_name": "Functional", "config": {"layers": []}}',
+    '{"class_name": "os", "config": {}}',
+    '{"class_name": ["Sequential"], "config": {}}',
+]
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:40])
+def test_broken_json(text):
+    with pytest.raises(ArgumentError) as raised:
+        model_from_json(text)
+    assert len(str(raised.value)) < 400
+
+
+def places(value, path=()):
+    """All places in nested lists and dicts."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+WRONG = [None, True, -1, 3, 0.5, "x", [], {}, [[]], {"class_name": "Dense"}, ["shared", 7, 0]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_config_with_anything_wrong_raises_nothing_but_gpunets_errors(name):
+    """Each place of a config replaced by each of many wrong values."""
+    choose = random.Random(0)
+    spots = [path for path in places(KERAS[name]) if path]
+    failures = 0
+    for path in spots:
+        changed = copy.deepcopy(KERAS[name])
+        target = changed
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = choose.choice(WRONG)
+        try:
+            model_from_json(json.dumps(changed))
+        except GpunetError:
+            failures += 1
+    assert failures > len(spots) / 3
+
+
+def test_a_cycle_and_a_missing_end():
+    graph = copy.deepcopy(KERAS["graph"])
+    nodes = graph["config"]["layers"][2]["inbound_nodes"]
+    nodes[0]["args"][0]["config"]["keras_history"] = ["flat", 0, 0]
+    with pytest.raises(ArgumentError, match="these never come"):
+        model_from_json(json.dumps(graph))
+    graph = copy.deepcopy(KERAS["graph"])
+    graph["config"]["output_layers"] = [["shared", 3, 0]]
+    with pytest.raises(ArgumentError, match="is no call of a layer"):
+        model_from_json(json.dumps(graph))
+
+
+def test_arguments_that_gpunet_does_not_have():
+    stack = copy.deepcopy(KERAS["stack"])
+    stack["config"]["layers"][1]["config"]["dtype"] = "float16"
+    with pytest.raises(ArgumentError, match=r"config of Dense does not fit.*dtype"):
+        model_from_json(json.dumps(stack))
+    stack = copy.deepcopy(KERAS["stack"])
+    stack["compile_config"]["run_eagerly"] = "yes"
+    with pytest.raises(ArgumentError, match="run_eagerly"):
+        model_from_json(json.dumps(stack))
+
+
+def test_compile_arguments_of_all_kinds():
+    x = Input((3,))
+    model = Model(x, layers.Dense(2, "softmax")(x))
+    loss = losses.CategoricalCrossentropy(name="mine")
+    model.compile(optimizers.Adam(0.25), loss, [metrics.Accuracy(name="hits")])
+    read = model_from_json(model.to_json())
+    assert read.loss.get_config() == loss.get_config()
+    assert read.metric_names == ["loss", "hits"]
+    model.compile(optimizers.SGD, losses.categorical_crossentropy, None)
+    assert type(model_from_json(model.to_json()).loss) is losses.CategoricalCrossentropy
