@@ -125,6 +125,7 @@ def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1}
+    sizes |= {"outer": 2, "reduced": ROWS // 2, "inner": COLUMNS}
     if name in ("sgd", "adam"):
         sizes["n"] = ROWS * COLUMNS
     arrays = []
@@ -144,6 +145,11 @@ def large_arguments(name):
 ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1} | {
     "activation": "sigmoid",
     "accumulate": True,
+    "kind": "log_cosh",
+    "alpha": 0.5,
+    "beta": 0.5,
+    "gamma": 2.0,
+    "epsilon": 1e-7,
 }
 
 

@@ -23,7 +23,28 @@ the model computes in. ``any`` is any number type; ``|`` separates alternatives.
 ``in_place="y=x"`` allows output y to be the very same memory as input x.
 """
 
-from gpunet.backend.contract import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.contract import (
+    activations,
+    focal_losses,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    overlap_losses,
+    random,
+    row_losses,
+)
 from gpunet.backend.spec import OPS
 
-__all__ = ["OPS", "activations", "gemm", "losses", "memory", "optimizers", "random"]
+__all__ = [
+    "OPS",
+    "activations",
+    "focal_losses",
+    "gemm",
+    "losses",
+    "memory",
+    "optimizers",
+    "overlap_losses",
+    "random",
+    "row_losses",
+]

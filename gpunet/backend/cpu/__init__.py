@@ -8,10 +8,30 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
-from gpunet.backend.cpu import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.cpu import (
+    activations,
+    focal_losses,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    overlap_losses,
+    random,
+    row_losses,
+)
 from gpunet.backend.spec import Array
 
-FUNCTIONS = functions_of(activations, gemm, losses, memory, optimizers, random)
+FUNCTIONS = functions_of(
+    activations,
+    gemm,
+    losses,
+    focal_losses,
+    row_losses,
+    overlap_losses,
+    memory,
+    optimizers,
+    random,
+)
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 

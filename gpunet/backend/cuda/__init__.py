@@ -13,11 +13,31 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
-from gpunet.backend.cuda import activations, gemm, losses, memory, optimizers, random
+from gpunet.backend.cuda import (
+    activations,
+    focal_losses,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    overlap_losses,
+    random,
+    row_losses,
+)
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
 
-FUNCTIONS = functions_of(activations, gemm, losses, memory, optimizers, random)
+FUNCTIONS = functions_of(
+    activations,
+    gemm,
+    losses,
+    focal_losses,
+    row_losses,
+    overlap_losses,
+    memory,
+    optimizers,
+    random,
+)
 
 
 class CudaBackend(Backend):

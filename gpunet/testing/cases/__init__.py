@@ -12,12 +12,32 @@ than a thread block, and arrays of more than one block of the cpu backend.
 
 from __future__ import annotations
 
-from gpunet.testing.cases import activations, gemm, losses, memory, optimizers, random
+from gpunet.testing.cases import (
+    activations,
+    focal_losses,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    overlap_losses,
+    random,
+    row_losses,
+)
 from gpunet.testing.op_checks import Case
 
 CASES: dict[str, Case] = {
     case.op: case
-    for family in (memory, activations, gemm, losses, random, optimizers)
+    for family in (
+        memory,
+        activations,
+        gemm,
+        losses,
+        focal_losses,
+        row_losses,
+        overlap_losses,
+        random,
+        optimizers,
+    )
     for case in family.CASES
 }
 """Every op of the contract by name."""
