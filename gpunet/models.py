@@ -121,6 +121,13 @@ class Model(Trainer):
         """The layers, in the order in which they run."""
         return list(self.graph.layers)
 
+    @property
+    def last_layer(self) -> Layer | None:
+        """The layer that the output comes from; None if there are several outputs."""
+        outputs = self.graph.outputs
+        made = [node.layer for node in self.graph.nodes if node.output is outputs[0]]
+        return made[0] if made and len(outputs) == 1 else None
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name or index.
 
@@ -482,6 +489,11 @@ class Sequential(Model):
     def layers(self) -> list[Layer]:
         """The layers, whether the model is built or not."""
         return list(self._stack)
+
+    @property
+    def last_layer(self) -> Layer | None:
+        """The layer on top, whether the model is built or not."""
+        return self._stack[-1] if self._stack else None
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -11,7 +11,6 @@ from gpunet.backend.spec import Array
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.losses import LossBuffers
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -126,12 +125,9 @@ class StepPlan:
     def _record_loss(self, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
         op, trainer, x = self._op, self._trainer, y.rows
         op.layer, op.direction = "loss", "loss"
-        rows = x.shape[0]
         totals = [self._totals(name) for name in trainer.metric_names]
-        dx = op.gradient_of(x) if self._mode == TRAIN else None
-        loss = op.scratch((rows,), name="loss")
-        scale = 1.0 / rows
-        trainer.loss.record(op, LossBuffers(dx, loss, totals[0], x, labels, weights, scale))
+        dx = op.gradient_of(y) if self._mode == TRAIN else None
+        trainer.loss.record_batch(op, dx, totals[0], y, labels, weights)
         for metric, total in zip(trainer.metrics, totals[1:], strict=True):
             metric.record(op, total, x, labels)
 

@@ -13,7 +13,7 @@ from gpunet import losses, metrics, optimizers, random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
-from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs, row_weights
+from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs
 from gpunet.engine.graph import Graph
 from gpunet.engine.loop import LazyLogs, Loop, evaluate
 from gpunet.engine.parameters import Span
@@ -58,6 +58,11 @@ class Trainer(ABC):
     def spans(self) -> list[Span]:
         """The model's weights."""
 
+    @property
+    @abstractmethod
+    def last_layer(self) -> Any:
+        """The layer that the output comes from; None if there is none, or not one alone."""
+
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
         """Build a model whose input shape is only known from the data."""
@@ -86,7 +91,8 @@ class Trainer(ABC):
             metrics: a list of names ("accuracy") or Metrics.
 
         Raises:
-            ArgumentError: one of them is unknown or missing.
+            ArgumentError: one of them is unknown or missing; a loss that cannot work.
+            UserWarning: a last layer that does not give what the loss takes.
         """
         if loss is None:
             raise ArgumentError(
@@ -98,7 +104,9 @@ class Trainer(ABC):
         names = ["loss", *(metric.name for metric in new_metrics)]
         if len(set(names)) < len(names):
             raise ArgumentError(f"each metric needs a name of its own, got {', '.join(names)}.")
-        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        new_loss = losses.get(loss)
+        new_loss.check_model(self.last_layer)
+        self.optimizer, self.loss = optimizers.get(optimizer), new_loss
         self.metrics = new_metrics
         self.is_compiled = True
         self.forget_plans()
@@ -167,11 +175,11 @@ class Trainer(ABC):
         if class_weight:
             weights = class_weights(y, class_weight, outputs[-1])
         if sample_weight is not None:
-            rows = row_weights(sample_weight, (count, *outputs), "sample_weight")
+            rows = self.loss.weights(sample_weight, (count, *outputs), "sample_weight")
             scale = 1.0 if weights is None else weights.reshape((-1,) + (1,) * (rows.ndim - 1))
             weights = rows * scale
         elif weights is not None:
-            weights = row_weights(weights, (count, *outputs), "class_weight")
+            weights = self.loss.weights(weights, (count, *outputs), "class_weight")
         on_device = [self._matrix(array) for array in (*inputs, labels)]
         return Samples(
             tuple(on_device[:-1]),
