@@ -69,13 +69,13 @@ class _FromLogits(Loss):
             warnings.warn(
                 f"the loss {self.name!r} has from_logits=True, but {layer.label} ends with "
                 f"{last}, which makes probabilities of logits: drop one of the two.",
-                stacklevel=4,
+                stacklevel=3,
             )
         if not self.from_logits and last in _NO_PROBABILITIES:
             warnings.warn(
                 f"the loss {self.name!r} takes probabilities, but {layer.label} ends with {last}: "
                 f"give it activation={self.activation!r}, or the loss from_logits=True.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def get_config(self) -> dict[str, Any]:

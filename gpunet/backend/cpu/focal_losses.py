@@ -39,7 +39,7 @@ def softmax_focal_cross_entropy(
     """loss = -sum_j alpha labels_j (1 - p_j)^gamma log(p_j), p = softmax(x)."""
     formula = partial(_focal_of_logits, alpha, gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, x.shape[1])
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
 
 
@@ -61,7 +61,7 @@ def focal_cross_entropy(
     """The same of probabilities: p = x / sum(x) clipped, as Keras does."""
     formula = partial(_focal_of_probabilities, alpha, gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, x.shape[1])
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
 
 
@@ -84,7 +84,7 @@ def sigmoid_focal_cross_entropy(
     """loss = mean_j(w_j u_j^gamma bce_j), from logits: p = sigmoid(x)."""
     formula = partial(_binary_of_logits, alpha if apply_class_balancing else None, gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, 2)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
 
 
@@ -107,7 +107,7 @@ def binary_focal_cross_entropy(
     """The same of probabilities p = x, which bce clips."""
     formula = partial(_binary_of_probabilities, alpha if apply_class_balancing else None, gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, 2)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
 
 

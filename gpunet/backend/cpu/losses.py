@@ -36,7 +36,7 @@ def softmax_cross_entropy(
     """loss = sum_j labels_j (log(sum(exp(x))) - x_j), dx = softmax(x) sum(labels) - labels."""
     formula = _softmax_of_classes if labels.ndim == 1 else _softmax_of_probabilities
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, x.shape[1])
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, ignore_class)
 
 
@@ -57,7 +57,7 @@ def cross_entropy(
     """loss = -sum_j labels_j log(p_j), p = x / sum(x) clipped, as Keras does."""
     formula = _cross_entropy_of_classes if labels.ndim == 1 else _cross_entropy_of_probabilities
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, x.shape[1])
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, ignore_class)
 
 
@@ -76,7 +76,7 @@ def sigmoid_cross_entropy(
 ) -> None:
     """loss = mean_j(max(x_j, 0) - x_j labels_j + log(1 + exp(-|x_j|))), from logits."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, 2)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
     for_each_block(_sigmoid_cross_entropy, written, x, labels, sample_weight, scale, smooth)
 
 
@@ -95,7 +95,7 @@ def binary_cross_entropy(
 ) -> None:
     """loss = -mean_j(labels_j log(p_j) + (1 - labels_j) log(1 - p_j)), p = x clipped."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    smooth = smoothing(label_smoothing, 2)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
     for_each_block(_binary_cross_entropy, written, x, labels, sample_weight, scale, smooth)
 
 
@@ -141,10 +141,8 @@ Formula = Callable[[Array | None, Array, Array | None, Array, Array, float], Non
 """function(dx, loss, correct, x, labels, scale) on arrays of one block, without sample weights."""
 
 
-def smoothing(label_smoothing: float, classes: int) -> Smoothing | None:
-    """The factor of the labels and what is added to them; None where nothing is smoothed."""
-    if label_smoothing == 0.0:
-        return None
+def smoothing(label_smoothing: float, classes: int) -> Smoothing:
+    """The factor of the labels and what is added to them."""
     return 1.0 - label_smoothing, label_smoothing / classes
 
 
@@ -171,15 +169,20 @@ def for_each_block(
         x, labels, sample_weight, dx, loss, correct, size=size
     ):
         if labels_.ndim == 1:
-            _rows_of_classes(formula, dx_, loss_, correct_, x_, labels_, scale, ignore_class)
+            _rows_of_classes(formula, dx_, loss_, correct_, x_, labels_, scale)
         else:
             wanted = labels_ if smooth is None else labels_ * smooth[0] + smooth[1]
             formula(dx_, loss_, correct_, x_, wanted, scale)
+        if ignore_class is not None and labels_.ndim == 1:
+            ignored = np.equal(labels_, ignore_class)
+            loss_[ignored] = 0.0
+            if dx_ is not None:
+                dx_[ignored] = 0.0
         if weight is not None:
             np.multiply(loss_, weight, out=loss_)
             if dx_ is not None:
                 np.multiply(dx_, weight[:, None], out=dx_)
-        total += np.dot(loss_, ones(len(x_), x_))
+        total += float(np.dot(loss_, ones(len(x_), x_)))
         if correct_ is not None and accuracy_totals is not None:
             accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
     totals[0] += total * (scale * rows)
@@ -196,20 +199,14 @@ def _rows_of_classes(
     x: Array,
     labels: Array,
     scale: float,
-    ignore_class: int | None,
 ) -> None:
-    """A block whose labels are class numbers, some of them perhaps outside or ignored."""
+    """A block whose labels are class numbers, some of them perhaps outside of the columns."""
     outside = _labels_outside(labels, x.shape[1])
     if outside is None:
         formula(dx, loss, correct, x, labels, scale)
     else:
         formula(dx, loss, correct, x, np.where(outside, 0, labels), scale)
         _mark_outside(dx, loss, correct, outside)
-    if ignore_class is not None:
-        ignored = np.equal(labels, ignore_class)
-        loss[ignored] = 0.0
-        if dx is not None:
-            dx[ignored] = 0.0
 
 
 def _labels_outside(labels: Array, columns: int) -> Array | None:

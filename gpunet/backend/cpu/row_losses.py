@@ -33,7 +33,8 @@ def elementwise_loss(
     terms = _TERMS[kind]
     formula = partial(_row_of_terms, terms, parameter, kind == "kl_divergence")
     written = (dx, loss, None, totals, None)
-    for_each_block(formula, written, x, labels, sample_weight, scale, size=_BLOCK)
+    size = BLOCK if kind in _LEAN else _BLOCK
+    for_each_block(formula, written, x, labels, sample_weight, scale, size=size)
 
 
 def categorical_hinge(
@@ -66,8 +67,11 @@ def cosine_similarity(
     for_each_block(_cosine_similarity, written, x, labels, sample_weight, scale, size=_BLOCK)
 
 
-Terms = Callable[[Array, Array, float], tuple[Array, Array]]
-"""function(x, y, parameter) -> (f(x, y), df/dx) on arrays of one block, as new arrays."""
+Terms = Callable[[Array, Array, float, float, Array | None], Array]
+"""function(x, y, parameter, factor, out) -> f(x, y) on arrays of one block; out = factor df/dx.
+
+``out`` may be the memory of x, which is therefore not read once it is written; or None.
+"""
 
 
 def _row_of_terms(
@@ -83,82 +87,88 @@ def _row_of_terms(
 ) -> None:
     columns = x.shape[1]
     divisor = 1 if is_sum else columns
-    values, slope = terms(x, labels, parameter)
-    np.dot(values, ones(columns, x), loss)
+    values = terms(x, labels, parameter, scale / divisor, dx)
+    np.dot(values, ones(columns, values), loss)
     np.divide(loss, divisor, out=loss)
-    if dx is not None:
-        np.multiply(slope, scale / divisor, out=dx)
 
 
-def _squared(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    d = np.subtract(x, y)
+def _squared(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    d = np.subtract(x, y, out=out)
     values = np.square(d)
-    return values, np.add(d, d, out=d)
+    np.multiply(d, 2.0 * factor, out=d)
+    return values
 
 
-def _absolute(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    d = np.subtract(x, y)
+def _absolute(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    d = np.subtract(x, y, out=out)
     values = np.abs(d)
-    return values, np.sign(d, out=d)
+    np.sign(d, out=d)
+    np.multiply(d, factor, out=d)
+    return values
 
 
-def _percentage(x: Array, y: Array, _: float) -> tuple[Array, Array]:
+def _percentage(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
     d = np.subtract(x, y)
     per_unit = 100.0 / np.maximum(np.abs(y), EPSILON)
-    return np.abs(d) * per_unit, np.sign(d) * per_unit
+    np.multiply(np.sign(d), per_unit * factor, out=out)
+    np.abs(d, out=d)
+    return np.multiply(d, per_unit, out=d)
 
 
-def _squared_logarithmic(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    d = np.log1p(np.maximum(x, EPSILON)) - np.log1p(np.maximum(y, EPSILON))
-    slope = (x > EPSILON) * d
-    slope *= 2.0
-    slope /= 1.0 + np.maximum(x, EPSILON)
-    return np.square(d, out=d), slope
+def _squared_logarithmic(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    above = np.maximum(x, EPSILON)
+    d = np.log1p(above) - np.log1p(np.maximum(y, EPSILON))
+    slope = (2.0 * factor) * d * (x > EPSILON)
+    np.divide(slope, 1.0 + above, out=out)
+    return np.square(d, out=d)
 
 
-def _huber(x: Array, y: Array, delta: float) -> tuple[Array, Array]:
+def _huber(x: Array, y: Array, delta: float, factor: float, out: Array | None) -> Array:
     d = np.subtract(x, y)
     size = np.abs(d)
-    values = np.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
-    return values, d.clip(-delta, delta, out=d)
+    np.multiply(d.clip(-delta, delta), factor, out=out)
+    return np.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
 
 
-def _log_cosh(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    d = np.subtract(x, y)
+def _log_cosh(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    d = np.subtract(x, y, out=out)
     values = np.abs(d)
+    np.tanh(d, out=d)
+    np.multiply(d, factor, out=d)
     values += np.log1p(np.exp(-2.0 * values))
     values -= log(2.0)
-    return values, np.tanh(d, out=d)
+    return values
 
 
-def _poisson(x: Array, y: Array, _: float) -> tuple[Array, Array]:
+def _poisson(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
     rate = x + EPSILON
     with np.errstate(invalid="ignore", divide="ignore"):  # a negative rate gives NaN
-        values = x - y * np.log(rate)
-        return values, 1.0 - y / rate
+        values: Array = x - y * np.log(rate)
+        np.multiply(1.0 - y / rate, factor, out=out)
+    return values
 
 
-def _kl_divergence(x: Array, y: Array, _: float) -> tuple[Array, Array]:
+def _kl_divergence(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
     p, q = y.clip(EPSILON, 1.0), x.clip(EPSILON, 1.0)
-    values = np.divide(p, q)
-    slope = np.multiply(values, x == q)  # nothing where x was clipped
-    np.log(values, out=values)
-    values *= p
-    return values, np.negative(slope, out=slope)
+    ratio = np.divide(p, q)
+    np.multiply(ratio * (x == q), -factor, out=out)  # nothing where x was clipped
+    np.log(ratio, out=ratio)
+    return np.multiply(ratio, p, out=ratio)
 
 
-def _hinge(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    sign = y - (y == ZERO)  # 0 counts as -1
-    margin = 1.0 - x * sign
-    sign *= margin > ZERO
-    return np.maximum(margin, ZERO, out=margin), np.negative(sign, out=sign)
+def _hinge(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    side = y - (y == ZERO)  # 0 counts as -1
+    margin = 1.0 - x * side
+    np.multiply(side * (margin > ZERO), -factor, out=out)
+    return np.maximum(margin, ZERO, out=margin)
 
 
-def _squared_hinge(x: Array, y: Array, _: float) -> tuple[Array, Array]:
-    margin, slope = _hinge(x, y, _)
-    slope *= 2.0
-    slope *= margin
-    return np.square(margin, out=margin), slope
+def _squared_hinge(x: Array, y: Array, _: float, factor: float, out: Array | None) -> Array:
+    side = y - (y == ZERO)
+    margin = 1.0 - x * side
+    np.maximum(margin, ZERO, out=margin)
+    np.multiply(side * margin, -2.0 * factor, out=out)
+    return np.square(margin, out=margin)
 
 
 _TERMS: dict[str, Terms] = {
@@ -173,6 +183,7 @@ _TERMS: dict[str, Terms] = {
     "hinge": _hinge,
     "squared_hinge": _squared_hinge,
 }
+_LEAN = ("squared", "absolute")  # formulas with a single temporary
 
 
 def _categorical_hinge(
