@@ -18,8 +18,8 @@
 //
 // Bytes an element, read + written: class numbers 4 + 4, labels as rows 8 + 4; besides 12 to 16 a
 // row for loss, correct, class number and weight. That is the least; rows that do not fit on chip
-// are read a second time (cross_entropy: a third time). normalized_weights: 8 + 4 a row, twice. Several narrow rows share a warp, a wide
-// one has a block.
+// are read a second time (cross_entropy: a third time). Several narrow rows share a warp, a wide
+// one has a block. normalized_weights: 8 bytes a row, read twice, + 4.
 #include "common.cuh"
 #include "losses.cuh"
 

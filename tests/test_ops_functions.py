@@ -129,6 +129,18 @@ def test_sample_weight_and_scale():
     np.testing.assert_allclose(dx, [X[0], [4.0, 4.0, 4.0]], rtol=1e-6)
 
 
+def test_label_smoothing_and_an_ignored_class():
+    one_hot = np.eye(3, dtype=np.float32)[[2, 0]]
+    smooth, _ = ops.softmax_cross_entropy(X, one_hot, label_smoothing=0.3)
+    wanted, _ = ops.softmax_cross_entropy(X, 0.7 * one_hot + 0.1)
+    np.testing.assert_allclose(smooth, wanted, rtol=1e-6)
+    loss, dx = ops.softmax_cross_entropy(X, [2, -1], ignore_class=-1)
+    assert loss[1] == 0.0
+    assert not dx[1].any()
+    weights = ops.normalized_weights([0.5, 1.5, 2.0], [1, 7, 0], ignore_class=7)
+    np.testing.assert_allclose(weights, [0.2, 0.0, 0.8], rtol=1e-6)
+
+
 def test_gather_keeps_the_shape_of_samples():
     images = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
     np.testing.assert_array_equal(ops.gather(images, [4, 1]), images[[4, 1]])
@@ -195,6 +207,8 @@ def test_errors_name_op_and_array():
         ops.add(np.ones(3, np.float32), np.ones(3))
     with pytest.raises(ArgumentError, match="activation"):
         ops.bias_act(X, activation="reul")
+    with pytest.raises(ArgumentError, match=r"knows the kinds squared, .*got 'cubed'"):
+        ops.elementwise_loss(X, X, kind="cubed")
     with pytest.raises(ArgumentError, match="needs an array for 'labels'"):
         ops.accuracy(X, None)
 

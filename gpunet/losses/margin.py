@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.recorder import Recorder
@@ -38,8 +40,9 @@ class Hinge(ElementwiseLoss):
             ArgumentError: zeros beside other labels than 1.
         """
         labels = super().labels(y, shape, backend)
-        is_zero = labels == 0
-        if bool(is_zero.any()) and not bool((is_zero | (labels == 1)).all()):
+        values = labels if isinstance(labels, np.ndarray) else backend.to_numpy(labels)
+        is_zero = values == 0
+        if is_zero.any() and not (is_zero | (values == 1)).all():
             raise ArgumentError(
                 f"y for the loss {self.name!r} must be of -1 and 1, or of 0 and 1, got zeros "
                 "beside other labels; to leave samples out give them a sample_weight of 0."

@@ -295,6 +295,17 @@ def test_labels_of_the_wrong_kind():
         losses.Dice()(BITS, BITS, WEIGHTS)
 
 
+@pytest.mark.emulator
+def test_labels_on_a_device():
+    device = backend_named("emulator")
+    labels = device.from_numpy(2.0 * BITS - 1.0)
+    assert losses.Hinge().labels(labels, BITS.shape, device) is labels
+    with refused("zeros beside other labels"):
+        losses.Hinge().labels(device.from_numpy(NUMBERS * BITS), BITS.shape, device)
+    bits = device.from_numpy(BITS)
+    assert losses.BinaryCrossentropy().labels(bits, BITS.shape, device) is bits
+
+
 def test_last_layers_that_cannot_work():
     for loss in ("mse", "categorical_crossentropy", losses.SparseCategoricalCrossentropy(True)):
         with refused("softmax to one unit, which is always 1"):

@@ -12,7 +12,7 @@ from gpunet.backend.spec import Array
 
 _SOURCE = "losses"
 _NO_CLASS = 1 << 32  # a number that no int32 label is
-MAX_THREADS = 1024
+_MOST_THREADS = 1024  # of a block: normalized_weights has one alone
 
 
 def softmax_cross_entropy(
@@ -133,7 +133,7 @@ def normalized_weights(
     ignored = _NO_CLASS if ignore_class is None else ignore_class
     numbers = (np.int32(by_count), np.int64(ignored), np.int64(weights.size))
     args = (weights, sample_weight, labels, *numbers)
-    device.launch(_SOURCE, "normalized_weights", weights, (1,), (MAX_THREADS,), args)
+    device.launch(_SOURCE, "normalized_weights", weights, (1,), (_MOST_THREADS,), args)
 
 
 def _label_type(labels: Array) -> str:
@@ -157,10 +157,15 @@ class Formula(NamedTuple):
     kind: np.int32 = np.int32(0)
 
 
+_AS_THEY_ARE, _NO_NUMBERS = LabelRule(), Formula()
+
+
 def label_rule(
     labels: Array, label_smoothing: float, classes: int, ignore_class: int | None = None
 ) -> LabelRule:
     """The rule for an op's keyword arguments; class numbers are not smoothed."""
+    if label_smoothing == 0.0 and ignore_class is None:
+        return _AS_THEY_ARE
     smooth = label_smoothing if labels.ndim == 2 else 0.0
     ignored = _NO_CLASS if ignore_class is None else ignore_class
     return LabelRule(np.float32(1.0 - smooth), np.float32(smooth / classes), np.int64(ignored))
@@ -176,8 +181,8 @@ def launch(
     sample_weight: Array | None,
     scale: float,
     *,
-    formula: Formula = Formula(),  # noqa: B008 - a tuple
-    rule: LabelRule = LabelRule(),  # noqa: B008 - a tuple
+    formula: Formula = _NO_NUMBERS,
+    rule: LabelRule = _AS_THEY_ARE,
     passes: int = 1,
 ) -> None:
     """Launch a loss that goes ``passes`` times over its rows; all kernels take the same list."""
