@@ -193,7 +193,7 @@ class Loss(ABC):
         Example:
             >>> from gpunet.losses import MeanSquaredError
             >>> MeanSquaredError().gradient([[0.0, 0.0]], [[1.0, 3.0]])
-            array([[1., 3.]], dtype=float32)
+            array([[1., 3.]])
         """
         self.check_model(None)
         x, y, weights = self._on_host(y_true, y_pred, sample_weight)
