@@ -4,6 +4,9 @@ Each message says in one sentence what is wrong, where, what was got, what was e
 to do. Every class also derives from the built-in error that NumPy or Keras users would catch.
 """
 
+import inspect
+import warnings
+
 
 class GpunetError(Exception):
     """Base class of all errors raised by gpunet."""
@@ -43,3 +46,11 @@ class DataUnavailable(GpunetError, FileNotFoundError):
 
 class KernelError(GpunetError, RuntimeError):
     """A CUDA kernel could not be compiled or launched."""
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's call, however deep in gpunet the check stands."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("gpunet."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, GpunetWarning, stacklevel=level)

@@ -141,6 +141,17 @@ class Model(Trainer):
         """The layers, in the order in which they run."""
         return list(self.graph.layers)
 
+    @property
+    def last_layer(self) -> Layer | None:
+        """The layer whose numbers come out, behind those that only pass them on.
+
+        None if there are several outputs.
+        """
+        tensor, *others = self.graph.outputs
+        while tensor.node is not None and tensor.node.layer.passes_through(training=False):
+            tensor = tensor.node.inputs[0]
+        return tensor.node.layer if tensor.node is not None and not others else None
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name or index.
 
@@ -628,6 +639,12 @@ class Sequential(Model):
     def layers(self) -> list[Layer]:
         """The layers, whether the model is built or not."""
         return list(self._stack)
+
+    @property
+    def last_layer(self) -> Layer | None:
+        """The layer whose numbers come out, whether the model is built or not."""
+        stack = reversed(self._stack)
+        return next((layer for layer in stack if not layer.passes_through(training=False)), None)
 
 
 def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> Model:

@@ -1,160 +1,27 @@
-// Losses: value, gradient, hits and running totals in ONE launch.
+// Cross-entropies: value, gradient, hits and running totals in ONE launch.
 //
 //   dx = scale w dloss/dx,  loss = w * loss of the row,  correct = 1 where predicted right, else 0,
-//   totals += (sum of loss, rows),  accuracy_totals += (sum of correct, rows),  w = sample_weight
+//   totals += (rows scale sum of loss, rows),  w = sample_weight,
+//   accuracy_totals += (sum of correct, rows)
 //
 //   softmax_cross_entropy  loss = sum_j l_j (log(sum(exp(x))) - x_j), from logits
 //   cross_entropy          loss = -sum_j l_j log(p_j), p = x / sum(x) clipped
 //   sigmoid_cross_entropy  loss = mean_j(max(x, 0) - x l + log(1 + exp(-|x|)))
 //   binary_cross_entropy   loss = -mean_j(l log(p) + (1 - l) log(1 - p)), p = x clipped
-//   mean_squared_error     loss = mean_j (x - l)^2
 //   accuracy               hits alone
+//   normalized_weights     weights = w v / sum(w v), v = 0 for an ignored class, else 1
 //
 // Shapes: x, dx (rows, columns); labels (rows, columns), or class numbers (rows) where the symbol
 // ends in _int32; loss, correct, sample_weight (rows). dx, correct, accuracy_totals and
-// sample_weight may be null. Aliasing: dx = x.
+// sample_weight may be null. Labels of rows are smoothed on the way: l factor + shift. Rows of the
+// class `ignored` have loss and dx 0. Aliasing: dx = x.
 //
 // Bytes an element, read + written: class numbers 4 + 4, labels as rows 8 + 4; besides 12 to 16 a
 // row for loss, correct, class number and weight. That is the least; rows that do not fit on chip
 // are read a second time (cross_entropy: a third time). Several narrow rows share a warp, a wide
-// one has a block.
+// one has a block. normalized_weights: 8 bytes a row, read twice, + 4.
 #include "common.cuh"
-
-constexpr float CLIP_LOW = 1e-7f, CLIP_HIGH = 1.0f - 1e-7f;  // Keras' epsilon
-
-// What all losses write, beside dx.
-struct Outputs {
-    real* loss;
-    real* correct;
-    double* totals;
-    double* accuracy_totals;
-    const real* sample_weight;
-    double* partials;  // 2 a block
-    unsigned* ticket;
-};
-
-// ------------------------------------------------------------------------------------ labels
-//
-// Both kinds of labels look like rows of numbers; of a class number the row is never stored.
-
-template <int WIDTH>
-struct ClassLabel {
-    int label, columns;
-
-    __device__ __forceinline__ ClassLabel(const int* labels, int64 row, bool inside, int columns_,
-                                          Pack<real, WIDTH>*)
-        : label(inside ? labels[row] : 0), columns(columns_)
-    {
-    }
-    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int) const
-    {
-        Pack<real, WIDTH> pack;
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            pack.v[j] = unit * WIDTH + j == label ? 1.0f : 0.0f;
-        }
-        return pack;
-    }
-    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
-    {
-        return first(unit, step);
-    }
-    // A class that does not exist makes the loss NaN, and the gradient with it.
-    __device__ __forceinline__ float sum(float, int) const
-    {
-        return label >= 0 && label < columns ? 1.0f : not_a_number();
-    }
-    __device__ __forceinline__ int target(Best, int) const { return label; }
-    __device__ __forceinline__ bool is_positive(Best) const { return label > 0; }
-};
-
-template <int WIDTH>
-struct DenseLabel : RowReader<WIDTH> {
-    __device__ __forceinline__ DenseLabel(const real* labels, int64 row, bool, int columns,
-                                          Pack<real, WIDTH>* cache)
-        : RowReader<WIDTH>{labels + row * columns, cache}
-    {
-    }
-    __device__ __forceinline__ float sum(float of_thread, int lanes) const
-    {
-        return group_sum(of_thread, lanes);
-    }
-    __device__ __forceinline__ int target(Best of_thread, int lanes) const
-    {
-        return group_reduce(of_thread, Better(), lanes).index;
-    }
-    // With one column the label itself says which of two classes it is.
-    __device__ __forceinline__ bool is_positive(Best of_thread) const
-    {
-        return of_thread.value > 0.5f;
-    }
-};
-
-template <int WIDTH>
-__device__ __forceinline__ ClassLabel<WIDTH> label_type(const int*);
-template <int WIDTH>
-__device__ __forceinline__ DenseLabel<WIDTH> label_type(const real*);
-
-// ------------------------------------------------------------------------------ small pieces
-
-// p inside the limits; a NaN stays one.
-__device__ __forceinline__ float clip(float p)
-{
-    return p < CLIP_LOW ? CLIP_LOW : (p > CLIP_HIGH ? CLIP_HIGH : p);
-}
-
-__device__ __forceinline__ bool is_clipped(float p) { return p < CLIP_LOW || p > CLIP_HIGH; }
-
-// Sums over rows: each thread that leads a row adds up its own rows, the block its threads, and
-// the last block the blocks, all in a fixed order and in double.
-struct Sums {
-    double loss, correct;
-
-    __device__ __forceinline__ void add(const Outputs& out, int64 row, float row_loss, bool right)
-    {
-        if (out.loss != nullptr) {
-            out.loss[row] = (real)row_loss;
-        }
-        if (out.correct != nullptr) {
-            out.correct[row] = right ? 1.0f : 0.0f;
-        }
-        loss += row_loss;
-        correct += right;
-    }
-
-    __device__ void finish(const Outputs& out, int64 rows)
-    {
-        loss = block_sum(loss);
-        correct = block_sum(correct);
-        if (threadIdx.x == 0) {
-            out.partials[2 * blockIdx.x] = loss;
-            out.partials[2 * blockIdx.x + 1] = correct;
-        }
-        if (!is_last_block(out.ticket, gridDim.x)) {
-            return;
-        }
-        loss = correct = 0.0;
-        for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
-            loss += __ldcg(&out.partials[2 * block]);
-            correct += __ldcg(&out.partials[2 * block + 1]);
-        }
-        loss = block_sum(loss);
-        correct = block_sum(correct);
-        if (threadIdx.x == 0 && out.totals != nullptr) {
-            out.totals[0] += loss;
-            out.totals[1] += rows;
-        }
-        if (threadIdx.x == 0 && out.accuracy_totals != nullptr) {
-            out.accuracy_totals[0] += correct;
-            out.accuracy_totals[1] += rows;
-        }
-    }
-};
-
-__device__ __forceinline__ float weight_of(const Outputs& out, int64 row, bool inside)
-{
-    return inside && out.sample_weight != nullptr ? (float)out.sample_weight[row] : 1.0f;
-}
+#include "losses.cuh"
 
 // --------------------------------------------------- cross entropies over the whole row
 
@@ -163,7 +30,7 @@ template <int WIDTH>
 struct SoftmaxCrossEntropy {
     template <typename Label>
     __device__ static float row(real* dx, const RowReader<WIDTH>& x, const Label& labels,
-                                const RowWalk& walk, float scale, bool& right)
+                                const RowWalk& walk, const Formula&, float scale, bool& right)
     {
         OnlineSoftmax state = {minus_infinity(), 0.0f};
         Best best = nothing_yet(), target = nothing_yet();
@@ -208,7 +75,7 @@ template <int WIDTH>
 struct CrossEntropy {
     template <typename Label>
     __device__ static float row(real* dx, const RowReader<WIDTH>& x, const Label& labels,
-                                const RowWalk& walk, float scale, bool& right)
+                                const RowWalk& walk, const Formula&, float scale, bool& right)
     {
         Best best = nothing_yet(), target = nothing_yet();
         float sum = 0.0f, label_sum = 0.0f;
@@ -263,24 +130,20 @@ struct CrossEntropy {
     }
 };
 
-// ------------------------------------------------- means of a term of each element, one pass
+// ------------------------------------------------------- means of a term of each element
 
-struct Term {
-    float loss, gradient;
-};
-
-struct SigmoidTerm {
+struct SigmoidTerm : MeanTerm {
     static constexpr float THRESHOLD = 0.0f;  // one column: x above it means class 1
-    __device__ static Term at(float x, float label)
+    __device__ static Term at(const Formula&, float x, float label)
     {
         const float loss = fmaxf(x, 0.0f) - x * label + log1pf(expf(-fabsf(x)));
         return Term{loss, sigmoid(x) - label};
     }
 };
 
-struct BinaryTerm {
+struct BinaryTerm : MeanTerm {
     static constexpr float THRESHOLD = 0.5f;
-    __device__ static Term at(float x, float label)
+    __device__ static Term at(const Formula&, float x, float label)
     {
         const float p = clip(x);
         const float loss = -(label * logf(p) + (1.0f - label) * log1pf(-p));
@@ -289,109 +152,13 @@ struct BinaryTerm {
     }
 };
 
-struct SquaredTerm {
-    static constexpr float THRESHOLD = 0.0f;  // has no accuracy
-    __device__ static Term at(float x, float label)
-    {
-        const float difference = x - label;
-        return Term{difference * difference, 2.0f * difference};
-    }
-};
-
-template <int WIDTH, typename ElementTerm>
-struct MeanOfTerms {
-    template <typename Label>
-    __device__ static float row(real* dx, const RowReader<WIDTH>& x, const Label& labels,
-                                const RowWalk& walk, float scale, bool& right)
-    {
-        const int columns = walk.units * WIDTH;
-        const float factor = scale / columns;
-        Best best = nothing_yet(), target = nothing_yet();
-        float loss = 0.0f;
-        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            Pack<real, WIDTH> values = x.first(unit, step);
-            const Pack<real, WIDTH> label = labels.first(unit, step);
-#pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                keep_best(best, (float)values.v[j], unit * WIDTH + j);
-                keep_best(target, (float)label.v[j], unit * WIDTH + j);
-                const Term term = ElementTerm::at((float)values.v[j], (float)label.v[j]);
-                loss += term.loss;
-                values.v[j] = (real)(factor * term.gradient);
-            }
-            if (dx != nullptr) {
-                store_pack<real, WIDTH>(dx, unit, values);
-            }
-        }
-        if (columns == 1) {
-            right = (best.value > ElementTerm::THRESHOLD) == labels.is_positive(target);
-        } else {
-            best = group_reduce(best, Better(), walk.lanes);
-            right = best.index == labels.target(target, walk.lanes);
-        }
-        return group_sum(loss, walk.lanes) / columns;
-    }
-};
-
 // Accuracy is a loss of which nothing but the hits is used.
-struct NoTerm {
+struct NoTerm : MeanTerm {
     static constexpr float THRESHOLD = 0.5f;
-    __device__ static Term at(float, float) { return Term{0.0f, 0.0f}; }
+    __device__ static Term at(const Formula&, float, float) { return Term{0.0f, 0.0f}; }
 };
 
 // ------------------------------------------------------------------------------------ kernels
-
-// How a launch deals rows to threads: see gpunet/backend/cuda/grids.py.
-struct Layout {
-    int64 rows;
-    int columns, lanes, cached;
-};
-
-template <int WIDTH, typename Loss, typename LabelType>
-__device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const real* x,
-                                          const LabelType* labels, float scale,
-                                          const Layout& layout)
-{
-    using Label = decltype(label_type<WIDTH>(labels));
-    const int units = layout.columns / WIDTH, lanes = layout.lanes;
-    Pack<real, WIDTH>* x_cache = layout.cached ? row_cache<WIDTH>(0) : nullptr;
-    Pack<real, WIDTH>* label_cache =
-        layout.cached ? row_cache<WIDTH>((units + lanes - 1) / lanes) : nullptr;
-    Sums sums = {0.0, 0.0};
-    for (RowWalk walk(layout.rows, units, lanes); walk.more(); walk.next()) {
-        const int64 row = walk.row(), start = row * layout.columns;
-        const bool inside = row < layout.rows;
-        const float weight = weight_of(out, row, inside);
-        const RowReader<WIDTH> values = {x + start, x_cache};
-        const Label label(labels, row, inside, layout.columns, label_cache);
-        bool right = false;
-        const float loss = Loss::row(dx != nullptr ? dx + start : nullptr, values, label, walk,
-                                     scale * weight, right);
-        if (walk.lane == 0 && inside) {
-            sums.add(out, row, weight * loss, right);
-        }
-    }
-    sums.finish(out, layout.rows);
-}
-
-// The symbol, the type of the labels, and the loss as a type that may use WIDTH.
-#define GPUNET_LOSS_KERNEL(SYMBOL, LABEL, ...)                                                    \
-    extern "C" __global__ void SYMBOL(                                                            \
-        real* dx, real* loss, real* correct, double* totals, double* accuracy_totals,             \
-        const real* x, const LABEL* labels, const real* sample_weight, float scale, int64 rows,   \
-        int columns, int packed, int lanes, int cached, double* partials, unsigned* ticket)       \
-    {                                                                                             \
-        const Outputs out = {loss,          correct,  totals, accuracy_totals,                    \
-                             sample_weight, partials, ticket};                                    \
-        const Layout layout = {rows, columns, lanes, cached};                                     \
-        if (packed) {                                                                             \
-            constexpr int WIDTH = PACK;                                                           \
-            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, scale, layout);                     \
-        } else {                                                                                  \
-            constexpr int WIDTH = 1;                                                              \
-            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, scale, layout);                     \
-        }                                                                                         \
-    }
 
 GPUNET_LOSS_KERNEL(softmax_cross_entropy_int32, int, SoftmaxCrossEntropy<WIDTH>)
 GPUNET_LOSS_KERNEL(softmax_cross_entropy_real, real, SoftmaxCrossEntropy<WIDTH>)
@@ -399,6 +166,25 @@ GPUNET_LOSS_KERNEL(cross_entropy_int32, int, CrossEntropy<WIDTH>)
 GPUNET_LOSS_KERNEL(cross_entropy_real, real, CrossEntropy<WIDTH>)
 GPUNET_LOSS_KERNEL(sigmoid_cross_entropy, real, MeanOfTerms<WIDTH, SigmoidTerm>)
 GPUNET_LOSS_KERNEL(binary_cross_entropy, real, MeanOfTerms<WIDTH, BinaryTerm>)
-GPUNET_LOSS_KERNEL(mean_squared_error, real, MeanOfTerms<WIDTH, SquaredTerm>)
 GPUNET_LOSS_KERNEL(accuracy_int32, int, MeanOfTerms<WIDTH, NoTerm>)
 GPUNET_LOSS_KERNEL(accuracy_real, real, MeanOfTerms<WIDTH, NoTerm>)
+
+// One block: a divisor that every row needs, of few bytes.
+extern "C" __global__ void normalized_weights(real* weights, const real* sample_weight,
+                                              const int* labels, int by_count, int64 ignored,
+                                              int64 rows)
+{
+    double sum = 0.0;
+    for (int64 row = threadIdx.x; row < rows; row += blockDim.x) {
+        const bool counts = labels == nullptr || labels[row] != ignored;
+        const bool ones = by_count || sample_weight == nullptr;
+        sum += counts ? (ones ? 1.0 : (double)sample_weight[row]) : 0.0;
+    }
+    sum = block_sum(sum);
+    const double factor = sum == 0.0 ? 0.0 : 1.0 / sum;
+    for (int64 row = threadIdx.x; row < rows; row += blockDim.x) {
+        const bool counts = labels == nullptr || labels[row] != ignored;
+        const double weight = sample_weight == nullptr ? 1.0 : (double)sample_weight[row];
+        weights[row] = (real)(counts ? weight * factor : 0.0);
+    }
+}

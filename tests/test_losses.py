@@ -149,8 +149,15 @@ def test_a_loss_of_ones_own_trains():
         name = "half"
 
         def record(self, op, b):
-            op.mean_squared_error(
-                b.dx, b.loss, b.totals, b.x, b.labels, b.sample_weight, scale=b.scale / 2
+            op.elementwise_loss(
+                b.dx,
+                b.loss,
+                b.totals,
+                b.x,
+                b.labels,
+                b.sample_weight,
+                kind="squared",
+                scale=b.scale / 2,
             )
 
     model = Sequential([layers.Dense(4, input_dim=3)])

@@ -169,7 +169,7 @@ MISTAKES = {
     "two classes for one output": (
         lambda m: classifier(units=1).fit(X, Y == 1, verbose=0),
         ArgumentError,
-        r"class numbers from 0 to 0, as the model has 1 outputs, got",
+        r"applies softmax to one unit, which is always 1; take",
     ),
     # ------------------------------------------------------------------------------ weights
     "fewer weights than samples": (
@@ -460,7 +460,7 @@ MISTAKES = {
     "a number as a layer's name": (
         lambda m: layers.Dense(3, name=3),
         ArgumentError,
-        r"name of a layer must be a string, got 3",
+        r"takes a string for name and a bool for trainable, got 3",
     ),
     "a precision that is not there": (
         lambda m: m.to(dtype="float16"),

@@ -56,7 +56,7 @@ def test_lists_become_float32():
 def test_lists_follow_the_dtype_of_arrays():
     x = np.ones((2, 3))
     assert ops.bias_act(x, bias=[1, 2, 3]).dtype == np.float64
-    assert ops.mean_squared_error(x, [[1, 1, 1], [0, 0, 0]])[0].dtype == np.float64
+    assert ops.cosine_similarity(x, [[1, 1, 1], [0, 0, 0]])[0].dtype == np.float64
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5), (0, 5), (2, 0, 5)])
@@ -123,9 +123,22 @@ def test_labels_outside_give_nan(wrong):
 
 
 def test_sample_weight_and_scale():
-    loss, dx = ops.mean_squared_error(X, np.zeros_like(X), sample_weight=[0.5, 2.0], scale=3.0)
+    zeros, weights = np.zeros_like(X), [0.5, 2.0]
+    loss, dx = ops.elementwise_loss(X, zeros, weights, scale=3.0, kind="squared")
     np.testing.assert_allclose(loss, [0.5 * 14 / 3, 2.0], rtol=1e-6)
     np.testing.assert_allclose(dx, [X[0], [4.0, 4.0, 4.0]], rtol=1e-6)
+
+
+def test_label_smoothing_and_an_ignored_class():
+    one_hot = np.eye(3, dtype=np.float32)[[2, 0]]
+    smooth, _ = ops.softmax_cross_entropy(X, one_hot, label_smoothing=0.3)
+    wanted, _ = ops.softmax_cross_entropy(X, 0.7 * one_hot + 0.1)
+    np.testing.assert_allclose(smooth, wanted, rtol=1e-6)
+    loss, dx = ops.softmax_cross_entropy(X, [2, -1], ignore_class=-1)
+    assert loss[1] == 0.0
+    assert not dx[1].any()
+    weights = ops.normalized_weights([0.5, 1.5, 2.0], [1, 7, 0], ignore_class=7)
+    np.testing.assert_allclose(weights, [0.2, 0.0, 0.8], rtol=1e-6)
 
 
 def test_gather_keeps_the_shape_of_samples():
@@ -194,6 +207,8 @@ def test_errors_name_op_and_array():
         ops.add(np.ones(3, np.float32), np.ones(3))
     with pytest.raises(ArgumentError, match="activation"):
         ops.bias_act(X, activation="reul")
+    with pytest.raises(ArgumentError, match=r"knows the kinds squared, .*got 'cubed'"):
+        ops.elementwise_loss(X, X, kind="cubed")
     with pytest.raises(ArgumentError, match="needs an array for 'labels'"):
         ops.accuracy(X, None)
 

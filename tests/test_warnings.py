@@ -76,11 +76,6 @@ ERRORS = {
         lambda m: fit(m, sample_weight=np.zeros(12)),
         "sample_weight is 0 for every sample",
     ),
-    "softmax over one unit": (
-        lambda: classifier("softmax", 1),
-        lambda m: fit(m, X, BINARY, "binary_crossentropy"),
-        "softmax over one unit, which is 1 whatever the input; for two classes use",
-    ),
     "class_weight of no class": (
         classifier,
         lambda m: fit(m, class_weight={3: 2.0}),
@@ -130,26 +125,6 @@ WARNINGS = {
             m, y=np.eye(3)[np.sort(CLASSES)], loss="categorical_crossentropy", validation_split=0.34
         ),
         "holds the classes 2",
-    ),
-    "linear end": (
-        lambda: classifier("linear"),
-        fit,
-        "expects probabilities, but the last layer 'dense' has the activation 'linear'",
-    ),
-    "linear end behind others": (
-        lambda: hidden(None),
-        fit,
-        "expects probabilities, but the last layer 'dense'",
-    ),
-    "softmax twice": (
-        classifier,
-        lambda m: fit(m, loss=losses.SparseCategoricalCrossentropy(from_logits=True)),
-        "from_logits=True, but the last layer 'dense' already applies 'softmax'",
-    ),
-    "sigmoid twice": (
-        lambda: classifier("sigmoid", 1),
-        lambda m: fit(m, X, BINARY, losses.BinaryCrossentropy(from_logits=True)),
-        "already applies 'sigmoid'",
     ),
     "negative sample_weight": (
         classifier,

@@ -20,6 +20,20 @@ In = Annotated[Array, "in"]
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
 """The element-wise activations of `bias_act`; their gradients need the output y alone."""
 
+ELEMENTWISE_LOSSES = (
+    "squared",
+    "absolute",
+    "percentage",
+    "squared_logarithmic",
+    "huber",
+    "log_cosh",
+    "poisson",
+    "kl_divergence",
+    "hinge",
+    "squared_hinge",
+)
+"""The kinds of `elementwise_loss`."""
+
 REAL = ("float32", "float64")
 SEGMENT_COLUMNS = ("offset", "size", "decay", "learning_rate_factor", "trainable", "clip_group")
 """The columns of a segment table: one row for each weight of a flat buffer, in order of offset."""
@@ -105,6 +119,11 @@ class Op:
             raise ArgumentError(
                 f"op {self.name} knows the activations {', '.join(ACTIVATIONS)}, "
                 f"got {activation!r}."
+            )
+        kind = attributes.get("kind", "squared")
+        if kind not in ELEMENTWISE_LOSSES:
+            raise ArgumentError(
+                f"op {self.name} knows the kinds {', '.join(ELEMENTWISE_LOSSES)}, got {kind!r}."
             )
 
     def _check_array(

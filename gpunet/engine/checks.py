@@ -6,19 +6,16 @@ filtered like any Python warning. `check_optimizer` is called by compile, the re
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunet.engine.graph import Graph, Tensor
-from gpunet.errors import ArgumentError, GpunetWarning
+from gpunet.errors import ArgumentError, warn
 
 if TYPE_CHECKING:
     from gpunet.backend.base import Backend
-    from gpunet.layers.base import Layer
     from gpunet.losses import Loss
     from gpunet.optimizers import Optimizer
 
@@ -26,16 +23,6 @@ LARGE_LEARNING_RATE = 10.0
 LARGE_PIXEL = 127  # a uint8 image with a value above this reaches up to 255, not to 1 or 16
 # Layers behind which the size of the inputs does not matter, by name: not all exist everywhere.
 SCALING_LAYERS = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization")
-PROBABILITIES = ("softmax", "sigmoid")
-UNBOUNDED = ("linear", "relu", "tanh", "elu", "selu", "gelu", "leaky_relu", "softplus", "silu")
-
-
-def warn(message: str) -> None:
-    """Warn at the line of the user's call, however deep in gpunet the check stands."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("gpunet."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, GpunetWarning, stacklevel=level)
 
 
 # ------------------------------------------------------------------------------ the set-up
@@ -58,44 +45,6 @@ def check_backend(name: str, model: Backend, at_build: Backend, now: Backend) ->
             f"{name} runs on {model.name}, where it was built, although the backend is "
             f"{now.name} by now; model.to({now.name!r}) moves it."
         )
-
-
-def check_ending(graph: Graph, loss: Loss) -> None:
-    """The last activation must suit the loss.
-
-    Raises:
-        ArgumentError: a softmax over one unit, which is always 1.
-    """
-    tensor = graph.outputs[0]
-    layer = _last_layer(tensor)
-    activation = getattr(getattr(layer, "activation", None), "name", None)
-    if layer is None or activation is None:
-        return
-    if activation == "softmax" and tensor.shape[-1] == 1:
-        raise ArgumentError(
-            f"layer {layer.label!r} is a softmax over one unit, which is 1 whatever the input; for "
-            "two classes use one unit with 'sigmoid' and the loss 'binary_crossentropy', or two "
-            "units with 'softmax'."
-        )
-    from_logits = getattr(loss, "from_logits", None)  # None: no loss on probabilities
-    if from_logits is False and activation in UNBOUNDED:
-        warn(
-            f"the loss {loss.name!r} expects probabilities, but the last layer {layer.label!r} has "
-            f"the activation {activation!r}; end in 'softmax' or 'sigmoid', or make the loss with "
-            "from_logits=True."
-        )
-    if from_logits and activation in PROBABILITIES:
-        warn(
-            f"the loss {loss.name!r} has from_logits=True, but the last layer {layer.label!r} "
-            f"already applies {activation!r}; leave one of the two out."
-        )
-
-
-def _last_layer(tensor: Tensor) -> Layer | None:
-    """The layer whose numbers come out, behind layers that only pass them on."""
-    while tensor.node is not None and tensor.node.layer.passes_through(training=False):
-        tensor = tensor.node.inputs[0]
-    return None if tensor.node is None else tensor.node.layer
 
 
 # -------------------------------------------------------------------------------- the data

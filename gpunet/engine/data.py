@@ -134,13 +134,16 @@ def check_lengths(arrays: Mapping[str, Array], model: str) -> int:
     return count
 
 
-def sparse_labels(y: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+def sparse_labels(
+    y: Any, shape: tuple[int, ...], where: str, ignored: int | None = None
+) -> np.ndarray[Any, Any]:
     """Class numbers as int32 of the given shape, checked against the number of classes.
 
     Args:
         y: integers, one for each row of predictions; a last axis of length 1 is dropped.
         shape: the shape of the predictions, (samples, ..., classes).
         where: for messages.
+        ignored: a class number that is allowed beside them.
 
     Raises:
         ShapeError: another shape, one-hot rows for example.
@@ -160,10 +163,11 @@ def sparse_labels(y: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any,
         )
     if labels.dtype.kind == "f" and not np.array_equal(np.floor(labels), labels):
         raise ArgumentError(f"{where} must be class numbers, got fractions or NaN.")
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+    valid = labels if ignored is None else labels[labels != ignored]
+    if valid.size and (valid.min() < 0 or valid.max() >= classes):
         raise ArgumentError(
             f"{where} must be class numbers from 0 to {classes - 1}, as the model has {classes} "
-            f"outputs, got numbers from {labels.min()} to {labels.max()}."
+            f"outputs, got numbers from {valid.min()} to {valid.max()}."
         )
     return labels.astype(np.int32)
 

@@ -14,12 +14,17 @@ from typing import Any
 from gpunet.backend.contract import OPS
 from gpunet.engine.recorder import Buffer, Record, Storage
 
-COUNTING_LOSSES = (
-    "softmax_cross_entropy",
-    "cross_entropy",
-    "sigmoid_cross_entropy",
-    "binary_cross_entropy",
-)
+AFTER_SOFTMAX = {
+    "cross_entropy": "softmax_cross_entropy",
+    "focal_cross_entropy": "softmax_focal_cross_entropy",
+}
+"""Losses of probabilities, and what computes them from the logits of a softmax."""
+AFTER_SIGMOID = {
+    "binary_cross_entropy": "sigmoid_cross_entropy",
+    "binary_focal_cross_entropy": "sigmoid_focal_cross_entropy",
+}
+"""The same for a sigmoid."""
+COUNTING_LOSSES = {*AFTER_SOFTMAX, *AFTER_SOFTMAX.values(), *AFTER_SIGMOID, *AFTER_SIGMOID.values()}
 
 
 class _Uses:
@@ -92,7 +97,7 @@ def drop_dead(
 
 def softmax_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -> bool:
     """y = softmax(x); dy = loss(y); dx = softmax_backward(dy)  ->  dx = loss of the logits x."""
-    softmax = uses.writer(loss["x"]) if loss.op.name == "cross_entropy" else None
+    softmax = uses.writer(loss["x"]) if loss.op.name in AFTER_SOFTMAX else None
     if softmax is None or softmax.op.name != "softmax" or softmax["y"] != loss["x"]:
         return False  # also where the loss sees other rows than the softmax, after a Reshape
     dlogits = None
@@ -104,7 +109,7 @@ def softmax_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -
         records.remove(backward)
     _set(loss, "x", softmax["x"])
     _set(loss, "dx", dlogits)
-    loss.op = OPS["softmax_cross_entropy"]
+    loss.op = OPS[AFTER_SOFTMAX[loss.op.name]]
     return True
 
 
@@ -114,7 +119,7 @@ def sigmoid_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -
     The sigmoid may already be part of a product's epilogue. Where a metric or somebody outside
     reads the probabilities, too, y = sigmoid(z) is computed for them.
     """
-    forward = uses.writer(loss["x"]) if loss.op.name == "binary_cross_entropy" else None
+    forward = uses.writer(loss["x"]) if loss.op.name in AFTER_SIGMOID else None
     if forward is None or forward.attributes.get("activation") != "sigmoid":
         return False
     y = forward.items()[0][1]
@@ -128,7 +133,7 @@ def sigmoid_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -
     if backward is not None:
         backward.attributes["activation"] = "linear"
         _set(backward, "y", None)
-    loss.op = OPS["sigmoid_cross_entropy"]
+    loss.op = OPS[AFTER_SIGMOID[loss.op.name]]
     if readers or y.storage in uses.kept:
         logits = Buffer(Storage("logits", y.storage.nbytes), y.shape, y.dtype)
         forward.arrays[0] = logits

@@ -15,7 +15,6 @@ from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.losses import LossBuffers
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -143,12 +142,9 @@ class RecordedStep:
         """The loss, which may also count an accuracy, and the metrics."""
         op, trainer, x = self._op, self._trainer, y.rows
         op.layer, op.direction = "loss", "loss"
-        rows = x.shape[0]
         state, *states = [self._state(meter.name) for meter in trainer.compiled]
-        dx = op.gradient_of(x) if self._mode == TRAIN else None
-        loss = op.scratch((rows,), name="loss")
-        scale = 1.0 / rows
-        trainer.loss.record(op, LossBuffers(dx, loss, state, x, labels, weights, scale))
+        dx = op.gradient_of(y) if self._mode == TRAIN else None
+        trainer.loss.record_batch(op, dx, state, y, labels, weights)
         for meter, state in zip(trainer.compiled[1:], states, strict=True):
             op.layer = meter.name
             meter.metric.check(x, labels)

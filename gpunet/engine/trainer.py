@@ -20,7 +20,6 @@ from gpunet.engine.data import (
     check_lengths,
     class_weights,
     model_inputs,
-    row_weights,
     split_for_validation,
     validation_tuple,
 )
@@ -60,7 +59,6 @@ class Trainer(ABC):
         self._plans: dict[Any, Any] = {}
         self._plans_lock = threading.Lock()  # predict may run in several threads
         self._batch_steppers: dict[Any, Stepper] = {}
-        self._is_checked = False
 
     # --------------------------------------------------- what the model supplies
 
@@ -78,6 +76,11 @@ class Trainer(ABC):
     @abstractmethod
     def blocks(self) -> list[Block]:
         """The blocks that hold them."""
+
+    @property
+    @abstractmethod
+    def last_layer(self) -> Any:
+        """The layer that the output comes from; None if there is none, or not one alone."""
 
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
@@ -114,18 +117,20 @@ class Trainer(ABC):
                 ``print(c.x.numpy())`` prints an activation.
 
         Raises:
-            ArgumentError: one of them is unknown or missing.
+            ArgumentError: one of them is unknown or missing; a loss that cannot work.
+            GpunetWarning: a last layer that does not give what the loss takes.
         """
         if loss is None:
             raise ArgumentError(
                 "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
             )
         compiled = compiled_meters(metrics, weighted_metrics)
-        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        new_loss = losses.get(loss)
+        new_loss.check_model(self.last_layer)
+        self.optimizer, self.loss = optimizers.get(optimizer), new_loss
         self.compiled = compiled
         self.run_eagerly = bool(run_eagerly)
         checks.check_optimizer(self.optimizer)
-        self._is_checked = False
         self.compile_arguments = {  # as given, for configs
             "loss": loss,
             "metrics": metrics,
@@ -197,11 +202,11 @@ class Trainer(ABC):
         if class_weight:
             weights = class_weights(y, class_weight, outputs[-1])
         if sample_weight is not None:
-            rows = row_weights(sample_weight, (count, *outputs), "sample_weight")
+            rows = self.loss.weights(sample_weight, (count, *outputs), "sample_weight")
             scale = 1.0 if weights is None else weights.reshape((-1,) + (1,) * (rows.ndim - 1))
             weights = rows * scale
         elif weights is not None:
-            weights = row_weights(weights, (count, *outputs), "class_weight")
+            weights = self.loss.weights(weights, (count, *outputs), "class_weight")
         on_device = [self._matrix(array) for array in (*inputs, labels)]
         return Samples(
             tuple(on_device[:-1]),
@@ -267,9 +272,6 @@ class Trainer(ABC):
                 raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
         self.prepare(x)
         checks.check_backend(self.name, self.backend, self.backend_at_build, get_backend())
-        if not self._is_checked:
-            checks.check_ending(self.graph, self.loss)
-            self._is_checked = True
         x = model_inputs(self.graph.inputs, x, self.backend, self.name)
         is_split = validation_data is None
         x, y, sample_weight, validation_data = split_for_validation(

@@ -10,7 +10,7 @@ import pytest
 import gpunet.backend.cpu
 import gpunet.backend.cuda
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.spec import OPS
+from gpunet.backend.spec import ELEMENTWISE_LOSSES, OPS
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import label
@@ -53,6 +53,8 @@ def test_every_flag_and_optional_array_is_tried(name):
             assert {call.get(key, parameter.default) for call in calls} == {True, False}, key
         if key == "activation":
             assert {call[key] for call in calls} == {"linear", "relu", "sigmoid", "tanh"}
+        if key == "kind":
+            assert {call[key] for call in calls} == set(ELEMENTWISE_LOSSES)
 
 
 def first_call(name):
@@ -148,6 +150,11 @@ def large_arguments(name):
 ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1, "k": 3} | {
     "activation": "sigmoid",
     "accumulate": True,
+    "kind": "log_cosh",
+    "alpha": 0.5,
+    "beta": 0.5,
+    "gamma": 2.0,
+    "epsilon": 1e-7,
 }
 ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 

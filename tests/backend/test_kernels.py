@@ -40,6 +40,15 @@ def test_flattening_keeps_the_lines_true(tmp_path: Path) -> None:
     assert lines[lines.index('#line 3 "x.cu"') + 2] == "int third;"
 
 
+def test_several_headers_keep_the_lines_true(tmp_path: Path) -> None:
+    (tmp_path / "common.cuh").write_text("// shared\nint h;\n")
+    (tmp_path / "losses.cuh").write_text("int l;\n")
+    (tmp_path / "x.cu").write_text('#include "common.cuh"\n#include "losses.cuh"\nint third;\n')
+    lines = flattened("x", tmp_path).splitlines()
+    assert lines[lines.index('#line 1 "losses.cuh"') + 1] == "int l;"
+    assert lines[lines.index('#line 3 "x.cu"') + 1] == "int third;"
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_nothing_is_left_to_include(source: str) -> None:
     includes = re.findall(r"^#include (.*)$", flattened(source), re.MULTILINE)

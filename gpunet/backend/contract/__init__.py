@@ -26,13 +26,16 @@ the model computes in. ``any`` is any number type; ``|`` separates alternatives.
 from gpunet.backend.contract import (
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 from gpunet.backend.spec import OPS
 
@@ -40,11 +43,14 @@ __all__ = [
     "OPS",
     "activations",
     "constraints",
+    "focal_losses",
     "gemm",
     "losses",
     "memory",
     "metrics",
     "optimizers",
+    "overlap_losses",
     "random",
     "regularizers",
+    "row_losses",
 ]

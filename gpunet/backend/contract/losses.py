@@ -1,7 +1,8 @@
-"""Losses: values, gradients, totals and accuracy in one launch.
+"""Cross-entropies: values, gradients, totals and accuracy in one launch.
 
-dx = scale * sample_weight * d(loss of the row)/dx; loss = sample_weight * loss of the row;
-totals += (sum of loss, rows). Where there is an accuracy: correct = 1 for each row that is
+What all losses have in common: dx = scale * sample_weight * d(loss of the row)/dx;
+loss = sample_weight * loss of the row; totals += (rows * scale * sum of loss, rows), that is the
+batch's loss weighted by its rows. Where there is an accuracy: correct = 1 for each row that is
 predicted right, else 0; accuracy_totals += (sum of correct, rows). Sums run in a fixed order.
 """
 
@@ -33,12 +34,16 @@ def softmax_cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
 ) -> None:
     """loss = sum_j labels_j (log(sum(exp(x))) - x_j), dx = softmax(x) sum(labels) - labels.
 
     labels are class numbers (rows,) or probabilities (rows, columns). A row is right if x is
     largest (the first of equals) at its label, or where its labels are largest. A class number
-    outside [0, columns) gives a loss and a dx of NaN.
+    outside [0, columns) gives a loss and a dx of NaN; a row of the class ignore_class has a loss
+    and a dx of 0, whatever x is. Label smoothing takes labels (1 - s) + s / columns for
+    probabilities; class numbers are not smoothed.
     """
 
 
@@ -54,6 +59,8 @@ def cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
 ) -> None:
     """loss = -sum_j labels_j log(p_j), p = x / sum(x) clipped to [1e-7, 1 - 1e-7], as Keras does.
 
@@ -74,11 +81,13 @@ def sigmoid_cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
 ) -> None:
     """loss = mean_j(max(x_j, 0) - x_j labels_j + log(1 + exp(-|x_j|))), from logits.
 
     dx_j = (sigmoid(x_j) - labels_j) / columns. With one column a row is right if (x > 0) equals
-    (label > 0.5); with more, if x and the labels are largest at the same place.
+    (label > 0.5); with more, if x and the labels are largest at the same place. Label smoothing
+    takes labels (1 - s) + s / 2.
     """
 
 
@@ -94,35 +103,14 @@ def binary_cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
 ) -> None:
     """loss = -mean_j(labels_j log(p_j) + (1 - labels_j) log(1 - p_j)), p = x clipped.
 
     p is clipped to [1e-7, 1 - 1e-7], as Keras does, and where it is the gradient is 0.
     With one column a row is right if (x > 0.5) equals (label > 0.5); with more, if x and the
-    labels are largest at the same place.
+    labels are largest at the same place. Label smoothing as in `sigmoid_cross_entropy`.
     """
-
-
-@op(
-    dx="rows columns",
-    loss="rows",
-    totals="float64: 2",
-    x="rows columns",
-    labels="rows columns",
-    sample_weight="rows",
-    in_place="dx=x",
-)
-def mean_squared_error(
-    dx: Out | None,
-    loss: Out,
-    totals: InOut,
-    x: In,
-    labels: In,
-    sample_weight: In | None,
-    *,
-    scale: float,
-) -> None:
-    """loss = mean_j (x_j - labels_j)^2, dx_j = 2 (x_j - labels_j) / columns."""
 
 
 @op(
@@ -136,4 +124,21 @@ def accuracy(correct: Out, accuracy_totals: InOut | None, x: In, labels: In) -> 
 
     With one column a row is right if (x > 0.5) equals (label > 0.5); with more, if x is largest
     (the first of equals) at its label, or where its labels are largest.
+    """
+
+
+@op(weights="rows", sample_weight="rows", labels="int32: rows")
+def normalized_weights(
+    weights: Out,
+    sample_weight: In | None,
+    labels: In | None,
+    *,
+    by_count: bool = False,
+    ignore_class: int | None = None,
+) -> None:
+    """weights = sample_weight v / sum(sample_weight v), v = 0 for labels of ignore_class, else 1.
+
+    What a loss whose divisor changes from batch to batch takes as sample_weight with scale = 1.
+    by_count divides by sum(v) instead. Where the divisor is 0 the weights are 0, as in Keras.
+    Without sample_weight every row weighs 1; without labels no row is ignored.
     """

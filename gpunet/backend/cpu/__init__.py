@@ -11,26 +11,32 @@ from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import (
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 from gpunet.backend.spec import Array
 
 FUNCTIONS = functions_of(
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register

@@ -44,14 +44,14 @@ def ones(size: int, like: Array) -> Array:
     return np.ones(size, like.dtype)
 
 
-def row_blocks(first: Array, *others: Array | None) -> Iterable[tuple[Any, ...]]:
+def row_blocks(first: Array, *others: Array | None, size: int = BLOCK) -> Iterable[tuple[Any, ...]]:
     """The same rows of all arrays at a time: as many as fit a block, at least one.
 
-    Arrays that are None stay None.
+    Arrays that are None stay None. Formulas with many temporaries take blocks of a smaller size.
     """
-    if first.size <= BLOCK:
+    if first.size <= size:
         return ((first, *others),)
-    return _slices((first, *others), max(1, BLOCK // first[0].size))
+    return _slices((first, *others), max(1, size // first[0].size))
 
 
 def flat_blocks(*arrays: Array) -> Iterable[tuple[Any, ...]]:

@@ -1,8 +1,8 @@
-"""Losses with their gradients and accuracies, a block of whole rows at a time.
+"""Cross-entropies with their gradients and accuracies, a block of whole rows at a time.
 
-What all losses share (sample weights, totals, labels outside the classes) stands once, in
-`_for_each_block`; the functions below it are the formulas, on arrays of one block. There ``dx`` may
-be the same memory as ``x`` or None, ``loss`` is (rows,), ``correct`` (rows,) or None.
+What all losses share (sample weights, totals, label smoothing, labels outside the classes) stands
+once, in `for_each_block`; the functions below it are the formulas, on arrays of one block. There
+``dx`` may be the same memory as ``x`` or None, ``loss`` is (rows,), ``correct`` (rows,) or None.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpunet.backend.cpu.activations import row_max
-from gpunet.backend.cpu.blocks import HALF, INFINITY, ONE, ZERO, ones, row_blocks
+from gpunet.backend.cpu.blocks import BLOCK, HALF, INFINITY, ONE, ZERO, ones, row_blocks
 from gpunet.backend.spec import Array
 
 LOWEST, HIGHEST = 1e-7, 1.0 - 1e-7
@@ -30,11 +30,14 @@ def softmax_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
 ) -> None:
     """loss = sum_j labels_j (log(sum(exp(x))) - x_j), dx = softmax(x) sum(labels) - labels."""
     formula = _softmax_of_classes if labels.ndim == 1 else _softmax_of_probabilities
     written = (dx, loss, correct, totals, accuracy_totals)
-    _for_each_block(formula, written, x, labels, sample_weight, scale)
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
+    for_each_block(formula, written, x, labels, sample_weight, scale, smooth, ignore_class)
 
 
 def cross_entropy(
@@ -48,11 +51,14 @@ def cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
 ) -> None:
     """loss = -sum_j labels_j log(p_j), p = x / sum(x) clipped, as Keras does."""
     formula = _cross_entropy_of_classes if labels.ndim == 1 else _cross_entropy_of_probabilities
     written = (dx, loss, correct, totals, accuracy_totals)
-    _for_each_block(formula, written, x, labels, sample_weight, scale)
+    smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
+    for_each_block(formula, written, x, labels, sample_weight, scale, smooth, ignore_class)
 
 
 def sigmoid_cross_entropy(
@@ -66,10 +72,12 @@ def sigmoid_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
 ) -> None:
     """loss = mean_j(max(x_j, 0) - x_j labels_j + log(1 + exp(-|x_j|))), from logits."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    _for_each_block(_sigmoid_cross_entropy, written, x, labels, sample_weight, scale)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
+    for_each_block(_sigmoid_cross_entropy, written, x, labels, sample_weight, scale, smooth)
 
 
 def binary_cross_entropy(
@@ -83,72 +91,122 @@ def binary_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
+    label_smoothing: float = 0.0,
 ) -> None:
     """loss = -mean_j(labels_j log(p_j) + (1 - labels_j) log(1 - p_j)), p = x clipped."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    _for_each_block(_binary_cross_entropy, written, x, labels, sample_weight, scale)
-
-
-def mean_squared_error(
-    dx: Array | None,
-    loss: Array,
-    totals: Array,
-    x: Array,
-    labels: Array,
-    sample_weight: Array | None,
-    *,
-    scale: float,
-) -> None:
-    """loss = mean_j (x_j - labels_j)^2, dx_j = 2 (x_j - labels_j) / columns."""
-    written = (dx, loss, None, totals, None)
-    _for_each_block(_mean_squared_error, written, x, labels, sample_weight, scale)
+    smooth = smoothing(label_smoothing, 2) if label_smoothing else None
+    for_each_block(_binary_cross_entropy, written, x, labels, sample_weight, scale, smooth)
 
 
 def accuracy(correct: Array, accuracy_totals: Array | None, x: Array, labels: Array) -> None:
     """The accuracy of probabilities x alone, for models whose loss does not count it."""
     for correct_, x_, labels_ in row_blocks(correct, x, labels):
-        _compare(correct_, x_, labels_, HALF)
+        compare(correct_, x_, labels_, HALF)
         if accuracy_totals is not None:
             accuracy_totals += (np.dot(correct_, ones(len(x_), x_)), len(x_))
 
 
+def normalized_weights(
+    weights: Array,
+    sample_weight: Array | None,
+    labels: Array | None,
+    *,
+    by_count: bool = False,
+    ignore_class: int | None = None,
+) -> None:
+    """weights = sample_weight v / sum(sample_weight v), v = 0 for labels of ignore_class, else 1.
+
+    by_count divides by sum(v) instead.
+    """
+    if labels is None or ignore_class is None:
+        weights.fill(1.0)
+    else:
+        np.not_equal(labels, ignore_class, out=weights)
+    count = weights.sum(dtype=np.float64)
+    if sample_weight is not None:
+        np.multiply(weights, sample_weight, out=weights)
+    divisor = float(count if by_count else weights.sum(dtype=np.float64))
+    if divisor == 0.0:
+        weights.fill(0.0)
+    else:
+        np.divide(weights, divisor, out=weights)
+
+
 Written = tuple[Array | None, Array, Array | None, Array, Array | None]
 """dx, loss, correct, totals, accuracy_totals: what a loss writes."""
+Smoothing = tuple[float, float]
+"""The factor of the labels, and what is added to them."""
 Formula = Callable[[Array | None, Array, Array | None, Array, Array, float], None]
 """function(dx, loss, correct, x, labels, scale) on arrays of one block, without sample weights."""
 
 
-def _for_each_block(
+def smoothing(label_smoothing: float, classes: int) -> Smoothing:
+    """The factor of the labels and what is added to them."""
+    return 1.0 - label_smoothing, label_smoothing / classes
+
+
+def for_each_block(
     formula: Formula,
     written: Written,
     x: Array,
     labels: Array,
     sample_weight: Array | None,
     scale: float,
+    smooth: Smoothing | None = None,
+    ignore_class: int | None = None,
+    size: int = BLOCK,
 ) -> None:
     """One loss over all rows, and its totals."""
     dx, loss, correct, totals, accuracy_totals = written
-    if not len(x):
+    rows = len(x)
+    if not rows:
         return
+    if smooth is not None and labels.ndim == 2:
+        size = min(size, BLOCK // 2)  # the smoothed labels are one temporary more
+    total = 0.0
     for x_, labels_, weight, dx_, loss_, correct_ in row_blocks(
-        x, labels, sample_weight, dx, loss, correct
+        x, labels, sample_weight, dx, loss, correct, size=size
     ):
-        outside = _labels_outside(labels_, x_.shape[1]) if labels_.ndim == 1 else None
-        if outside is None:
-            formula(dx_, loss_, correct_, x_, labels_, scale)
+        if labels_.ndim == 1:
+            _rows_of_classes(formula, dx_, loss_, correct_, x_, labels_, scale)
         else:
-            formula(dx_, loss_, correct_, x_, np.where(outside, 0, labels_), scale)
-            _mark_outside(dx_, loss_, correct_, outside)
+            wanted = labels_ if smooth is None else labels_ * smooth[0] + smooth[1]
+            formula(dx_, loss_, correct_, x_, wanted, scale)
+        if ignore_class is not None and labels_.ndim == 1:
+            ignored = np.equal(labels_, ignore_class)
+            loss_[ignored] = 0.0
+            if dx_ is not None:
+                dx_[ignored] = 0.0
         if weight is not None:
             np.multiply(loss_, weight, out=loss_)
             if dx_ is not None:
                 np.multiply(dx_, weight[:, None], out=dx_)
-        totals[0] += np.dot(loss_, ones(len(x_), x_))
+        total += float(np.dot(loss_, ones(len(x_), x_)))
         if correct_ is not None and accuracy_totals is not None:
             accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
-    totals[1] += len(x)
+    totals[0] += total * (scale * rows)
+    totals[1] += rows
     if accuracy_totals is not None:
-        accuracy_totals[1] += len(x)
+        accuracy_totals[1] += rows
+
+
+def _rows_of_classes(
+    formula: Formula,
+    dx: Array | None,
+    loss: Array,
+    correct: Array | None,
+    x: Array,
+    labels: Array,
+    scale: float,
+) -> None:
+    """A block whose labels are class numbers, some of them perhaps outside of the columns."""
+    outside = _labels_outside(labels, x.shape[1])
+    if outside is None:
+        formula(dx, loss, correct, x, labels, scale)
+    else:
+        formula(dx, loss, correct, x, np.where(outside, 0, labels), scale)
+        _mark_outside(dx, loss, correct, outside)
 
 
 def _labels_outside(labels: Array, columns: int) -> Array | None:
@@ -257,7 +315,7 @@ def _sigmoid_cross_entropy(
 ) -> None:
     columns = x.shape[1]
     if correct is not None:
-        _compare(correct, x, labels, ZERO)
+        compare(correct, x, labels, ZERO)
     terms = np.abs(x)
     np.negative(terms, out=terms)
     np.exp(terms, out=terms)
@@ -266,7 +324,7 @@ def _sigmoid_cross_entropy(
     np.add(terms, other, out=terms)
     np.multiply(x, labels, out=other)
     np.subtract(terms, other, out=terms)
-    _row_means(loss, terms)
+    row_means(loss, terms)
     if dx is not None:
         np.multiply(x, HALF, out=dx)
         np.tanh(dx, out=dx)  # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2
@@ -280,7 +338,7 @@ def _binary_cross_entropy(
     dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
 ) -> None:
     if correct is not None:
-        _compare(correct, x, labels, HALF)
+        compare(correct, x, labels, HALF)
     p = x.clip(LOWEST, HIGHEST)
     scratch = np.subtract(ONE, p)
     # labels log(p) + (1 - labels) log(1 - p) = labels (log(p) - log(1 - p)) + log(1 - p)
@@ -289,7 +347,7 @@ def _binary_cross_entropy(
     np.subtract(p, scratch, out=p)
     np.multiply(p, labels, out=p)
     np.add(p, scratch, out=p)
-    _row_means(loss, p)
+    row_means(loss, p)
     np.negative(loss, out=loss)
     if dx is not None:
         x.clip(LOWEST, HIGHEST, out=p)
@@ -302,22 +360,14 @@ def _binary_cross_entropy(
         np.multiply(dx, free, out=dx)
 
 
-def _mean_squared_error(
-    dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
-) -> None:
-    difference = np.subtract(x, labels, out=dx)
-    _row_means(loss, np.square(difference))
-    if dx is not None:
-        np.multiply(dx, 2.0 * scale / x.shape[1], out=dx)
-
-
-def _row_means(loss: Array, terms: Array) -> None:
+def row_means(loss: Array, terms: Array) -> None:
+    """loss = the mean of each row of terms."""
     columns = terms.shape[1]
     np.dot(terms, ones(columns, terms), loss)
     np.divide(loss, columns, out=loss)
 
 
-def _compare(correct: Array, x: Array, labels: Array, threshold: Array) -> None:
+def compare(correct: Array, x: Array, labels: Array, threshold: Array) -> None:
     """correct = 1 where x predicts the label: by a threshold if there is one column."""
     if x.shape[1] == 1:
         correct[:] = (x.reshape(-1) > threshold) == (labels.reshape(-1) > HALF)

@@ -16,13 +16,16 @@ from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import (
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
@@ -30,13 +33,16 @@ from gpunet.backend.spec import Array
 FUNCTIONS = functions_of(
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 
 

@@ -36,21 +36,23 @@ def find_kernels(candidates: tuple[Path, ...] = _CANDIDATES) -> Path:
 
 @functools.cache
 def flattened(source: str, folder: Path | None = None) -> str:
-    """The text of kernels/``source``.cu with the shared header in place of its #include.
+    """The text of kernels/``source``.cu with the shared headers in place of its #includes.
 
     CuPy's cache of compiled kernels hashes the text, but not what it includes. The #line marks keep
     the compiler's messages true to the files.
     """
     folder = folder or find_kernels()
     lines = (folder / f"{source}.cu").read_text(encoding="utf-8").splitlines()
-    place = lines.index(f'#include "{_HEADER}"')
-    lines[place] = "\n".join(
-        (
-            f'#line 1 "{_HEADER}"',
-            (folder / _HEADER).read_text(encoding="utf-8").rstrip(),
-            f'#line {place + 2} "{source}.cu"',
-        )
-    )
+    for place, line in enumerate(lines):
+        if line.startswith('#include "'):
+            header = line.split('"')[1]
+            lines[place] = "\n".join(
+                (
+                    f'#line 1 "{header}"',
+                    (folder / header).read_text(encoding="utf-8").rstrip(),
+                    f'#line {place + 2} "{source}.cu"',
+                )
+            )
     return "\n".join((f'#line 1 "{source}.cu"', *lines, ""))
 
 

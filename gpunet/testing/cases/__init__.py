@@ -15,13 +15,16 @@ from __future__ import annotations
 from gpunet.testing.cases import (
     activations,
     constraints,
+    focal_losses,
     gemm,
     losses,
     memory,
     metrics,
     optimizers,
+    overlap_losses,
     random,
     regularizers,
+    row_losses,
 )
 from gpunet.testing.op_checks import Case
 
@@ -32,6 +35,9 @@ CASES: dict[str, Case] = {
         activations,
         gemm,
         losses,
+        focal_losses,
+        row_losses,
+        overlap_losses,
         metrics,
         random,
         optimizers,

@@ -1,0 +1,298 @@
+// What the kernels of all losses share: labels of two kinds, totals, and the walk over rows.
+//
+// A loss is a type with a function `row` that computes one row; `GPUNET_LOSS_KERNEL` makes kernels
+// of it, which all take the same arguments.
+
+constexpr float CLIP_LOW = 1e-7f, CLIP_HIGH = 1.0f - 1e-7f;  // Keras' epsilon
+
+// What all losses write, beside dx.
+struct Outputs {
+    real* loss;
+    real* correct;
+    double* totals;
+    double* accuracy_totals;
+    const real* sample_weight;
+    double* partials;  // 2 a block
+    unsigned* ticket;
+    double scale;
+};
+
+// The numbers of a formula: alpha and gamma of the focal losses (alpha also where there is one
+// number), and which formula or variant it is.
+struct Formula {
+    float alpha, gamma;
+    int kind;
+};
+
+// What is done to labels: those of rows are smoothed, those of an ignored class have no loss.
+struct LabelRule {
+    float factor, shift;
+    int64 ignored;  // a number that no label is, where no class is ignored
+};
+
+// ------------------------------------------------------------------------------------ labels
+//
+// Both kinds of labels look like rows of numbers; of a class number the row is never stored.
+
+template <int WIDTH>
+struct ClassLabel {
+    int label, columns;
+    bool is_ignored;
+
+    __device__ __forceinline__ ClassLabel(const int* labels, int64 row, bool inside, int columns_,
+                                          const LabelRule& rule, Pack<real, WIDTH>*)
+        : label(inside ? labels[row] : 0), columns(columns_), is_ignored(label == rule.ignored)
+    {
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int) const
+    {
+        Pack<real, WIDTH> pack;
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            pack.v[j] = unit * WIDTH + j == label ? 1.0f : 0.0f;
+        }
+        return pack;
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    {
+        return first(unit, step);
+    }
+    // A class that does not exist makes the loss NaN, and the gradient with it.
+    __device__ __forceinline__ float sum(float, int) const
+    {
+        return label >= 0 && label < columns ? 1.0f : not_a_number();
+    }
+    __device__ __forceinline__ int target(Best, int) const { return label; }
+    __device__ __forceinline__ bool is_positive(Best) const { return label > 0; }
+};
+
+template <int WIDTH>
+struct DenseLabel {
+    static constexpr bool is_ignored = false;
+    RowReader<WIDTH> row;
+    float factor, shift;
+
+    __device__ __forceinline__ DenseLabel(const real* labels, int64 row_, bool, int columns,
+                                          const LabelRule& rule, Pack<real, WIDTH>* cache)
+        : row{labels + row_ * columns, cache}, factor(rule.factor), shift(rule.shift)
+    {
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int step) const
+    {
+        return smoothed(row.first(unit, step));
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    {
+        return smoothed(row.again(unit, step));
+    }
+    __device__ __forceinline__ Pack<real, WIDTH> smoothed(Pack<real, WIDTH> pack) const
+    {
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            pack.v[j] = (real)((float)pack.v[j] * factor + shift);
+        }
+        return pack;
+    }
+    __device__ __forceinline__ float sum(float of_thread, int lanes) const
+    {
+        return group_sum(of_thread, lanes);
+    }
+    __device__ __forceinline__ int target(Best of_thread, int lanes) const
+    {
+        return group_reduce(of_thread, Better(), lanes).index;
+    }
+    // With one column the label itself says which of two classes it is.
+    __device__ __forceinline__ bool is_positive(Best of_thread) const
+    {
+        return of_thread.value > 0.5f;
+    }
+};
+
+template <int WIDTH>
+__device__ __forceinline__ ClassLabel<WIDTH> label_type(const int*);
+template <int WIDTH>
+__device__ __forceinline__ DenseLabel<WIDTH> label_type(const real*);
+
+// ------------------------------------------------------------------------------ small pieces
+
+// p inside the limits; a NaN stays one.
+__device__ __forceinline__ float clip(float p)
+{
+    return p < CLIP_LOW ? CLIP_LOW : (p > CLIP_HIGH ? CLIP_HIGH : p);
+}
+
+__device__ __forceinline__ bool is_clipped(float p) { return p < CLIP_LOW || p > CLIP_HIGH; }
+
+// Sums over rows: each thread that leads a row adds up its own rows, the block its threads, and
+// the last block the blocks, all in a fixed order and in double.
+struct Sums {
+    double loss, correct;
+
+    __device__ __forceinline__ void add(const Outputs& out, int64 row, float row_loss, bool right)
+    {
+        if (out.loss != nullptr) {
+            out.loss[row] = (real)row_loss;
+        }
+        if (out.correct != nullptr) {
+            out.correct[row] = right ? 1.0f : 0.0f;
+        }
+        loss += row_loss;
+        correct += right;
+    }
+
+    __device__ void finish(const Outputs& out, int64 rows)
+    {
+        loss = block_sum(loss);
+        correct = block_sum(correct);
+        if (threadIdx.x == 0) {
+            out.partials[2 * blockIdx.x] = loss;
+            out.partials[2 * blockIdx.x + 1] = correct;
+        }
+        if (!is_last_block(out.ticket, gridDim.x)) {
+            return;
+        }
+        loss = correct = 0.0;
+        for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
+            loss += __ldcg(&out.partials[2 * block]);
+            correct += __ldcg(&out.partials[2 * block + 1]);
+        }
+        loss = block_sum(loss);
+        correct = block_sum(correct);
+        if (threadIdx.x == 0 && out.totals != nullptr) {
+            out.totals[0] += out.scale * rows * loss;  // the batch's loss, weighted by its rows
+            out.totals[1] += rows;
+        }
+        if (threadIdx.x == 0 && out.accuracy_totals != nullptr) {
+            out.accuracy_totals[0] += correct;
+            out.accuracy_totals[1] += rows;
+        }
+    }
+};
+
+__device__ __forceinline__ float weight_of(const Outputs& out, int64 row, bool inside)
+{
+    return inside && out.sample_weight != nullptr ? (float)out.sample_weight[row] : 1.0f;
+}
+
+// ------------------------------------------------------- means of a term of each element
+
+struct Term {
+    float loss, gradient;
+};
+
+// What the terms of a mean have in common; those that count say where class 1 begins.
+struct MeanTerm {
+    static constexpr bool COUNTS = true;
+    __device__ static float divisor(const Formula&, int columns) { return columns; }
+};
+
+template <int WIDTH, typename ElementTerm>
+struct MeanOfTerms {
+    template <typename Label>
+    __device__ static float row(real* dx, const RowReader<WIDTH>& x, const Label& labels,
+                                const RowWalk& walk, const Formula& formula, float scale,
+                                bool& right)
+    {
+        const int columns = walk.units * WIDTH;
+        const float divisor = ElementTerm::divisor(formula, columns), factor = scale / divisor;
+        Best best = nothing_yet(), target = nothing_yet();
+        float loss = 0.0f;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
+            Pack<real, WIDTH> values = x.first(unit, step);
+            const Pack<real, WIDTH> label = labels.first(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                if constexpr (ElementTerm::COUNTS) {
+                    keep_best(best, (float)values.v[j], unit * WIDTH + j);
+                    keep_best(target, (float)label.v[j], unit * WIDTH + j);
+                }
+                const Term term = ElementTerm::at(formula, (float)values.v[j], (float)label.v[j]);
+                loss += term.loss;
+                values.v[j] = (real)(factor * term.gradient);
+            }
+            if (dx != nullptr) {
+                store_pack<real, WIDTH>(dx, unit, values);
+            }
+        }
+        if constexpr (ElementTerm::COUNTS) {
+            if (columns == 1) {
+                right = (best.value > ElementTerm::THRESHOLD) == labels.is_positive(target);
+            } else {
+                best = group_reduce(best, Better(), walk.lanes);
+                right = best.index == labels.target(target, walk.lanes);
+            }
+        }
+        return group_sum(loss, walk.lanes) / divisor;
+    }
+};
+
+// ------------------------------------------------------------------------------------ kernels
+
+// How a launch deals rows to threads: see gpunet/backend/cuda/grids.py.
+struct Layout {
+    int64 rows;
+    int columns, lanes, cached;
+};
+
+// Zeros where this thread has written, whatever NaN it was.
+template <int WIDTH>
+__device__ __forceinline__ void clear_row(real* dx, const RowWalk& walk)
+{
+    for (int unit = walk.lane; dx != nullptr && unit < walk.end(); unit += walk.lanes) {
+        store_pack<real, WIDTH>(dx, unit, Pack<real, WIDTH>{});
+    }
+}
+
+template <int WIDTH, typename Loss, typename LabelType>
+__device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const real* x,
+                                          const LabelType* labels, const Formula& formula,
+                                          const LabelRule& rule, const Layout& layout)
+{
+    using Label = decltype(label_type<WIDTH>(labels));
+    const int units = layout.columns / WIDTH, lanes = layout.lanes;
+    Pack<real, WIDTH>* x_cache = layout.cached ? row_cache<WIDTH>(0) : nullptr;
+    Pack<real, WIDTH>* label_cache =
+        layout.cached ? row_cache<WIDTH>((units + lanes - 1) / lanes) : nullptr;
+    Sums sums = {0.0, 0.0};
+    for (RowWalk walk(layout.rows, units, lanes); walk.more(); walk.next()) {
+        const int64 row = walk.row(), start = row * layout.columns;
+        const bool inside = row < layout.rows;
+        const float weight = weight_of(out, row, inside);
+        const RowReader<WIDTH> values = {x + start, x_cache};
+        const Label label(labels, row, inside, layout.columns, rule, label_cache);
+        real* gradient = dx != nullptr ? dx + start : nullptr;
+        bool right = false;
+        float loss = Loss::row(gradient, values, label, walk, formula, (float)out.scale * weight,
+                               right);
+        if (label.is_ignored) {
+            loss = 0.0f;
+            clear_row<WIDTH>(gradient, walk);
+        }
+        if (walk.lane == 0 && inside) {
+            sums.add(out, row, weight * loss, right);
+        }
+    }
+    sums.finish(out, layout.rows);
+}
+
+// The symbol, the type of the labels, and the loss as a type that may use WIDTH.
+#define GPUNET_LOSS_KERNEL(SYMBOL, LABEL, ...)                                                    \
+    extern "C" __global__ void SYMBOL(                                                            \
+        real* dx, real* loss, real* correct, double* totals, double* accuracy_totals,             \
+        const real* x, const LABEL* labels, const real* sample_weight, double scale, float alpha, \
+        float gamma, int kind, float label_factor, float label_shift, int64 ignored, int64 rows,  \
+        int columns, int packed, int lanes, int cached, double* partials, unsigned* ticket)       \
+    {                                                                                             \
+        const Outputs out = {loss,          correct,  totals, accuracy_totals,                    \
+                             sample_weight, partials, ticket, scale};                             \
+        const Formula formula = {alpha, gamma, kind};                                             \
+        const LabelRule rule = {label_factor, label_shift, ignored};                              \
+        const Layout layout = {rows, columns, lanes, cached};                                     \
+        if (packed) {                                                                             \
+            constexpr int WIDTH = PACK;                                                           \
+            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);             \
+        } else {                                                                                  \
+            constexpr int WIDTH = 1;                                                              \
+            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);             \
+        }                                                                                         \
+    }
