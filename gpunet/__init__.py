@@ -12,6 +12,7 @@ from gpunet import (
     ops,
     optimizers,
     random,
+    schedules,
     testing,
     utils,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ops",
     "optimizers",
     "random",
+    "schedules",
     "set_backend",
     "testing",
     "utils",

@@ -17,7 +17,7 @@ from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
-from gpunet.engine.steps import TRAIN, Samples, StepPlan
+from gpunet.engine.steps import TRAIN, Samples, StepCalls, StepPlan, bind_step
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
@@ -348,15 +348,18 @@ class Model(Trainer):
             raise UsageError("there are no gradients to step with: call run.backward(dy) first.")
         optimizer.attach(self.backend, self.spans)
         optimizer.send_hyper()
-        for call in self.plan(("update", optimizer), lambda: self._update_calls(optimizer)):
+        calls = self.plan(("update", optimizer), lambda: self._update_calls(optimizer))
+        for call in calls.all if optimizer.updates_next else calls.without_update:
             call()
+        optimizer.count_step()
         for parameter in self.parameters:
             parameter.has_gradient = False
 
-    def _update_calls(self, optimizer: Optimizer) -> list[Call]:
+    def _update_calls(self, optimizer: Optimizer) -> StepCalls:
         op = Recorder(self.dtype)
         optimizer.record(op, self.spans)
-        return Plan(op.records, ()).bind(self.backend, self.backend.empty((0,), "uint8"))
+        plan = Plan(op.records, ())
+        return bind_step(plan, self.backend, self.backend.empty((plan.nbytes,), "uint8"))
 
     # ---------------------------------------------------------------------- summary
 

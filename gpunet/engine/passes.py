@@ -75,7 +75,6 @@ class Pass:
             dxs = tuple(op.gradient_of(self.values[tensor]) for tensor in node.inputs)
             context.dx = dxs[0] if node.layer.inputs == 1 else dxs
             node.layer.backward(op, context)
-        op.direction = "update"
         for parameter, gradient in self._gradients.items():
             if parameter.is_trainable and not op.is_written(gradient):
                 op.fill(gradient, value=0.0)

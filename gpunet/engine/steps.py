@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.passes import Pass
-from gpunet.engine.plan import Plan
+from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.losses import LossBuffers
 
@@ -145,6 +146,24 @@ class StepPlan:
             slot.array = array
 
 
+class StepCalls(NamedTuple):
+    """The bound calls of a training step.
+
+    Attributes:
+        all: those of a step that updates the weights.
+        without_update: those of a step that only adds up gradients for a later one.
+    """
+
+    all: list[Call]
+    without_update: list[Call]
+
+
+def bind_step(plan: Plan, backend: Backend, arena: Array) -> StepCalls:
+    """Bind a step's plan to an arena."""
+    early = [record for record in plan.records if record.direction != "update"]
+    return StepCalls(plan.bind(backend, arena), plan.bind(backend, arena, early))
+
+
 class Stepper:
     """Steps over one data set: plans bound to one arena and to the data.
 
@@ -161,16 +180,19 @@ class Stepper:
         self.samples = samples
         self._lease = trainer.arenas.lease()
         self._parameters = [p for span in trainer.spans for p in span.parameters]
-        self._programs: dict[int, tuple[list[Any], Array, Array | None]] = {}
+        self._programs: dict[int, tuple[StepCalls, Array, Array | None]] = {}
 
     def step(self, order: np.ndarray[Any, Any]) -> None:
         """One step on the samples of these numbers (int32)."""
         program = self._programs.get(len(order))
         if program is None:
             program = self._bind(len(order))
-        calls, indices, random = program
+        step_calls, indices, random = program
+        calls = step_calls.all
+        optimizer = self._trainer.optimizer
         if self._mode == TRAIN:
-            self._trainer.optimizer.send_hyper()
+            optimizer.send_hyper()
+            calls = calls if optimizer.updates_next else step_calls.without_update
             for parameter in self._parameters:
                 parameter.has_gradient = False  # the step overwrites what a run left
         self._backend.write(indices, order)
@@ -178,15 +200,17 @@ class Stepper:
             self._backend.write(random, self._trainer.next_pass())
         for call in calls:
             call()
+        if self._mode == TRAIN:
+            optimizer.count_step()
 
-    def _bind(self, rows: int) -> tuple[list[Any], Array, Array | None]:
+    def _bind(self, rows: int) -> tuple[StepCalls, Array, Array | None]:
         step_plan = self._trainer.step_plan(self._mode, rows, self.samples)
         plan = step_plan.plan
         if self._lease.arena.size < plan.nbytes:
             self._programs.clear()
             self._lease.grow(plan.nbytes)
         step_plan.fill(self.samples)
-        calls = plan.bind(self._backend, self._lease.arena)
+        calls = bind_step(plan, self._backend, self._lease.arena)
         needs_random = any(step_plan.random.storage in r.reads() for r in plan.records)
         random = self._lease.array(plan, step_plan.random) if needs_random else None
         program = (calls, self._lease.array(plan, step_plan.indices), random)

@@ -16,7 +16,7 @@ from gpunet.callbacks import CallbackList, History
 from gpunet.engine.data import as_batch, check_lengths, class_weights, model_inputs, row_weights
 from gpunet.engine.graph import Graph
 from gpunet.engine.loop import LazyLogs, Loop, evaluate
-from gpunet.engine.parameters import Span
+from gpunet.engine.parameters import Parameter, Span
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
@@ -56,6 +56,11 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def spans(self) -> list[Span]:
+        """The stretches of flat buffers that hold the weights."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> list[Parameter]:
         """The model's weights."""
 
     @abstractmethod
@@ -81,7 +86,7 @@ class Trainer(ABC):
         """Say how to train.
 
         Args:
-            optimizer: a name ("sgd", "adam") or an Optimizer.
+            optimizer: a name of gpunet.optimizers ("sgd", "adam") or an Optimizer.
             loss: a name ("mse"), a function of gpunet.losses or a Loss.
             metrics: a list of names ("accuracy") or Metrics.
 
@@ -355,9 +360,11 @@ class Trainer(ABC):
         return stepper
 
     def weights_key(self) -> tuple[Any, ...]:
-        """Where the weights are and which are trainable: part of what a plan depends on."""
+        """Where the weights are and how they are trained: part of what a plan depends on."""
         return tuple(
-            (span.block.generation, p.is_trainable) for span in self.spans for p in span.parameters
+            (span.block.generation, p.is_trainable, p.layer.learning_rate_factor)
+            for span in self.spans
+            for p in span.parameters
         )
 
     # ------------------------------------------------------------------- predict

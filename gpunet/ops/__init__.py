@@ -23,12 +23,26 @@ from gpunet.ops.losses import (
     softmax_cross_entropy,
 )
 from gpunet.ops.memory import add, copy, fill, gather, scale_shift
-from gpunet.ops.optimizers import adam, sgd
+from gpunet.ops.optimizers import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    lion,
+    moving_average,
+    nadam,
+    rmsprop,
+    sgd,
+    squared_norms,
+)
 from gpunet.ops.random import dropout
 
 __all__ = [
     "accuracy",
+    "adadelta",
+    "adagrad",
     "adam",
+    "adamax",
     "add",
     "bias_act",
     "bias_act_backward",
@@ -42,11 +56,16 @@ __all__ = [
     "gemm_act_backward",
     "gemm_bias_act",
     "gemm_column_sum",
+    "lion",
     "mean_squared_error",
+    "moving_average",
+    "nadam",
+    "rmsprop",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
+    "squared_norms",
 ]

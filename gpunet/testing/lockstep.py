@@ -114,7 +114,7 @@ def compare(
     traces, names = [], []
     try:
         for backend in (first, second):
-            model.optimizer = type(optimizer).from_config(optimizer.get_config())
+            model.optimizer = optimizer.without_state()
             model.to(backend)
             model.set_weights(weights)
             model.passes = passes

@@ -125,7 +125,8 @@ def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1}
-    if name in ("sgd", "adam"):
+    if OPS[name].family == "optimizers":
+        sizes |= {"groups": 1}
         sizes["n"] = ROWS * COLUMNS
     arrays = []
     for parameter in OPS[name].parameters:
@@ -137,7 +138,7 @@ def large_arguments(name):
         if parameter.name == "segments":
             arrays[-1][:] = [[0, sizes["n"], 0, 1, 1, 0]]
         if parameter.name == "hyper":
-            arrays[-1][:] = [0.1, 0.9, 0.999, 1e-7][: len(arrays[-1])]
+            arrays[-1][:] = [0.1, 0.01, 1.0, 0.9, 0.999, 1e-7, 0.5][: len(arrays[-1])]
     return arrays
 
 
@@ -149,7 +150,7 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cpu_allocates_nothing_tensor_sized(name):
-    """4 MiB arrays are worked on with scratch of a few blocks (two are 256 KiB)."""
+    """4 MiB arrays are worked on with scratch of a few blocks (three are 384 KiB)."""
     wanted = OPS[name].signature.parameters
     attributes = {key: value for key, value in ATTRIBUTES.items() if key in wanted}
     arguments = large_arguments(name)
@@ -162,7 +163,7 @@ def test_cpu_allocates_nothing_tensor_sized(name):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 350_000
+    assert peak < 420_000
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5)])

@@ -54,11 +54,15 @@ def row_blocks(first: Array, *others: Array | None) -> Iterable[tuple[Any, ...]]
     return _slices((first, *others), max(1, BLOCK // first[0].size))
 
 
-def flat_blocks(*arrays: Array) -> Iterable[tuple[Any, ...]]:
-    """The same elements of all arrays, which have one shape, a block at a time."""
-    if arrays[0].size <= BLOCK:
-        return (arrays,)
-    return _slices(tuple(array.reshape(-1) for array in arrays), BLOCK)
+def flat_blocks(first: Array, *others: Array | None) -> Iterable[tuple[Any, ...]]:
+    """The same elements of all arrays, which have one shape, a block at a time.
+
+    Arrays that are None stay None.
+    """
+    if first.size <= BLOCK:
+        return ((first, *others),)
+    arrays = (first, *others)
+    return _slices(tuple(None if a is None else a.reshape(-1) for a in arrays), BLOCK)
 
 
 def _slices(arrays: tuple[Array | None, ...], length: int) -> Iterator[tuple[Any, ...]]:
