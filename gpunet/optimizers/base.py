@@ -142,9 +142,9 @@ class Optimizer(ABC):
     def learning_rate(self) -> Any:
         """The learning rate of the next step, also where a schedule gives it."""
         rate = self._learning_rate
-        if isinstance(rate, schedules.LearningRateSchedule):
-            return rate(self._batches)
-        return rate() if callable(rate) else rate
+        if isinstance(rate, float):
+            return rate
+        return rate(self._batches) if isinstance(rate, schedules.LearningRateSchedule) else rate()
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -161,7 +161,7 @@ class Optimizer(ABC):
 
     def own_values(self) -> tuple[float, ...]:
         """What hyper holds behind learning rate, weight decay and clip."""
-        return tuple(getattr(self, name) for name in self.hypers)
+        return tuple([getattr(self, name) for name in self.hypers])
 
     def check_own(self) -> None:
         """Raise an ArgumentError if one of `hypers` is out of its range."""
@@ -170,11 +170,14 @@ class Optimizer(ABC):
 
     def _values(self) -> tuple[float, ...]:
         """All that the ops read: hyper, then that of the moving average."""
-        clipping = self.clipping
-        clip = inf if clipping is None else getattr(self, clipping)
-        common = (self.learning_rate, self.weight_decay or 0.0, clip)
-        averages = (self.ema_momentum, self.ema_overwrite_frequency or 0)
-        return (*common, *self.own_values(), *averages)
+        return (
+            self.learning_rate,
+            self.weight_decay or 0.0,
+            self.clipnorm or self.clipvalue or self.global_clipnorm or inf,
+            *self.own_values(),
+            self.ema_momentum,
+            self.ema_overwrite_frequency or 0,
+        )
 
     def send_hyper(self) -> None:
         """Copy the hyper-parameters to the device if they changed; call it before each step.
