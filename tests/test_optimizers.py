@@ -413,3 +413,26 @@ def test_unknown_names_get_a_suggestion():
         optimizers.Adam().exclude_from_weight_decay([np.ones(3)])
     with pytest.raises(ArgumentError, match="list of patterns"):
         optimizers.Adam().exclude_from_weight_decay(var_names=["("])
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("clipping", [None, "clipvalue", "clipnorm", "global_clipnorm"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_nan_is_not_hidden(name, clipping, backend):
+    model = small_model("float32", backend)
+    flat = golden.gradients(0)
+    flat[0] = np.nan
+    put_gradients(model, flat)
+    make(name, {clipping: 1.0} if clipping else {}).step(model)
+    reached = {"clipnorm": 6, "global_clipnorm": golden.SIZE}.get(clipping, 1)
+    assert np.isnan(flat_weights(model)).tolist() == [i < reached for i in range(golden.SIZE)]
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_a_norm_that_is_not_finite_makes_nan(backend):
+    model = small_model("float32", backend)
+    flat = golden.gradients(0)
+    flat[0] = np.inf
+    put_gradients(model, flat)
+    optimizers.SGD(global_clipnorm=1.0).step(model)
+    assert np.isnan(flat_weights(model)).all()

@@ -1,20 +1,20 @@
 """Updates of flat weights from flat gradients, as Keras defines them.
 
-Each formula is written for one piece of the buffers at a time: `_pieces` finds the trainable
+Each formula is written for one piece of the buffers at a time: `_spans` finds the trainable
 segments, cuts them into blocks that fit the cache, clips gradients and decays weights. A formula
 drops its scratch arrays after each piece: the next piece gets the same memory, still in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import BLOCK, flat_blocks
+from gpunet.backend.cpu.blocks import flat_blocks
 from gpunet.backend.spec import SEGMENT_COLUMNS, Array
 
 
@@ -66,19 +66,20 @@ def sgd(
 ) -> None:
     """Stochastic gradient descent; hyper[3:] = (momentum)."""
     *common, momentum = hyper.tolist()
-    for rate, (w, g, v) in _pieces(common, segments, norms, weights, gradients, velocity):
-        change = np.multiply(g, rate)
-        if v is None:
-            np.subtract(w, change, out=w)
-        else:
-            np.multiply(v, momentum, out=v)
-            np.subtract(v, change, out=v)
-            if nesterov:
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, velocity):
+        for w, g, v in pieces:
+            change = np.multiply(g, rate)
+            if v is None:
                 np.subtract(w, change, out=w)
-                np.add(w, np.multiply(v, momentum, out=change), out=w)
             else:
-                np.add(w, v, out=w)
-        del change
+                np.multiply(v, momentum, out=v)
+                np.subtract(v, change, out=v)
+                if nesterov:
+                    np.subtract(w, change, out=w)
+                    np.add(w, np.multiply(v, momentum, out=change), out=w)
+                else:
+                    np.add(w, v, out=w)
+            del change
     if tick:
         step[0] += 1
 
@@ -101,18 +102,19 @@ def adam(
     t = step.item() + 1
     correction = sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
     slots = (momentums, velocities, velocity_hats)
-    for rate, (w, g, m, v, hat) in _pieces(common, segments, norms, weights, gradients, *slots):
-        scratch = _to_mean(m, g, beta_1)
-        np.square(g, out=scratch)
-        _to_mean(v, scratch, beta_2, scratch)
-        if hat is not None:
-            v = np.maximum(hat, v, out=hat)
-        np.sqrt(v, out=scratch)
-        np.add(scratch, epsilon, out=scratch)
-        np.divide(m, scratch, out=scratch)
-        np.multiply(scratch, rate * correction, out=scratch)
-        np.subtract(w, scratch, out=w)
-        del scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, *slots):
+        for w, g, m, v, hat in pieces:
+            scratch = _to_mean(m, g, beta_1)
+            np.square(g, out=scratch)
+            _to_mean(v, scratch, beta_2, scratch)
+            if hat is not None:
+                v = np.maximum(hat, v, out=hat)
+            np.sqrt(v, out=scratch)
+            np.add(scratch, epsilon, out=scratch)
+            np.divide(m, scratch, out=scratch)
+            np.multiply(scratch, rate * correction, out=scratch)
+            np.subtract(w, scratch, out=w)
+            del scratch
     if tick:
         step[0] += 1
 
@@ -137,17 +139,18 @@ def nadam(
     of_gradient = (1.0 - now) / (1.0 - product * now)
     correction = 1.0 / sqrt(1.0 - beta_2**t)
     slots = (momentums, velocities)
-    for rate, (w, g, m, v) in _pieces(common, segments, norms, weights, gradients, *slots):
-        scratch = _to_mean(m, g, beta_1)
-        np.square(g, out=scratch)
-        _to_mean(v, scratch, beta_2, scratch)
-        change = np.multiply(g, rate * of_gradient)
-        np.add(change, np.multiply(m, rate * of_momentum, out=scratch), out=change)
-        np.sqrt(v, out=scratch)
-        np.multiply(scratch, correction, out=scratch)
-        np.add(scratch, epsilon, out=scratch)
-        np.subtract(w, np.divide(change, scratch, out=change), out=w)
-        del change, scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, *slots):
+        for w, g, m, v in pieces:
+            scratch = _to_mean(m, g, beta_1)
+            np.square(g, out=scratch)
+            _to_mean(v, scratch, beta_2, scratch)
+            change = np.multiply(g, rate * of_gradient)
+            np.add(change, np.multiply(m, rate * of_momentum, out=scratch), out=change)
+            np.sqrt(v, out=scratch)
+            np.multiply(scratch, correction, out=scratch)
+            np.add(scratch, epsilon, out=scratch)
+            np.subtract(w, np.divide(change, scratch, out=change), out=w)
+            del change, scratch
     if tick:
         step[0] += 1
 
@@ -168,15 +171,16 @@ def adamax(
     *common, beta_1, beta_2, epsilon = hyper.tolist()
     correction = 1.0 / (1.0 - beta_1 ** (step.item() + 1))
     slots = (momentums, maxima)
-    for rate, (w, g, m, u) in _pieces(common, segments, norms, weights, gradients, *slots):
-        scratch = _to_mean(m, g, beta_1)
-        np.multiply(u, beta_2, out=u)
-        np.maximum(u, np.abs(g, out=scratch), out=u)
-        np.add(u, epsilon, out=scratch)
-        np.divide(m, scratch, out=scratch)
-        np.multiply(scratch, rate * correction, out=scratch)
-        np.subtract(w, scratch, out=w)
-        del scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, *slots):
+        for w, g, m, u in pieces:
+            scratch = _to_mean(m, g, beta_1)
+            np.multiply(u, beta_2, out=u)
+            np.maximum(u, np.abs(g, out=scratch), out=u)
+            np.add(u, epsilon, out=scratch)
+            np.divide(m, scratch, out=scratch)
+            np.multiply(scratch, rate * correction, out=scratch)
+            np.subtract(w, scratch, out=w)
+            del scratch
     if tick:
         step[0] += 1
 
@@ -197,22 +201,23 @@ def rmsprop(
     """RMSprop (Hinton, 2012); hyper[3:] = (rho, momentum, epsilon)."""
     *common, rho, momentum, epsilon = hyper.tolist()
     slots = (velocities, momentums, average_gradients)
-    for rate, (w, g, v, m, mean) in _pieces(common, segments, norms, weights, gradients, *slots):
-        scratch = np.square(g)
-        _to_mean(v, scratch, rho, scratch)
-        if mean is None:
-            np.add(v, epsilon, out=scratch)
-        else:
-            _to_mean(mean, g, rho, scratch)
-            np.subtract(v, np.square(mean, out=scratch), out=scratch)
-            np.add(scratch, epsilon, out=scratch)
-        np.divide(g, np.sqrt(scratch, out=scratch), out=scratch)
-        np.multiply(scratch, rate, out=scratch)
-        if m is not None:
-            np.multiply(m, momentum, out=m)
-            scratch = np.add(m, scratch, out=m)
-        np.subtract(w, scratch, out=w)
-        del scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, *slots):
+        for w, g, v, m, mean in pieces:
+            scratch = np.square(g)
+            _to_mean(v, scratch, rho, scratch)
+            if mean is None:
+                np.add(v, epsilon, out=scratch)
+            else:
+                _to_mean(mean, g, rho, scratch)
+                np.subtract(v, np.square(mean, out=scratch), out=scratch)
+                np.add(scratch, epsilon, out=scratch)
+            np.divide(g, np.sqrt(scratch, out=scratch), out=scratch)
+            np.multiply(scratch, rate, out=scratch)
+            if m is not None:
+                np.multiply(m, momentum, out=m)
+                scratch = np.add(m, scratch, out=m)
+            np.subtract(w, scratch, out=w)
+            del scratch
     if tick:
         step[0] += 1
 
@@ -230,14 +235,15 @@ def adagrad(
 ) -> None:
     """Adagrad (Duchi et al., 2011); hyper[3:] = (epsilon)."""
     *common, epsilon = hyper.tolist()
-    for rate, (w, g, sums) in _pieces(common, segments, norms, weights, gradients, accumulators):
-        scratch = np.square(g)
-        np.add(sums, scratch, out=sums)
-        np.sqrt(np.add(sums, epsilon, out=scratch), out=scratch)
-        np.divide(g, scratch, out=scratch)
-        np.multiply(scratch, rate, out=scratch)
-        np.subtract(w, scratch, out=w)
-        del scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, accumulators):
+        for w, g, sums in pieces:
+            scratch = np.square(g)
+            np.add(sums, scratch, out=sums)
+            np.sqrt(np.add(sums, epsilon, out=scratch), out=scratch)
+            np.divide(g, scratch, out=scratch)
+            np.multiply(scratch, rate, out=scratch)
+            np.subtract(w, scratch, out=w)
+            del scratch
     if tick:
         step[0] += 1
 
@@ -257,18 +263,17 @@ def adadelta(
     """Adadelta (Zeiler, 2012); hyper[3:] = (rho, epsilon)."""
     *common, rho, epsilon = hyper.tolist()
     slots = (accumulated_gradients, accumulated_changes)
-    for rate, (w, g, of_gradient, of_change) in _pieces(
-        common, segments, norms, weights, gradients, *slots
-    ):
-        scratch = np.square(g)
-        _to_mean(of_gradient, scratch, rho, scratch)
-        change = np.add(of_change, epsilon)
-        np.multiply(np.sqrt(change, out=change), g, out=change)
-        np.sqrt(np.add(of_gradient, epsilon, out=scratch), out=scratch)
-        np.divide(change, scratch, out=change)
-        _to_mean(of_change, np.square(change, out=scratch), rho, scratch)
-        np.subtract(w, np.multiply(change, rate, out=change), out=w)
-        del change, scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, *slots):
+        for w, g, of_gradient, of_change in pieces:
+            scratch = np.square(g)
+            _to_mean(of_gradient, scratch, rho, scratch)
+            change = np.add(of_change, epsilon)
+            np.multiply(np.sqrt(change, out=change), g, out=change)
+            np.sqrt(np.add(of_gradient, epsilon, out=scratch), out=scratch)
+            np.divide(change, scratch, out=change)
+            _to_mean(of_change, np.square(change, out=scratch), rho, scratch)
+            np.subtract(w, np.multiply(change, rate, out=change), out=w)
+            del change, scratch
     if tick:
         step[0] += 1
 
@@ -286,14 +291,15 @@ def lion(
 ) -> None:
     """Lion (Chen et al., 2023); hyper[3:] = (beta_1, beta_2)."""
     *common, beta_1, beta_2 = hyper.tolist()
-    for rate, (w, g, m) in _pieces(common, segments, norms, weights, gradients, momentums):
-        change = np.multiply(m, beta_1)
-        scratch = np.multiply(g, 1.0 - beta_1)
-        np.sign(np.add(change, scratch, out=change), out=change)
-        np.subtract(w, np.multiply(change, rate, out=change), out=w)
-        np.multiply(m, beta_2, out=m)
-        np.add(m, np.multiply(g, 1.0 - beta_2, out=scratch), out=m)
-        del change, scratch
+    for rate, pieces in _spans(common, segments, norms, weights, gradients, momentums):
+        for w, g, m in pieces:
+            change = np.multiply(m, beta_1)
+            scratch = np.multiply(g, 1.0 - beta_1)
+            np.sign(np.add(change, scratch, out=change), out=change)
+            np.subtract(w, np.multiply(change, rate, out=change), out=w)
+            np.multiply(m, beta_2, out=m)
+            np.add(m, np.multiply(g, 1.0 - beta_2, out=scratch), out=m)
+            del change, scratch
     if tick:
         step[0] += 1
 
@@ -309,39 +315,51 @@ def _to_mean(mean: Array, values: Array, decay: float, scratch: Array = None) ->
     return scratch
 
 
-def _pieces(
-    common: Sequence[float],
-    segments: Array,
-    norms: Array | None,
-    weights: Array,
-    gradients: Array,
-    *slots: Array | None,
-) -> Iterator[tuple[float, tuple[Any, ...]]]:
-    """(rate, (weights, gradients, *slots)) block by block: gradients clipped, weights decayed."""
+def _spans(
+    common: Sequence[float], segments: Array, norms: Array | None, *arrays: Array | None
+) -> list[tuple[float, Iterable[tuple[Any, ...]]]]:
+    """(rate, pieces) of each run of weights, pieces being (weights, gradients, *slots) in blocks.
+
+    Gradients are clipped and weights decayed as the pieces come.
+
+    Args:
+        common: learning rate, weight decay and clip.
+        segments: the table of weights.
+        norms: squared norms to clip by, or None.
+        *arrays: weights, gradients and slots; slots may be None.
+    """
     learning_rate, weight_decay, clip = common
-    clipped: Array = None
-    if norms is not None or clip < inf:
-        clipped = np.empty(min(BLOCK, weights.size), weights.dtype)
+    spans = []
     for run, factor, decay, group in _runs(segments.tobytes(), norms is not None):
+        pieces = flat_blocks(*[None if array is None else array[run] for array in arrays])
         rate = learning_rate * factor
-        shrink = rate * weight_decay * decay
-        parts = [None if slot is None else slot[run] for slot in slots]
-        for piece in flat_blocks(weights[run], gradients[run], *parts):
-            if clipped is not None:
-                piece = (piece[0], _clip(piece[1], clip, norms, group, clipped), *piece[2:])
-            if shrink:
-                w = piece[0]
-                np.subtract(w, np.multiply(w, shrink), out=w)
-            yield rate, piece
+        if weight_decay or clip < inf:
+            scale = None if norms is None else _clip_scale(sqrt(norms[group]), clip)
+            pieces = _prepared(pieces, rate * weight_decay * decay, clip, scale)
+        spans.append((rate, pieces))
+    return spans
 
 
-def _clip(g: Array, clip: float, norms: Array | None, group: int, out: Array) -> Array:
-    """The clipped gradient; a NaN stays a NaN, and a norm that is not finite makes NaNs."""
-    out = out[: len(g)]
-    if norms is None:
-        return np.clip(g, -clip, clip, out=out)
-    norm = sqrt(norms[group])
-    return np.multiply(g, clip / max(norm, clip) + (norm - norm), out=out)
+def _prepared(
+    pieces: Iterable[tuple[Any, ...]], shrink: float, clip: float, scale: float | None
+) -> Iterator[tuple[Any, ...]]:
+    """The pieces with gradients scaled, or cut off at -clip and clip, and weights shrunk."""
+    scratch: Array = None
+    for w, g, *slots in pieces:
+        if clip < inf:
+            scratch = np.empty_like(g) if scratch is None else scratch[: len(g)]
+            if scale is None:
+                g = np.clip(g, -clip, clip, out=scratch)  # a NaN stays a NaN
+            else:
+                g = np.multiply(g, scale, out=scratch)
+        if shrink:
+            np.subtract(w, np.multiply(w, shrink), out=w)
+        yield w, g, *slots
+
+
+def _clip_scale(norm: float, clip: float) -> float:
+    """What gradients of this norm are multiplied by; NaN for a norm that is not finite."""
+    return clip / max(norm, clip) + (norm - norm)
 
 
 class _Run(NamedTuple):
