@@ -411,8 +411,9 @@ def test_unknown_names_get_a_suggestion():
         optimizers.get({"name": "adam"})
     with pytest.raises(ArgumentError, match=r"model\.parameters, got ndarray"):
         optimizers.Adam().exclude_from_weight_decay([np.ones(3)])
-    with pytest.raises(ArgumentError, match="list of patterns"):
-        optimizers.Adam().exclude_from_weight_decay(var_names=["("])
+    for patterns in (["("], "bias", [1]):
+        with pytest.raises(ArgumentError, match="list of patterns"):
+            optimizers.Adam().exclude_from_weight_decay(var_names=patterns)
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)])

@@ -91,5 +91,6 @@ def test_absurd_arguments_are_refused(make, message):
 
 def test_examples():
     assert doctest.testmod(schedules).failed == 0
-    for module in (optimizers, optimizers.base, optimizers.adam, optimizers.adaptive):
+    kinds = (optimizers.base, optimizers.momentum, optimizers.adam, optimizers.adaptive)
+    for module in (optimizers, *kinds):
         assert doctest.testmod(module).failed == 0

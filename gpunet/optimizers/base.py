@@ -239,6 +239,8 @@ class Optimizer(ABC):
                     f"{type(parameter).__name__}."
                 )
         try:
+            if isinstance(var_names, str):  # its letters would be patterns
+                raise TypeError("write [...]")
             pattern = re.compile("|".join(var_names)) if var_names else None
         except (TypeError, re.error) as error:
             raise ArgumentError(

@@ -54,12 +54,12 @@ def row_blocks(first: Array, *others: Array | None) -> Iterable[tuple[Any, ...]]
     return _slices((first, *others), max(1, BLOCK // first[0].size))
 
 
-def flat_blocks(*arrays: Array | None) -> Iterable[tuple[Any, ...]]:
+def flat_blocks(*arrays: Any) -> Iterable[tuple[Any, ...]]:
     """The same elements of all arrays, which have one shape, a block at a time.
 
     Arrays that are None stay None; the first must be there.
     """
-    if arrays[0] is None or arrays[0].size <= BLOCK:
+    if arrays[0].size <= BLOCK:
         return (arrays,)
     return _slices(tuple(None if a is None else a.reshape(-1) for a in arrays), BLOCK)
 
