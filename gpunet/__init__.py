@@ -15,6 +15,7 @@ from gpunet import (
     optimizers,
     random,
     regularizers,
+    schedules,
     testing,
     utils,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "optimizers",
     "random",
     "regularizers",
+    "schedules",
     "set_backend",
     "testing",
     "utils",

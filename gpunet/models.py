@@ -21,7 +21,7 @@ from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
-from gpunet.engine.steps import TRAIN, Samples, StepPlan
+from gpunet.engine.steps import TRAIN, Samples, StepCalls, StepPlan, bind_step
 from gpunet.engine.summary import print_summary
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
@@ -406,18 +406,20 @@ class Model(Trainer):
             if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
                 self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
         key = ("update", optimizer, self.weights_key())
-        for call in self.plan(key, lambda: self._update_calls(optimizer)):
+        calls = self.plan(key, lambda: self._update_calls(optimizer))
+        for call in calls.all if optimizer.updates_next else calls.without_update:
             call()
+        optimizer.count_step()
         for parameter in self.parameters:
             parameter.has_gradient = False
 
-    def _update_calls(self, optimizer: Optimizer) -> list[Call]:
+    def _update_calls(self, optimizer: Optimizer) -> StepCalls:
         op = Recorder(self.dtype)
         record_weight_penalties(op, self.spans, None, count=1, gradients=True)
         optimizer.record(op, self.spans)
         record_constraints(op, self.spans)
         plan = Plan(op.records, ())
-        return plan.bind(self.backend, self.backend.empty((plan.nbytes,), "uint8"))
+        return bind_step(plan, self.backend, self.backend.empty((plan.nbytes,), "uint8"))
 
     # ---------------------------------------------------------------------- configs
 

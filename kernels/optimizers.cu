@@ -1,20 +1,44 @@
-// Optimizers over flat buffers: one launch updates all weights of a model.
+// Optimizers over flat buffers: one launch updates all weights of a model. What each update does
+// to an element, after clipping the gradient g and decaying the weight w (lr = hyper[0] * factor,
+// t = step + 1):
 //
-//   sgd   weights -= lr g;  with velocity: v = momentum v - lr g, weights += v
-//         (nesterov: weights += momentum v - lr g)
-//   adam  m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
-//         weights -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon), t = step + 1
+//   sgd       v = momentum v - lr g,  w += v  (nesterov: w += momentum v - lr g)
+//   adam      m += (g - m)(1 - b1),  v += (g^2 - v)(1 - b2),  (amsgrad: v^ = max(v^, v), used as v)
+//             w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+//   nadam     m, v as adam,  u(t) = b1 (1 - 0.96^t / 2),  p(t) = u(1) ... u(t),
+//             w -= lr (u(t+1) m / (1 - p(t+1)) + (1 - u(t)) g / (1 - p(t)))
+//                  / (sqrt(v / (1 - b2^t)) + epsilon)
+//   adamax    m as adam,  u = max(b2 u, |g|),  w -= lr / (1 - b1^t) m / (u + epsilon)
+//   rmsprop   v += (g^2 - v)(1 - rho),  (centered: a += (g - a)(1 - rho)),
+//             c = lr g / sqrt(v - a^2 + epsilon),  (momentum: m = momentum m + c, used as c),  w -= c
+//   adagrad   s += g^2,  w -= lr g / sqrt(s + epsilon)
+//   adadelta  s += (g^2 - s)(1 - rho),  c = g sqrt(d + epsilon) / sqrt(s + epsilon),
+//             d += (c^2 - d)(1 - rho),  w -= lr c
+//   lion      w -= lr sign(b1 m + (1 - b1) g),  m = b2 m + (1 - b2) g
 //
-// All of n elements. `segments` has one row of six doubles for each weight (offset, size, decay,
-// learning-rate factor, trainable, clip group), in order of offset; lr = hyper[0] * factor. What
-// lies in no segment, or in one that is not trainable, stays untouched. The last block adds 1 to
-// `step` if `tick`. No two arrays overlap.
+// moving_average: a = momentum a + (1 - momentum) w, every so many steps w = a; squared_norms: one
+// sum of g^2 for each group of segments, added in an order that only the sizes decide.
 //
-// Bytes an element: sgd 8 + 4 = 12, with velocity 12 + 8 = 20, adam 16 + 12 = 28: the least.
+// All buffers have n elements. `segments` has one row of six doubles for each weight (offset, size,
+// decay, learning-rate factor, trainable, clip group), in order of offset. What lies in no segment,
+// or in one that is not trainable, stays untouched. The last block adds 1 to `step` if `tick`. No
+// two arrays overlap; slots that may be missing are null pointers.
+//
+// Bytes an element: weights and each slot are read and written, gradients read: 12 and 8 for each
+// slot (sgd 12, with momentum 20, adam 28), moving_average 12 (16 where it overwrites),
+// squared_norms 4: the least.
 #include "common.cuh"
 
 constexpr int COLUMNS = 6;
-enum SegmentColumn { OFFSET = 0, SIZE = 1, FACTOR = 3, TRAINABLE = 4 };
+enum SegmentColumn { OFFSET = 0, SIZE, DECAY, FACTOR, TRAINABLE, GROUP };
+enum HyperColumn { LEARNING_RATE = 0, WEIGHT_DECAY, CLIP, OWN };
+
+// ------------------------------------------------------------------------------- segments
+
+__device__ __forceinline__ int64 end_of(const double* segment)
+{
+    return (int64)(segment[OFFSET] + segment[SIZE]);
+}
 
 // The first segment that ends behind `element`: all threads of a block search together.
 __device__ __forceinline__ int first_segment(const double* segments, int count, int64 element)
@@ -22,8 +46,7 @@ __device__ __forceinline__ int first_segment(const double* segments, int count, 
     int low = 0, high = count;
     while (low < high) {
         const int middle = (low + high) / 2;
-        const double* segment = segments + middle * COLUMNS;
-        if ((int64)(segment[OFFSET] + segment[SIZE]) <= element) {
+        if (end_of(segments + middle * COLUMNS) <= element) {
             low = middle + 1;
         } else {
             high = middle;
@@ -32,44 +55,160 @@ __device__ __forceinline__ int first_segment(const double* segments, int count, 
     return low;
 }
 
-// Calls update.at<WIDTH>(unit) for all elements of [begin, end): packs inside, single ones at the
+// How many elements each block has: whole packs, so that all stretches begin aligned.
+__device__ __forceinline__ int64 stretch_of(int64 n)
+{
+    const int64 packs = (n + PACK - 1) / PACK;
+    return (packs + gridDim.x - 1) / gridDim.x * PACK;
+}
+
+// Calls body.at<WIDTH>(unit) for all elements of [begin, end): packs inside, single ones at the
 // edges.
-template <typename Update>
-__device__ __forceinline__ void update_span(const Update& update, int64 begin, int64 end)
+template <typename Body>
+__device__ __forceinline__ void for_span(Body& body, bool packed, int64 begin, int64 end)
 {
     int64 inner = begin, inner_end = begin;
-    if (update.is_packed()) {
+    if (packed) {
         inner = min(end, (begin + PACK - 1) / PACK * PACK);
         inner_end = max(inner, end / PACK * PACK);
     }
     for (int64 i = begin + threadIdx.x; i < inner; i += blockDim.x) {
-        update.template at<1>(i);
+        body.template at<1>(i);
     }
     for (int64 unit = inner / PACK + threadIdx.x; unit < inner_end / PACK; unit += blockDim.x) {
-        update.template at<PACK>(unit);
+        body.template at<PACK>(unit);
     }
     for (int64 i = inner_end + threadIdx.x; i < end; i += blockDim.x) {
-        update.template at<1>(i);
+        body.template at<1>(i);
     }
 }
 
-// Each block has one stretch of the buffers, and walks through the segments that meet it.
-template <typename Update>
-__device__ __forceinline__ void update_segments(Update update, const double* segments, int count,
-                                                double learning_rate, int64 n)
+// ------------------------------------------------------------------- what the updates share
+
+// What the host passes to every update.
+struct Common {
+    real* weights;
+    const real* gradients;  // null for moving_average
+    const double* segments;
+    const double* norms;  // null where gradients are not clipped by norm
+    double learning_rate, weight_decay, clip;
+    int64 n;
+    int segment_count;
+    bool stores_weights;
+};
+
+__device__ __forceinline__ Common common(real* weights, const real* gradients,
+                                         const double* segments, const double* norms,
+                                         const double* hyper, int64 n, int segment_count)
 {
-    const int64 packs = (n + PACK - 1) / PACK;
-    const int64 stretch = (packs + gridDim.x - 1) / gridDim.x * PACK;
-    const int64 begin = min(n, blockIdx.x * stretch), end = min(n, begin + stretch);
-    for (int i = first_segment(segments, count, begin); i < count; ++i) {
-        const double* segment = segments + i * COLUMNS;
+    return Common{weights, gradients, segments, norms, hyper[LEARNING_RATE], hyper[WEIGHT_DECAY],
+                  hyper[CLIP], n, segment_count, true};
+}
+
+// One segment of an update: loads, clips, decays, applies the formula, stores. A formula says how
+// many SLOTS it has and works on one element: formula(w, g, slots of the element, lr).
+template <typename Formula>
+struct Update {
+    Formula formula;
+    real* weights;
+    const real* gradients;
+    real* slots[Formula::SLOTS];
+    float rate, shrink, scale, limit;
+    bool stores_weights;
+
+    __device__ __forceinline__ bool is_packed() const
+    {
+        bool packed = is_aligned(weights) && is_aligned(gradients);
+#pragma unroll
+        for (int k = 0; k < Formula::SLOTS; ++k) {
+            packed = packed && is_aligned(slots[k]);
+        }
+        return packed;
+    }
+    __device__ __forceinline__ float clipped(float g) const
+    {
+        g *= scale;
+        return g > limit ? limit : g < -limit ? -limit : g;  // a NaN stays a NaN
+    }
+    template <int WIDTH>
+    __device__ __forceinline__ void at(int64 unit) const
+    {
+        Pack<real, WIDTH> weight = load_pack<real, WIDTH>(weights, unit), gradient = {};
+        Pack<real, WIDTH> slot[Formula::SLOTS] = {};
+        if (gradients != nullptr) {
+            gradient = load_pack<real, WIDTH>(gradients, unit);
+        }
+#pragma unroll
+        for (int k = 0; k < Formula::SLOTS; ++k) {
+            if (slots[k] != nullptr) {
+                slot[k] = load_pack<real, WIDTH>(slots[k], unit);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            float w = (float)weight.v[j], of_element[Formula::SLOTS];
+#pragma unroll
+            for (int k = 0; k < Formula::SLOTS; ++k) {
+                of_element[k] = (float)slot[k].v[j];
+            }
+            w -= w * shrink;
+            formula(w, clipped((float)gradient.v[j]), of_element, rate);
+            weight.v[j] = (real)w;
+#pragma unroll
+            for (int k = 0; k < Formula::SLOTS; ++k) {
+                slot[k].v[j] = (real)of_element[k];
+            }
+        }
+        if (stores_weights) {
+            store_pack<real, WIDTH>(weights, unit, weight);
+        }
+#pragma unroll
+        for (int k = 0; k < Formula::SLOTS; ++k) {
+            if (slots[k] != nullptr) {
+                store_pack<real, WIDTH>(slots[k], unit, slot[k]);
+            }
+        }
+    }
+};
+
+// What a gradient is multiplied by if its norm may be at most `clip`; NaN if it is not finite.
+__device__ __forceinline__ float clip_scale(double squared_norm, double clip)
+{
+    const double norm = sqrt(squared_norm);
+    return (float)(clip / fmax(norm, clip) + (norm - norm));
+}
+
+// Each block has one stretch of the buffers, and walks through the segments that meet it.
+template <typename Formula>
+__device__ __forceinline__ void update_all(const Formula& formula, const Common& c,
+                                           real* const (&slots)[Formula::SLOTS])
+{
+    Update<Formula> update = {formula, c.weights, c.gradients, {}, 0.0f, 0.0f, 1.0f,
+                              -minus_infinity(), c.stores_weights};
+#pragma unroll
+    for (int k = 0; k < Formula::SLOTS; ++k) {
+        update.slots[k] = slots[k];
+    }
+    if (c.norms == nullptr) {
+        update.limit = (float)c.clip;
+    }
+    const bool packed = update.is_packed();
+    const int64 stretch = stretch_of(c.n);
+    const int64 begin = min(c.n, blockIdx.x * stretch), end = min(c.n, begin + stretch);
+    for (int i = first_segment(c.segments, c.segment_count, begin); i < c.segment_count; ++i) {
+        const double* segment = c.segments + i * COLUMNS;
         const int64 offset = segment[OFFSET];
         if (offset >= end) {
             break;
         }
         if (segment[TRAINABLE] != 0.0) {
-            update.learning_rate = (float)(learning_rate * segment[FACTOR]);
-            update_span(update, max(begin, offset), min(end, offset + (int64)segment[SIZE]));
+            const double rate = c.learning_rate * segment[FACTOR];
+            update.rate = (float)rate;
+            update.shrink = (float)(rate * c.weight_decay * segment[DECAY]);
+            if (c.norms != nullptr) {
+                update.scale = clip_scale(c.norms[(int)segment[GROUP]], c.clip);
+            }
+            for_span(update, packed, max(begin, offset), min(end, end_of(segment)));
         }
     }
 }
@@ -82,98 +221,346 @@ __device__ __forceinline__ void tick_step(int64* step, int tick, unsigned* ticke
     }
 }
 
-struct SgdUpdate {
-    real* weights;
-    real* velocity;
-    const real* gradients;
-    float momentum, learning_rate;
+// mean += (value - mean) * rate, where rate = 1 - decay.
+__device__ __forceinline__ void to_mean(float& mean, float value, float rate)
+{
+    mean += (value - mean) * rate;
+}
+
+// The larger one, or a NaN, which fmaxf would hide.
+__device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
+
+// --------------------------------------------------------------------------------- updates
+
+struct Sgd {
+    static constexpr int SLOTS = 1;
+    float momentum;
     bool nesterov;
 
-    __device__ __forceinline__ bool is_packed() const
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
     {
-        return is_aligned(weights) && is_aligned(velocity) && is_aligned(gradients);
-    }
-    template <int WIDTH>
-    __device__ __forceinline__ void at(int64 unit) const
-    {
-        Pack<real, WIDTH> weight = load_pack<real, WIDTH>(weights, unit);
-        const Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(gradients, unit);
-        Pack<real, WIDTH> speed = {};
-        if (velocity != nullptr) {
-            speed = load_pack<real, WIDTH>(velocity, unit);
-        }
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const float step = -learning_rate * (float)gradient.v[j];
-            const float moved = velocity != nullptr ? momentum * (float)speed.v[j] + step : step;
-            speed.v[j] = (real)moved;
-            weight.v[j] = (real)((float)weight.v[j] + (nesterov ? momentum * moved + step : moved));
-        }
-        store_pack<real, WIDTH>(weights, unit, weight);
-        if (velocity != nullptr) {
-            store_pack<real, WIDTH>(velocity, unit, speed);
-        }
+        const float step = -lr * g;
+        slot[0] = momentum * slot[0] + step;
+        w += nesterov ? momentum * slot[0] + step : slot[0];
     }
 };
 
 extern "C" __global__ void sgd(real* weights, real* velocity, int64* step, const real* gradients,
-                               const double* segments, const double* hyper, int nesterov, int tick,
-                               int64 n, int segment_count, unsigned* ticket)
+                               const double* segments, const double* norms, const double* hyper,
+                               int nesterov, int tick, int64 n, int segment_count, unsigned* ticket)
 {
-    const bool look_ahead = nesterov && velocity != nullptr;
-    SgdUpdate update = {weights, velocity, gradients, (float)hyper[1], 0.0f, look_ahead};
-    update_segments(update, segments, segment_count, hyper[0], n);
+    const Sgd formula = {(float)hyper[OWN], nesterov && velocity != nullptr};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {velocity});
     tick_step(step, tick, ticket);
 }
 
-struct AdamUpdate {
-    real* weights;
-    real* momentums;
-    real* velocities;
-    const real* gradients;
-    float rate_1, rate_2, epsilon, learning_rate;  // rate_i = 1 - beta_i
+struct Adam {
+    static constexpr int SLOTS = 3;
+    float rate_1, rate_2, epsilon, correction;  // rate_i = 1 - beta_i
 
-    __device__ __forceinline__ bool is_packed() const
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
     {
-        return is_aligned(weights) && is_aligned(momentums) && is_aligned(velocities) &&
-               is_aligned(gradients);
-    }
-    template <int WIDTH>
-    __device__ __forceinline__ void at(int64 unit) const
-    {
-        Pack<real, WIDTH> weight = load_pack<real, WIDTH>(weights, unit);
-        Pack<real, WIDTH> momentum = load_pack<real, WIDTH>(momentums, unit);
-        Pack<real, WIDTH> velocity = load_pack<real, WIDTH>(velocities, unit);
-        const Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(gradients, unit);
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const float g = (float)gradient.v[j];
-            float m = (float)momentum.v[j], v = (float)velocity.v[j];
-            m += (g - m) * rate_1;
-            v += (g * g - v) * rate_2;
-            momentum.v[j] = (real)m;
-            velocity.v[j] = (real)v;
-            weight.v[j] =
-                (real)((float)weight.v[j] - learning_rate * m / (sqrtf(v) + epsilon));
-        }
-        store_pack<real, WIDTH>(weights, unit, weight);
-        store_pack<real, WIDTH>(momentums, unit, momentum);
-        store_pack<real, WIDTH>(velocities, unit, velocity);
+        to_mean(slot[0], g, rate_1);
+        to_mean(slot[1], g * g, rate_2);
+        slot[2] = larger(slot[2], slot[1]);  // without amsgrad: larger(0, v)
+        w -= lr * correction * slot[0] / (sqrtf(slot[2]) + epsilon);
     }
 };
 
-extern "C" __global__ void adam(real* weights, real* momentums, real* velocities, int64* step,
-                                const real* gradients, const double* segments, const double* hyper,
+extern "C" __global__ void adam(real* weights, real* momentums, real* velocities,
+                                real* velocity_hats, int64* step, const real* gradients,
+                                const double* segments, const double* norms, const double* hyper,
                                 int tick, int64 n, int segment_count, unsigned* ticket)
 {
-    __shared__ double corrected_rate;
+    const double* own = hyper + OWN;
+    __shared__ float correction;
     if (threadIdx.x == 0) {  // double powers are slow: once a block
         const double t = *step + 1;
-        corrected_rate = hyper[0] * sqrt(1.0 - pow(hyper[2], t)) / (1.0 - pow(hyper[1], t));
+        correction = (float)(sqrt(1.0 - pow(own[1], t)) / (1.0 - pow(own[0], t)));
     }
     __syncthreads();
-    AdamUpdate update = {weights,   momentums, velocities, gradients, (float)(1.0 - hyper[1]),
-                         (float)(1.0 - hyper[2]), (float)hyper[3], 0.0f};
-    update_segments(update, segments, segment_count, corrected_rate, n);
+    const Adam formula = {(float)(1.0 - own[0]), (float)(1.0 - own[1]), (float)own[2], correction};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {momentums, velocities, velocity_hats});
     tick_step(step, tick, ticket);
+}
+
+struct Nadam {
+    static constexpr int SLOTS = 2;
+    float rate_1, rate_2, epsilon, of_momentum, of_gradient, correction;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        to_mean(slot[0], g, rate_1);
+        to_mean(slot[1], g * g, rate_2);
+        w -= lr * (of_momentum * slot[0] + of_gradient * g) /
+             (sqrtf(slot[1]) * correction + epsilon);
+    }
+};
+
+extern "C" __global__ void nadam(real* weights, real* momentums, real* velocities, int64* step,
+                                 const real* gradients, const double* segments,
+                                 const double* norms, const double* hyper, int tick, int64 n,
+                                 int segment_count, unsigned* ticket)
+{
+    const double* own = hyper + OWN;
+    __shared__ float of_momentum, of_gradient, correction;
+    if (threadIdx.x == 0) {
+        const double t = *step + 1, power = pow(0.96, t);
+        const double now = own[0] * (1.0 - 0.5 * power), next = own[0] * (1.0 - 0.48 * power);
+        of_momentum = (float)(next / (1.0 - own[3] * now * next));
+        of_gradient = (float)((1.0 - now) / (1.0 - own[3] * now));
+        correction = (float)(1.0 / sqrt(1.0 - pow(own[1], t)));
+    }
+    __syncthreads();
+    const Nadam formula = {(float)(1.0 - own[0]), (float)(1.0 - own[1]), (float)own[2],
+                           of_momentum, of_gradient, correction};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {momentums, velocities});
+    tick_step(step, tick, ticket);
+}
+
+struct Adamax {
+    static constexpr int SLOTS = 2;
+    float rate_1, beta_2, epsilon, correction;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        to_mean(slot[0], g, rate_1);
+        slot[1] = larger(beta_2 * slot[1], fabsf(g));
+        w -= lr * correction * slot[0] / (slot[1] + epsilon);
+    }
+};
+
+extern "C" __global__ void adamax(real* weights, real* momentums, real* maxima, int64* step,
+                                  const real* gradients, const double* segments,
+                                  const double* norms, const double* hyper, int tick, int64 n,
+                                  int segment_count, unsigned* ticket)
+{
+    const double* own = hyper + OWN;
+    __shared__ float correction;
+    if (threadIdx.x == 0) {
+        correction = (float)(1.0 / (1.0 - pow(own[0], (double)(*step + 1))));
+    }
+    __syncthreads();
+    const Adamax formula = {(float)(1.0 - own[0]), (float)own[1], (float)own[2], correction};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {momentums, maxima});
+    tick_step(step, tick, ticket);
+}
+
+struct RmsProp {
+    static constexpr int SLOTS = 3;
+    float rate, momentum, epsilon;
+    bool centered;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        to_mean(slot[0], g * g, rate);
+        if (centered) {
+            to_mean(slot[2], g, rate);
+        }
+        const float change = lr * g / sqrtf(slot[0] - slot[2] * slot[2] + epsilon);
+        slot[1] = momentum * slot[1] + change;  // without momentums: 0 + change
+        w -= slot[1];
+    }
+};
+
+extern "C" __global__ void rmsprop(real* weights, real* velocities, real* momentums,
+                                   real* average_gradients, int64* step, const real* gradients,
+                                   const double* segments, const double* norms,
+                                   const double* hyper, int tick, int64 n, int segment_count,
+                                   unsigned* ticket)
+{
+    const double* own = hyper + OWN;
+    const RmsProp formula = {(float)(1.0 - own[0]), (float)own[1], (float)own[2],
+                             average_gradients != nullptr};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {velocities, momentums, average_gradients});
+    tick_step(step, tick, ticket);
+}
+
+struct Adagrad {
+    static constexpr int SLOTS = 1;
+    float epsilon;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        slot[0] += g * g;
+        w -= lr * g / sqrtf(slot[0] + epsilon);
+    }
+};
+
+extern "C" __global__ void adagrad(real* weights, real* accumulators, int64* step,
+                                   const real* gradients, const double* segments,
+                                   const double* norms, const double* hyper, int tick, int64 n,
+                                   int segment_count, unsigned* ticket)
+{
+    const Adagrad formula = {(float)hyper[OWN]};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {accumulators});
+    tick_step(step, tick, ticket);
+}
+
+struct Adadelta {
+    static constexpr int SLOTS = 2;
+    float rate, epsilon;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        to_mean(slot[0], g * g, rate);
+        const float change = g * sqrtf(slot[1] + epsilon) / sqrtf(slot[0] + epsilon);
+        to_mean(slot[1], change * change, rate);
+        w -= lr * change;
+    }
+};
+
+extern "C" __global__ void adadelta(real* weights, real* accumulated_gradients,
+                                    real* accumulated_changes, int64* step, const real* gradients,
+                                    const double* segments, const double* norms,
+                                    const double* hyper, int tick, int64 n, int segment_count,
+                                    unsigned* ticket)
+{
+    const Adadelta formula = {(float)(1.0 - hyper[OWN]), (float)hyper[OWN + 1]};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {accumulated_gradients, accumulated_changes});
+    tick_step(step, tick, ticket);
+}
+
+struct Lion {
+    static constexpr int SLOTS = 1;
+    float beta_1, rate_1, beta_2, rate_2;
+
+    __device__ __forceinline__ void operator()(float& w, float g, float* slot, float lr) const
+    {
+        const float c = beta_1 * slot[0] + rate_1 * g;
+        w -= lr * (c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c);  // 0 and NaN as they are
+        slot[0] = beta_2 * slot[0] + rate_2 * g;
+    }
+};
+
+extern "C" __global__ void lion(real* weights, real* momentums, int64* step, const real* gradients,
+                                const double* segments, const double* norms, const double* hyper,
+                                int tick, int64 n, int segment_count, unsigned* ticket)
+{
+    const double* own = hyper + OWN;
+    const Lion formula = {(float)own[0], (float)(1.0 - own[0]), (float)own[1],
+                          (float)(1.0 - own[1])};
+    update_all(formula, common(weights, gradients, segments, norms, hyper, n, segment_count),
+               {momentums});
+    tick_step(step, tick, ticket);
+}
+
+// --------------------------------------------------------------------- averages of weights
+
+struct MovingAverage {
+    static constexpr int SLOTS = 1;
+    float momentum, rate;
+    bool overwrites;
+
+    __device__ __forceinline__ void operator()(float& w, float, float* slot, float) const
+    {
+        slot[0] = momentum * slot[0] + rate * w;
+        w = overwrites ? slot[0] : w;
+    }
+};
+
+extern "C" __global__ void moving_average(real* averages, real* weights, int64* step,
+                                          const double* segments, const double* hyper, int tick,
+                                          int64 n, int segment_count, unsigned* ticket)
+{
+    const double momentum = *step == 0 ? 0.0 : hyper[0];
+    const int64 frequency = hyper[1];
+    const bool overwrites = frequency != 0 && (*step + 1) % frequency == 0;
+    const MovingAverage formula = {(float)momentum, (float)(1.0 - momentum), overwrites};
+    const Common c = {weights, nullptr, segments, nullptr, 0.0, 0.0, 1.0, n, segment_count,
+                      overwrites};
+    update_all(formula, c, {averages});
+    tick_step(step, tick, ticket);
+}
+
+// ------------------------------------------------------------------------ norms of gradients
+
+struct SquareSum {
+    const real* gradients;
+    float sum;
+
+    template <int WIDTH>
+    __device__ __forceinline__ void at(int64 unit)
+    {
+        const Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(gradients, unit);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            sum += (float)gradient.v[j] * (float)gradient.v[j];
+        }
+    }
+};
+
+// Where the partial sums of segments before the i-th end. A block writes one partial sum for each
+// segment from the first that ends behind its begin to the first that ends behind its end, that of
+// segment i into partials[block + i]: neighbours share no place and leave none out.
+__device__ __forceinline__ int64 partials_begin(const double* segments, int i, int64 stretch)
+{
+    if (i == 0) {
+        return 0;
+    }
+    const int64 blocks = (end_of(segments + (i - 1) * COLUMNS) + stretch - 1) / stretch;
+    return max(blocks - 1, 0ll) + i;
+}
+
+// The first segment whose group is at least `group`.
+__device__ __forceinline__ int group_begin(const double* segments, int count, int group)
+{
+    int low = 0, high = count;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (segments[middle * COLUMNS + GROUP] < group) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+extern "C" __global__ void squared_norms(double* norms, const real* gradients,
+                                         const double* segments, int64 n, int segment_count,
+                                         int groups, int accumulate, double* partials,
+                                         unsigned* ticket)
+{
+    const int64 stretch = stretch_of(n);
+    const int64 begin = min(n, blockIdx.x * stretch), end = min(n, begin + stretch);
+    const int last = first_segment(segments, segment_count, end);
+    for (int i = first_segment(segments, segment_count, begin); i <= last; ++i) {
+        SquareSum squares = {gradients, 0.0f};
+        if (i < segment_count && segments[i * COLUMNS + TRAINABLE] != 0.0) {
+            const double* segment = segments + i * COLUMNS;
+            const int64 from = max(begin, (int64)segment[OFFSET]);
+            const int64 to = max(from, min(end, end_of(segment)));
+            for_span(squares, is_aligned(gradients), from, to);
+        }
+        const double sum = block_sum((double)squares.sum);
+        if (threadIdx.x == 0) {
+            partials[blockIdx.x + i] = sum;
+        }
+    }
+    if (!is_last_block(ticket, gridDim.x)) {
+        return;
+    }
+    // A warp adds up a group: the partial sums of neighbouring segments are neighbours.
+    const int lane = threadIdx.x % WARP;
+    for (int group = threadIdx.x / WARP; group < groups; group += blockDim.x / WARP) {
+        const int first = group_begin(segments, segment_count, group);
+        const int behind = group_begin(segments, segment_count, group + 1);
+        const int64 stop = first < behind ? partials_begin(segments, behind, stretch) : 0;
+        double sum = 0.0;
+        for (int64 k = partials_begin(segments, first, stretch) + lane; k < stop; k += WARP) {
+            sum += __ldcg(partials + k);
+        }
+        sum = warp_reduce(sum, Plus());
+        if (lane == 0) {
+            norms[group] = accumulate ? norms[group] + sum : sum;
+        }
+    }
 }

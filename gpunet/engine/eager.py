@@ -26,11 +26,13 @@ class EagerRecorder(Recorder):
     Args:
         dtype: the floating-point type to compute in.
         backend: where to run.
+        skips_update: whether the weights stay as they are, in a step that only adds up gradients.
     """
 
-    def __init__(self, dtype: str, backend: Backend) -> None:
+    def __init__(self, dtype: str, backend: Backend, skips_update: bool = False) -> None:
         super().__init__(dtype)
         self._backend = backend
+        self._skips_update = skips_update
         self._memory: dict[Storage, Array] = {}
 
     def given(self, name: str, array: Array) -> Buffer:
@@ -39,6 +41,8 @@ class EagerRecorder(Recorder):
 
     def _take(self, record: Record) -> None:
         """Run the op."""
+        if self._skips_update and record.direction == "update":
+            return
         for storage in record.reads():
             if storage.resolve is None and storage not in self._memory:
                 raise UsageError(

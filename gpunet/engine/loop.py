@@ -105,16 +105,18 @@ class Loop:
 
     def run(self, epochs: range) -> None:
         """Train; Ctrl-C and `stop_training` end it after the step at hand."""
-        calls = self._calls
-        stepper = Stepper(self._trainer, TRAIN, self._samples)
+        trainer, calls = self._trainer, self._calls
+        stepper = Stepper(trainer, TRAIN, self._samples)
         logs: dict[str, Any] = {}
         try:
             with Interrupt() as interrupt:
                 calls.on_train_begin()
                 for epoch in epochs:
                     logs = self._epoch(stepper, epoch, interrupt)
-                    if self._trainer.stop_training or interrupt.wanted:
+                    if trainer.stop_training or interrupt.wanted:
                         break
+                if epochs:
+                    trainer.optimizer.finalize_variable_values(trainer.parameters)
                 calls.on_train_end(logs)
         finally:
             stepper.close()

@@ -156,9 +156,19 @@ class Span:
         return self.block.gradients[self.start : self.stop]
 
     def segments(self) -> np.ndarray[Any, Any]:
-        """The segment table of `gpunet.backend.spec.SEGMENT_COLUMNS`, one row a parameter."""
+        """The segment table of `gpunet.backend.spec.SEGMENT_COLUMNS`, one row a parameter.
+
+        An optimizer changes the columns decay and clip_group as it needs.
+        """
         rows = [
-            (p.offset - self.start, p.size, 1.0, 1.0, float(p.is_trainable), 0.0)
+            (
+                p.offset - self.start,
+                p.size,
+                1.0,
+                p.layer.learning_rate_factor,
+                float(p.is_trainable),
+                0.0,
+            )
             for p in self.parameters
         ]
         return np.array(rows, np.float64).reshape(-1, 6)

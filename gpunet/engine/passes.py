@@ -92,7 +92,6 @@ class Pass:
             context.dx = dxs[0] if node.layer.inputs == 1 else dxs
             with _named(node.layer, "backward"):
                 node.layer.backward(op, context)
-        op.direction = "update"
         for parameter, gradient in self._gradients.items():
             if parameter.is_trainable and not op.is_written(gradient):
                 op.fill(gradient, value=0.0)

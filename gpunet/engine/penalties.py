@@ -24,7 +24,7 @@ def record_weight_penalties(
         count: the rows of the batch, each of which has the penalties in its loss.
         gradients: whether the gradients are to grow by those of the penalties.
     """
-    op.layer, op.direction = "regularizer", "update"
+    op.layer, op.direction = "regularizer", "regularizer"
     for span in spans:
         table = span.penalties()
         if not len(table):

@@ -100,7 +100,8 @@ class Record:
         arrays: buffers (or None) in the contract's order.
         attributes: the keyword arguments.
         layer: the name of the layer that recorded it, or "loss", "feed", "optimizer", or a metric.
-        direction: "forward" or "backward" ("loss", "feed" and "update" outside of layers).
+        direction: "forward" or "backward"; outside of layers "loss", "feed", "regularizer",
+            "accumulation" and "update", which is left out of a step that only adds up gradients.
         function: the Python function of an `op.python` record.
     """
 

@@ -39,7 +39,7 @@ class Replay:
         self._plan, self.backend = step_plan.plan, model.backend
         self._arena = self.backend.empty((self._plan.nbytes,), "uint8")
         self.records = self._plan.records
-        self.calls = step_plan.bind(self.backend, self._arena, samples)
+        self.calls = step_plan.bind(self.backend, self._arena, samples).all
         order = np.arange(samples.count, dtype=np.int32)
         self.backend.write(self.array(step_plan.indices), order)
         self.backend.write(self.array(step_plan.random), model.next_pass())
@@ -75,7 +75,7 @@ def unchanged(model: Model, what: str) -> Iterator[Callable[[], None]]:
     )
 
     def restart() -> None:
-        model.optimizer = type(optimizer).from_config(optimizer.get_config())
+        model.optimizer = optimizer.without_state()
         model.set_weights(weights)
         model.passes = passes
 

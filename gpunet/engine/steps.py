@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -156,6 +156,24 @@ class RecordedStep:
         return self._op.external(f"{name}.state", shape, "float64", lambda: meters.state(name))
 
 
+class StepCalls(NamedTuple):
+    """The bound calls of a training step.
+
+    Attributes:
+        all: those of a step that updates the weights.
+        without_update: those of a step that only adds up gradients for a later one.
+    """
+
+    all: list[Call]
+    without_update: list[Call]
+
+
+def bind_step(plan: Plan, backend: Backend, arena: Array) -> StepCalls:
+    """Bind a step's plan to an arena."""
+    early = [record for record in plan.records if record.direction != "update"]
+    return StepCalls(plan.bind(backend, arena), plan.bind(backend, arena, early))
+
+
 class StepPlan:
     """The plan of one step on a mini-batch of a data set.
 
@@ -184,10 +202,10 @@ class StepPlan:
         for slot, array in zip(self._slots, arrays, strict=True):
             slot.array = array
 
-    def bind(self, backend: Backend, arena: Array, samples: Samples) -> list[Call]:
+    def bind(self, backend: Backend, arena: Array, samples: Samples) -> StepCalls:
         """The calls of one step over this arena that gather from this data set."""
         self._fill(samples.arrays)
-        calls = self.plan.bind(backend, arena)
+        calls = bind_step(self.plan, backend, arena)
         self._fill([None] * len(self._slots))  # the plan is kept, the data set need not be
         return calls
 
@@ -208,31 +226,34 @@ class Stepper:
         self.samples = samples
         self._lease = trainer.arenas.lease()
         self._parameters = [p for span in trainer.spans for p in span.parameters]
-        self._programs: dict[int, tuple[list[Any], Array, Array | None]] = {}
+        self._programs: dict[int, tuple[StepCalls, Array, Array | None]] = {}
 
     def step(self, order: np.ndarray[Any, Any]) -> None:
         """One step on the samples of these numbers (int32)."""
+        optimizer = self._trainer.optimizer
+        updates = True
         if self._mode == TRAIN:
-            self._trainer.optimizer.send_hyper()
+            optimizer.send_hyper()
+            updates = optimizer.updates_next
             for parameter in self._parameters:
                 parameter.has_gradient = False  # the step overwrites what a run left
         if self._trainer.run_eagerly:
-            self._step_eagerly(order)
-            return
-        program = self._programs.get(len(order))
-        if program is None:
-            program = self._bind(len(order))
-        calls, indices, random = program
-        self._backend.write(indices, order)
-        if random is not None:
-            self._backend.write(random, self._trainer.next_pass())
-        for call in calls:
-            call()
+            self._step_eagerly(order, updates)
+        else:
+            program = self._programs.get(len(order)) or self._bind(len(order))
+            step_calls, indices, random = program
+            self._backend.write(indices, order)
+            if random is not None:
+                self._backend.write(random, self._trainer.next_pass())
+            for call in step_calls.all if updates else step_calls.without_update:
+                call()
+        if self._mode == TRAIN:
+            optimizer.count_step()
 
-    def _step_eagerly(self, order: np.ndarray[Any, Any]) -> None:
+    def _step_eagerly(self, order: np.ndarray[Any, Any], updates: bool) -> None:
         """The same step by layers that run at every step and ops that run as they come."""
         trainer, backend = self._trainer, self._backend
-        op = EagerRecorder(trainer.dtype, backend)
+        op = EagerRecorder(trainer.dtype, backend, skips_update=not updates)
         numbers = np.ascontiguousarray(order, np.int32)
         indices = op.given("indices", backend.from_numpy(numbers))
         random = op.external(
@@ -240,18 +261,17 @@ class Stepper:
         )
         RecordedStep(trainer, self._mode, self.samples, op, indices, random)
 
-    def _bind(self, rows: int) -> tuple[list[Any], Array, Array | None]:
+    def _bind(self, rows: int) -> tuple[StepCalls, Array, Array | None]:
         step_plan = self._trainer.step_plan(self._mode, rows, self.samples)
         plan = step_plan.plan
         if self._lease.arena.size < plan.nbytes:
             self._programs.clear()
             self._lease.grow(plan.nbytes)
-        calls = step_plan.bind(self._backend, self._lease.arena, self.samples)
+        arena = self._lease.arena
+        calls = step_plan.bind(self._backend, arena, self.samples)
         needs_random = any(step_plan.random.storage in r.reads() for r in plan.records)
-        random = (
-            plan.array(step_plan.random, self._backend, self._lease.arena) if needs_random else None
-        )
-        program = (calls, plan.array(step_plan.indices, self._backend, self._lease.arena), random)
+        random = plan.array(step_plan.random, self._backend, arena) if needs_random else None
+        program = (calls, plan.array(step_plan.indices, self._backend, arena), random)
         self._programs[rows] = program
         return program
 

@@ -26,7 +26,7 @@ from gpunet.engine.data import (
 from gpunet.engine.graph import Graph
 from gpunet.engine.loop import Loop, evaluate
 from gpunet.engine.meters import Meter, Meters, compiled_meters
-from gpunet.engine.parameters import Block, Span
+from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
@@ -70,6 +70,11 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def spans(self) -> list[Span]:
+        """The stretches of flat buffers that hold the weights."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> list[Parameter]:
         """The model's weights."""
 
     @property
@@ -107,7 +112,7 @@ class Trainer(ABC):
         """Say how to train.
 
         Args:
-            optimizer: a name ("sgd", "adam") or an Optimizer.
+            optimizer: a name of gpunet.optimizers ("sgd", "adam") or an Optimizer.
             loss: a name ("mse"), a function of gpunet.losses or a Loss.
             metrics: a list of names ("accuracy"), classes or objects of gpunet.metrics, or losses.
             weighted_metrics: a list of metrics in which sample and class weights count.
@@ -406,9 +411,10 @@ class Trainer(ABC):
         return tuple([block.generation for block in self.blocks])
 
     def weights_key(self) -> tuple[Any, ...]:
-        """Where the weights are and which are trainable: what a plan with gradients depends on."""
-        spans = self.spans
-        return self.places_key(), tuple([p.is_trainable for s in spans for p in s.parameters])
+        """Where the weights are and how they are trained: what a plan with gradients depends on."""
+        return self.places_key(), tuple(
+            [(p.is_trainable, p.layer.learning_rate_factor) for p in self.parameters]
+        )
 
     # ------------------------------------------------------------------- predict
 

@@ -26,6 +26,7 @@ from gpunet.errors import ArgumentError, UsageError
 from gpunet.export.formulas import formula
 from gpunet.export.names import Names
 from gpunet.export.sources import WIDTH, Sources, wrap, wrap_call
+from gpunet.optimizers import Optimizer
 from gpunet.saving.weights import write_file
 
 if TYPE_CHECKING:
@@ -68,8 +69,28 @@ def script(model: Model, batch: Any, name: str = "step.py") -> str:
                 f"export_step cannot write layer {record.layer!r}, because it runs Python code of "
                 f"its own ({record.op.name}); express it with ops of gpunet's contract."
             )
+    reason = _not_constant(model.optimizer)
+    if reason:
+        raise UsageError(
+            f"export_step writes a step that is always the same, but {reason}; export the model "
+            "with a plain optimizer."
+        )
     model.optimizer.send_hyper()
     return _Script(model, plan, name).text()
+
+
+def _not_constant(optimizer: Optimizer) -> str:
+    """What the host changes between the steps of this optimizer; empty if nothing."""
+    if optimizer.gradient_accumulation_steps:
+        return "gradient_accumulation_steps makes steps with and without an update"
+    if optimizer.use_ema:
+        return "use_ema starts from an average that the script does not have"
+    before = optimizer.own_values(), optimizer.learning_rate
+    later = optimizer.without_state()
+    later.count_step()
+    if (later.own_values(), later.learning_rate) != before:
+        return f"the numbers of {type(optimizer).__name__} change from step to step"
+    return ""
 
 
 class _Script:
@@ -199,12 +220,19 @@ class _Script:
         if storage.name == "random":
             state = f"{random.seed()}, {self._model.passes}"
             return [f"{name} = np.array([{state}], np.uint64)  # seed, number of the pass"]
-        if storage.resolve is None or storage.name == "step" or storage.name.startswith("slot_"):
+        if storage.resolve is None or storage.name == "step":
+            return [zeros]
+        optimizer = self._model.optimizer
+        if storage.name in optimizer.slots:
+            first = optimizer.slots[storage.name]
+            if first:
+                zeros = f"{name} = np.full({_tuple(buffer.shape)}, {first}, {_dtype(buffer.dtype)})"
             return [zeros]
         if storage.name.endswith(".state"):
             meaning = "the sum over the samples, and how many they are"
             return [f"{zeros}  # {meaning}" if buffer.shape == (2,) else zeros]
-        meanings = {"hyper": self._model.optimizer.hyper_names, "segments": SEGMENT_COLUMNS}
+        numbers = ("learning_rate", "weight_decay", "clip", *optimizer.hypers)
+        meanings = {"hyper": numbers, "segments": SEGMENT_COLUMNS}
         columns = meanings.get(storage.name)
         if columns is None and buffer.size > LITERAL:
             raise UsageError(
@@ -214,7 +242,8 @@ class _Script:
         comment = [] if columns is None else [f"# {name}: {', '.join(columns)}"]
         values = self._model.backend.to_numpy(storage.resolve()).reshape(buffer.shape).tolist()
         if len(buffer.shape) == 1:
-            return [*comment, f"{name} = np.array({values}, {_dtype(buffer.dtype)})"]
+            listed = str(values).replace("inf", "np.inf")
+            return [*comment, f"{name} = np.array({listed}, {_dtype(buffer.dtype)})"]
         table = [f"        {row}," for row in values]
         end = ["    ],", f"    {_dtype(buffer.dtype)},", ")"]
         return [*comment, f"{name} = np.array(", "    [", *table, *end]

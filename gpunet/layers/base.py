@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet import constraints, initializers, regularizers
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Input, Node, Shape, Tensor
@@ -68,6 +70,7 @@ class Layer:
     Args:
         name: the layer's name; given by the model if None (dense, dense_1, ...).
         trainable: whether an optimizer may change its weights.
+        learning_rate_factor: by what the optimizer's learning rate is multiplied for its weights.
         input_shape: the shape of one sample, for a first layer without an Input.
         input_dim: the same for vectors.
         activity_regularizer: a penalty on the output, divided by the batch size: "l2".
@@ -92,6 +95,7 @@ class Layer:
         *,
         name: str | None = None,
         trainable: bool = True,
+        learning_rate_factor: float = 1.0,
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
         activity_regularizer: Any = None,
@@ -103,6 +107,7 @@ class Layer:
             )
         self.name = name
         self.trainable = trainable
+        self.learning_rate_factor = learning_rate_factor
         self.sample_shape: tuple[int, ...] | None = None
         if input_shape is not None:
             self.sample_shape = Input(input_shape).batch_shape(1)[1:]
@@ -226,6 +231,21 @@ class Layer:
             )
 
     @property
+    def learning_rate_factor(self) -> float:
+        """By what the optimizer's learning rate is multiplied for the weights of this layer."""
+        return self._learning_rate_factor
+
+    @learning_rate_factor.setter
+    def learning_rate_factor(self, value: float) -> None:
+        is_number = isinstance(value, int | float | np.number)
+        if not is_number or not 0 <= float(value) < np.inf:
+            raise ArgumentError(
+                f"layer {self.label!r} takes a number of at least 0 for learning_rate_factor, got "
+                f"{value!r}."
+            )
+        self._learning_rate_factor = float(value)
+
+    @property
     def weights(self) -> list[Any]:
         """The weights as NumPy arrays."""
         return self.get_weights()
@@ -249,6 +269,8 @@ class Layer:
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; without input_shape, which a model's Input says."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        if self.learning_rate_factor != 1:
+            config["learning_rate_factor"] = self.learning_rate_factor
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = describe(self.activity_regularizer)
         return config

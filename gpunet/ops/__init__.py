@@ -42,14 +42,28 @@ from gpunet.ops.metrics import (
     top_k_filter,
     weighted_totals,
 )
-from gpunet.ops.optimizers import adam, sgd
+from gpunet.ops.optimizers import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    lion,
+    moving_average,
+    nadam,
+    rmsprop,
+    sgd,
+    squared_norms,
+)
 from gpunet.ops.random import dropout
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 
 __all__ = [
     "accuracy",
     "activity_penalty",
+    "adadelta",
+    "adagrad",
     "adam",
+    "adamax",
     "add",
     "argmax",
     "bias_act",
@@ -70,11 +84,14 @@ __all__ = [
     "gemm_act_backward",
     "gemm_bias_act",
     "gemm_column_sum",
+    "lion",
     "matches",
-    "mean_squared_error",
     "moments",
+    "moving_average",
+    "nadam",
     "norm_constraint",
     "normalized_weights",
+    "rmsprop",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
@@ -83,6 +100,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_focal_cross_entropy",
+    "squared_norms",
     "threshold_counts",
     "top_k_accuracy",
     "top_k_filter",

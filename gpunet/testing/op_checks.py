@@ -135,8 +135,12 @@ def given(values: Any, dtype: str = "float64", label: str = "given") -> Maker:
 
 def segments(*rows: tuple[int, int, float, int]) -> Maker:
     """A segment table with rows of (offset, size, learning_rate_factor, trainable)."""
-    table = [(offset, size, 0.0, factor, on, 0.0) for offset, size, factor, on in rows]
-    return given(table, label=f"{len(rows)}segments")
+    return segment_table(*((offset, size, 0.0, factor, on, 0) for offset, size, factor, on in rows))
+
+
+def segment_table(*rows: tuple[int, int, float, float, int, int]) -> Maker:
+    """A segment table with rows of all `gpunet.backend.spec.SEGMENT_COLUMNS`."""
+    return given(rows, label=f"{len(rows)}segments")
 
 
 def classes(rows: int, columns: int) -> Maker:

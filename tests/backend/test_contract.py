@@ -129,7 +129,7 @@ def large_arguments(name):
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
     sizes |= {"groups": 1, "thresholds": 200, "classes": 10}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
-    if name in ("sgd", "adam", "weight_penalty"):
+    if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
     arrays = []
     for parameter in OPS[name].parameters:
@@ -143,7 +143,7 @@ def large_arguments(name):
         if parameter.name == "penalties":
             arrays[-1][:] = [[0, sizes["n"], 0.1, 0.1]]
         if parameter.name == "hyper":
-            arrays[-1][:] = [0.1, 0.9, 0.999, 1e-7][: len(arrays[-1])]
+            arrays[-1][:] = [0.1, 0.01, 1.0, 0.9, 0.999, 1e-7, 0.5][: len(arrays[-1])]
     return arrays
 
 
@@ -161,7 +161,7 @@ ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cpu_allocates_nothing_tensor_sized(name):
-    """4 MiB arrays are worked on with scratch of a few blocks (two are 256 KiB)."""
+    """4 MiB arrays are worked on with scratch of a few blocks (three are 384 KiB)."""
     wanted = OPS[name].signature.parameters
     attributes = {key: value for key, value in ATTRIBUTES.items() if key in wanted}
     arguments = large_arguments(name)
@@ -174,7 +174,7 @@ def test_cpu_allocates_nothing_tensor_sized(name):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 350_000
+    assert peak < 420_000
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5)])

@@ -123,7 +123,7 @@ def test_accumulate(case, call, backend, dtype):
     sums = {p.name for p in OPS[case.op].parameters if p.role == "sum"} & set(arrays)
     random = np.random.default_rng(1)
     for name in sums:
-        arrays[name] = random.standard_normal(arrays[name].shape).astype(dtype)
+        arrays[name] = random.standard_normal(arrays[name].shape).astype(arrays[name].dtype)
     attributes = case.attributes(call) | {"accumulate": True}
     written = guarded_call(usable(backend), case.op, arrays, attributes)
     wanted = expected(case, call, arrays)

@@ -54,11 +54,14 @@ def row_blocks(first: Array, *others: Array | None, size: int = BLOCK) -> Iterab
     return _slices((first, *others), max(1, size // first[0].size))
 
 
-def flat_blocks(*arrays: Array) -> Iterable[tuple[Any, ...]]:
-    """The same elements of all arrays, which have one shape, a block at a time."""
+def flat_blocks(*arrays: Any) -> Iterable[tuple[Any, ...]]:
+    """The same elements of all arrays, which have one shape, a block at a time.
+
+    Arrays that are None stay None; the first must be there.
+    """
     if arrays[0].size <= BLOCK:
         return (arrays,)
-    return _slices(tuple(array.reshape(-1) for array in arrays), BLOCK)
+    return _slices(tuple(None if a is None else a.reshape(-1) for a in arrays), BLOCK)
 
 
 def _slices(arrays: tuple[Array | None, ...], length: int) -> Iterator[tuple[Any, ...]]:

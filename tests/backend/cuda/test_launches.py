@@ -12,9 +12,18 @@ import pytest
 
 from gpunet.backend import backend_named
 from gpunet.backend.cuda import CudaBackend
+from gpunet.backend.spec import OPS
 from gpunet.errors import DtypeError
 from gpunet.testing.cases import CASES
-from gpunet.testing.op_checks import classes, given, guarded_call, segments, shares
+from gpunet.testing.op_checks import (
+    Maker,
+    classes,
+    given,
+    guarded_call,
+    segment_table,
+    segments,
+    shares,
+)
 
 pytestmark = pytest.mark.emulator
 
@@ -69,7 +78,11 @@ def compare(
     return got
 
 
-UPDATED = {"sgd": ("weights", "velocity"), "adam": ("weights", "momentums", "velocities")}
+UPDATED = {
+    op.name: tuple(p.name for p in op.parameters if p.role == "inout")
+    for op in OPS.values()
+    if op.family == "optimizers"
+}
 
 
 @pytest.mark.parametrize("columns", [WIDE, WIDE_PACKED, 5200])
@@ -180,7 +193,7 @@ def test_dropout_draws_numpys_numbers(emulator: CudaBackend, n: int, shift: int)
 
 
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("op", ["sgd", "adam"])
+@pytest.mark.parametrize("op", [name for name in UPDATED if name != "squared_norms"])
 def test_segments_meet_blocks_anywhere(emulator: CudaBackend, op: str, shift: int) -> None:
     n = 40_003
     table = [
@@ -189,22 +202,60 @@ def test_segments_meet_blocks_anywhere(emulator: CudaBackend, op: str, shift: in
         (1088, 20_000, 1.0, 0),
         (21_120, n - 21_120, 2.0, 1),
     ]
-    hyper = given([0.1, 0.9] if op == "sgd" else [0.1, 0.9, 0.999, 1e-7])
-    slots = {name: (n,) if name != "velocities" else shares(1, n) for name in UPDATED[op]}
-    if op == "adam":
-        slots["velocities"] = given(np.linspace(0.1, 1, n))
-    call = {**slots, "step": given([4], "int64"), "gradients": (n,), "hyper": hyper}
-    before = CASES[op].arrays({**call, "segments": segments(*table)}, "float32")["weights"]
-    got = compare(emulator, op, {**call, "segments": segments(*table)}, shift=shift)
+    call = {
+        name: given(np.linspace(0.1, 1, n))
+        if isinstance(value, Maker) and name in UPDATED[op]
+        else (n,)
+        if isinstance(value, tuple)
+        else value
+        for name, value in CASES[op].calls[0].items()
+    }
+    call |= {"step": given([4], "int64"), "segments": segments(*table)}
+    before = CASES[op].arrays(call, "float32")["weights"]
+    got = compare(emulator, op, call, shift=shift)
     assert got["step"] == 5
     untouched = np.r_[1033:1088, 1088:21_088, 21_088:21_120]
     np.testing.assert_array_equal(got["weights"][untouched], before[untouched])
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("multiprocessors", [1, 3])
+def test_norms_of_segments_of_all_sizes(
+    emulator: CudaBackend, device_of: Callable[[int], None], multiprocessors: int, shift: int
+) -> None:
+    device_of(multiprocessors)
+    sizes = np.random.default_rng(3).integers(1, 90, 700) ** 2 % 3000 + 1
+    offsets = np.cumsum(-(-sizes // 64) * 64) - -(-sizes // 64) * 64
+    for groups in (np.arange(len(sizes)), np.zeros(len(sizes)), np.arange(len(sizes)) // 5):
+        rows = zip(offsets, sizes, sizes % 7 > 0, groups, strict=True)
+        table = segment_table(*((o, s, 1, 1.0, on, g) for o, s, on, g in rows))
+        count = int(groups[-1]) + 1
+        n = int(offsets[-1] + sizes[-1])
+        call = {"norms": given(np.zeros(count)), "gradients": (n,), "segments": table}
+        compare(emulator, "squared_norms", call, shift=shift)
+
+
+def test_norms_of_more_segments_than_fit_the_scratch(
+    emulator: CudaBackend, device_of: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device_of(1)
+    sums = emulator.device.block_sums[:20]
+    monkeypatch.setattr(emulator.device, "block_sums", sums)
+    for groups in (np.arange(300), np.zeros(300), np.arange(300) // 7):
+        rows = [(64 * i, 1 + i % 64, 1, 1.0, 1, group) for i, group in enumerate(groups)]
+        norms = given(np.zeros(int(groups[-1]) + 1))
+        call = {"norms": norms, "gradients": (64 * 300,), "segments": segment_table(*rows)}
+        compare(emulator, "squared_norms", call)
+
+
 @pytest.mark.parametrize("tick", [True, False])
 def test_steps_count_without_weights(emulator: CudaBackend, tick: bool) -> None:
     call = {"weights": (0,), "step": given([4], "int64"), "gradients": (0,), "tick": tick}
-    call |= {"hyper": given([0.1, 0.0]), "segments": given(np.zeros((0, 6))), "velocity": None}
+    call |= {
+        "hyper": given([0.1, 0.0, np.inf, 0.0]),
+        "segments": given(np.zeros((0, 6))),
+        "velocity": None,
+    }
     arrays, attributes = CASES["sgd"].arrays(call, "float32"), CASES["sgd"].attributes(call)
     got = guarded_call(emulator, "sgd", arrays, attributes)
     assert got["step"] == 4 + tick
