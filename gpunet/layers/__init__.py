@@ -1,14 +1,16 @@
 """Layers: Keras' names, defaults and behaviour; forward and backward written next to each other."""
 
 from gpunet.engine.graph import Input
+from gpunet.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from gpunet.layers.base import Context, Layer
-from gpunet.layers.core import Activation, Dense, ReLU, Softmax
+from gpunet.layers.core import Dense
 from gpunet.layers.merge import Add
 from gpunet.layers.preprocessing import Rescaling
 from gpunet.layers.regularization import Dropout
 from gpunet.layers.reshaping import Flatten, Reshape
 
 __all__ = [
+    "ELU",
     "Activation",
     "Add",
     "Context",
@@ -17,6 +19,8 @@ __all__ = [
     "Flatten",
     "Input",
     "Layer",
+    "LeakyReLU",
+    "PReLU",
     "ReLU",
     "Rescaling",
     "Reshape",

@@ -13,6 +13,7 @@ from gpunet.engine.parameters import Block, Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 
+_WORD = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
 Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
 
 
@@ -154,7 +155,7 @@ class Layer:
     @property
     def label(self) -> str:
         """The layer's name, or before it has one its class in snake_case."""
-        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        snake = re.sub(_WORD, "_", type(self).__name__).lower()
         return self.name or snake
 
     def __call__(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:

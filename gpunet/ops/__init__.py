@@ -12,7 +12,18 @@ array([[0.5, 0.5],
        [1. , 0. ]], dtype=float32)
 """
 
-from gpunet.ops.activations import bias_act, bias_act_backward, softmax, softmax_backward
+from gpunet.ops.activations import (
+    bias_act,
+    bias_act_backward,
+    glu,
+    glu_backward,
+    log_softmax,
+    log_softmax_backward,
+    prelu,
+    prelu_backward,
+    softmax,
+    softmax_backward,
+)
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
     accuracy,
@@ -42,7 +53,13 @@ __all__ = [
     "gemm_act_backward",
     "gemm_bias_act",
     "gemm_column_sum",
+    "glu",
+    "glu_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "mean_squared_error",
+    "prelu",
+    "prelu_backward",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",

@@ -10,7 +10,7 @@ import pytest
 import gpunet.backend.cpu
 import gpunet.backend.cuda
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.spec import OPS
+from gpunet.backend.spec import ACTIVATIONS, OPS
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import label
@@ -52,7 +52,11 @@ def test_every_flag_and_optional_array_is_tried(name):
         if isinstance(parameter.default, bool) and key != "accumulate":
             assert {call.get(key, parameter.default) for call in calls} == {True, False}, key
         if key == "activation":
-            assert {call[key] for call in calls} == {"linear", "relu", "sigmoid", "tanh"}
+            assert {call[key] for call in calls} == set(ACTIVATIONS)
+        if key == "parameters":
+            assert {call["activation"] for call in calls if key in call} == {
+                name for name, entry in ACTIVATIONS.items() if entry.parameters
+            }
 
 
 def first_call(name):
@@ -152,6 +156,18 @@ def test_cpu_allocates_nothing_tensor_sized(name):
     """4 MiB arrays are worked on with scratch of a few blocks (two are 256 KiB)."""
     wanted = OPS[name].signature.parameters
     attributes = {key: value for key, value in ATTRIBUTES.items() if key in wanted}
+    assert peak_memory(name, attributes) < 350_000
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["bias_act", "bias_act_backward"])
+def test_cpu_activations_need_no_more_than_a_few_blocks(name, activation):
+    """The longest formulas have three temporaries of a block, 384 KiB."""
+    assert peak_memory(name, {"activation": activation}) < 500_000
+
+
+def peak_memory(name, attributes):
+    """What an op allocates on large arrays, in bytes."""
     arguments = large_arguments(name)
     OPS[name].check(arguments, attributes)
     run = functools.partial(CpuBackend().ops[name], *arguments, **attributes)
@@ -159,10 +175,9 @@ def test_cpu_allocates_nothing_tensor_sized(name):
     tracemalloc.start()
     try:
         run()
-        peak = tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 350_000
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5)])
