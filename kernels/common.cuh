@@ -264,6 +264,11 @@ __device__ __forceinline__ float clip(float x, float low, float high)
 {
     return at_most(at_least(x, low), high);
 }
+// The straight line from 0 at x = -end to 1 at x = end, with all digits near both.
+__device__ __forceinline__ float ramp(float x, float end)
+{
+    return clip(x + end, 0.0f, 2.0f * end) * (0.5f / end);
+}
 __device__ __forceinline__ float inside(float y, float low, float high, float slope)
 {
     return low < y && y < high ? slope : 0.0f;
@@ -361,9 +366,9 @@ __device__ __forceinline__ float activate(float x, const Activation& f)
     case SOFTSIGN: return clip(x, -1e30f, 1e30f) / (1.0f + at_most(fabsf(x), 1e30f));
     case EXPONENTIAL: return expf(x);
     case LOG_SIGMOID: return fminf(x, 0.0f) - log1p_exp_of_minus_abs(x);
-    case HARD_SIGMOID: return clip(x / 6.0f + 0.5f, 0.0f, 1.0f);
+    case HARD_SIGMOID: return ramp(x, 3.0f);
     case HARD_TANH: return clip(x, -1.0f, 1.0f);
-    case SPARSE_SIGMOID: return clip(0.5f * x + 0.5f, 0.0f, 1.0f);
+    case SPARSE_SIGMOID: return ramp(x, 1.0f);
     case SPARSE_PLUS: return sparse_plus(x);
     case SQUAREPLUS: return squareplus(x, f.p);
     case SOFT_SHRINK: return x - clip(x, -f.p, f.p);
@@ -371,7 +376,7 @@ __device__ __forceinline__ float activate(float x, const Activation& f)
     case THRESHOLD: return x <= f.p ? f.q : x;
     case TANH_SHRINK: return x - tanhf(x);
     case SILU: return at_least(x, -FAR_AWAY) * sigmoid(x);
-    case HARD_SILU: return at_least(x, -3.0f) * clip(x / 6.0f + 0.5f, 0.0f, 1.0f);
+    case HARD_SILU: return at_least(x, -3.0f) * ramp(x, 3.0f);
     case MISH: return mish(x);
     case GELU: return gelu(x);
     case GELU_TANH: return at_least(x, -40.0f) * gelu_tanh_gate(clip(x, -40.0f, 40.0f));

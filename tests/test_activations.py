@@ -13,7 +13,7 @@ from gpunet.activations import functions
 from gpunet.backend import backend_named
 from gpunet.backend.spec import ACTIVATIONS
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.testing import gradient_check
+from gpunet.testing import compare, gradient_check
 from gpunet.testing.op_checks import guarded_call, with_outputs
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "activations.json").read_text())
@@ -43,8 +43,8 @@ def values_and_gradient(row, backend, dtype):
     dy = np.ones(run.y.shape)
     if row["name"] in ROWS:
         dy[:] = np.arange(1, dy.shape[1] + 1)
-    (dx,) = run.backward(dy.astype(dtype))
-    return run.y.ravel(), dx.ravel()
+    dx = run.backward(dy.astype(dtype))
+    return [model.backend.to_numpy(array).ravel() for array in (run.y, dx)]
 
 
 # ------------------------------------------------------------------------------- Keras' numbers
@@ -58,7 +58,8 @@ def test_the_golden_table_has_every_activation():
 def test_values_and_gradients_are_those_of_keras(row):
     y, dx = values_and_gradient(row, "numpy", "float64")
     np.testing.assert_allclose(y, row["y"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(dx, row["dx"], rtol=1e-12, atol=1e-12)
+    tolerance = 1e-7 if row["name"] == "hard_sigmoid" else 1e-12  # PyTorch has float32's 1/6
+    np.testing.assert_allclose(dx, row["dx"], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
@@ -146,13 +147,12 @@ def test_huge_numbers_end_at_the_limit_and_nan_stays(activation, backend, dtype)
     saved = y if ACTIVATIONS[activation].saves == "y" else x
     arrays = {"dy": np.ones_like(x), "saved": saved}
     dx = call(backend, "bias_act_backward", arrays, flags, dtype)["dx"]
-    slopes = np.diff(LIMITS[activation])[[0, -1]] != 0  # does it still rise at either end?
-    if activation not in ("exponential", "squareplus", "softsign", "bounded_relu"):
-        ends = {"selu": SELU, "leaky_relu": 1.0}.get(activation, 1.0) * slopes
-        left = 0.2 if activation == "leaky_relu" else ends[0]
-        np.testing.assert_allclose(dx[0, :2], left, rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(dx[0, 4:6], ends[1], rtol=1e-6, atol=1e-6)
+    left = {"leaky_relu": 0.2}.get(activation, float(LIMITS[activation][0] == -np.inf))
+    right = {"selu": SELU}.get(activation, float(LIMITS[activation][-1] == np.inf))
+    if activation != "exponential":
+        np.testing.assert_allclose(dx[0, [1, 4]], [left, right], rtol=1e-6, atol=1e-6)
     assert np.isfinite(dx[0, 1:4]).all()
+    assert not np.isnan(dx[0, :-1]).any()
 
 
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
@@ -258,6 +258,19 @@ def test_an_activation_layer_joins_the_product_before_it():
     assert records[0].attributes["parameters"] == (0.3,)
 
 
+@pytest.mark.emulator
+def test_a_step_through_every_activation_is_the_same_on_both_devices():
+    x = Input((6,))
+    ends = [layers.Dense(4, made(name))(x) for name in NAMES if name != "glu"]
+    ends += [layers.PReLU("random_normal")(layers.Dense(4)(x))]
+    ends += [layers.Activation("glu")(layers.Dense(8)(x))]
+    model = Model(x, layers.Dense(2)(layers.Add()(ends)))
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    result = compare(model, "numpy", "emulator", rng.normal(size=(9, 6)), rng.normal(size=(9, 2)))
+    assert result.ok, result
+
+
 # ------------------------------------------------------------------------------------ messages
 
 
@@ -273,6 +286,7 @@ def test_get_takes_names_functions_objects_and_configs():
         "gelu",
         "softmax",
     ]
+    assert activations.get("relu", max_value=np.float32(6)).arguments["max_value"] == 6.0
     assert repr(elu) == "<activation elu(0.5,)>"
 
 

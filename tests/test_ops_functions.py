@@ -194,6 +194,12 @@ def test_errors_name_op_and_array():
         ops.add(np.ones(3, np.float32), np.ones(3))
     with pytest.raises(ArgumentError, match="activation"):
         ops.bias_act(X, activation="reul")
+    with pytest.raises(ArgumentError, match=r"with elu takes \(alpha\), got \(1.0, 2.0\)"):
+        ops.bias_act(X, activation="elu", parameters=(1.0, 2.0))
+    with pytest.raises(ArgumentError, match="with tanh takes no parameters, got"):
+        ops.bias_act(X, activation="tanh", parameters=(1.0,))
+    with pytest.raises(ArgumentError, match="op bias_act_backward needs an array for 'saved'"):
+        ops.bias_act_backward(X, None, activation="relu")
     with pytest.raises(ArgumentError, match="needs an array for 'labels'"):
         ops.accuracy(X, None)
 

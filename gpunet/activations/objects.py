@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, isfinite
+from numbers import Real
 from typing import Any
 
 from gpunet import ops
@@ -60,9 +61,8 @@ class ElementWise(Activation):
     """y = f(x), element by element: the ops know f by its name in spec.ACTIVATIONS."""
 
     def __init__(self, name: str, **arguments: Any) -> None:
-        super().__init__(name, **arguments)
-        _check(name, arguments)
-        self._f = _as_op_knows_it(name, arguments)
+        super().__init__(name, **_numbers(name, arguments))
+        self._f = _as_op_knows_it(name, self.arguments)
 
     def __call__(self, x: Any) -> Array:
         """f(x)."""
@@ -183,17 +183,20 @@ def _halves(x: Buffer) -> Buffer:
     return x.reshape(-1, 2, x.shape[-1] // 2)
 
 
-def _check(name: str, arguments: Mapping[str, Any]) -> None:
-    """Numbers only, and of the signs for which y tells the gradient."""
+def _numbers(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as plain numbers, of the signs for which y tells the gradient."""
+    checked = dict(arguments)
     for key, value in arguments.items():
         if key == "approximate" or (key == "max_value" and value is None):
             continue
         least = {"celu alpha": " > 0", "squareplus b": " > 0"}.get(f"{name} {key}", " >= 0")
         if name == "threshold":
             least = ""
-        good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        good = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
         if not good or (least and value < 0) or (least == " > 0" and value == 0):
             raise ArgumentError(f"{name} takes a number{least} for {key}, got {value!r}.")
+        checked[key] = float(value)
+    return checked
 
 
 def _as_op_knows_it(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,6 +215,6 @@ def _as_op_knows_it(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if name == "leaky_relu" and values["negative_slope"] == 0:
         name, values = "relu", {}
     entry = ACTIVATIONS[name].parameters
-    parameters = tuple(float(values[key]) for key in entry)
+    parameters = tuple(values[key] for key in entry)
     default = parameters == tuple(entry.values())
     return {"activation": name, "parameters": () if default else parameters}

@@ -129,7 +129,7 @@ class Op:
         for parameter, array in zip(self.parameters, arrays, strict=True):
             if array is not None:
                 self._check_array(parameter, array, attributes, sizes)
-            elif not parameter.optional:
+            elif not parameter.optional or self._must_be_saved(parameter, attributes):
                 raise ArgumentError(
                     f"op {self.name} needs an array for {parameter.name!r}, got None."
                 )
@@ -146,6 +146,10 @@ class Op:
                 raise ArgumentError(f"op {self.name} needs the keyword argument {name!r}.")
         if "activation" in attributes:
             self._check_activation(attributes["activation"], attributes.get("parameters", ()))
+
+    def _must_be_saved(self, parameter: Parameter, attributes: dict[str, Any]) -> bool:
+        """Only the linear activation's gradient is written in nothing."""
+        return parameter.name == "saved" and attributes["activation"] != "linear"
 
     def _check_activation(self, activation: str, parameters: tuple[float, ...]) -> None:
         if activation not in ACTIVATIONS:

@@ -26,6 +26,7 @@ class Context:
     context, backward finds there.
 
     Attributes:
+        saved: what an activation's forward keeps for its backward.
         training: whether the pass trains.
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
@@ -35,6 +36,7 @@ class Context:
     dx: Buffers
     y: Buffer
     dy: Buffer
+    saved: Buffer
     training: bool
     node: int
     random: Buffer

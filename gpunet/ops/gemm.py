@@ -32,8 +32,8 @@ def gemm_bias_act(
     array([[0.]], dtype=float32)
     """
     arrays = {"a": a, "b": b, "bias": bias}
-    act = {"activation": activation, "parameters": parameters}
-    return run_op("gemm_bias_act", arrays, **act, ta=ta, tb=tb)["c"]
+    flags: dict[str, Any] = {"parameters": parameters, "ta": ta, "tb": tb}
+    return run_op("gemm_bias_act", arrays, activation=activation, **flags)["c"]
 
 
 def gemm_act_backward(
@@ -51,8 +51,8 @@ def gemm_act_backward(
     array([[2., 0.]], dtype=float32)
     """
     arrays = {"a": a, "b": b, "saved": saved}
-    act = {"activation": activation, "parameters": parameters}
-    return run_op("gemm_act_backward", arrays, **act, ta=ta, tb=tb)["c"]
+    flags: dict[str, Any] = {"parameters": parameters, "ta": ta, "tb": tb}
+    return run_op("gemm_act_backward", arrays, activation=activation, **flags)["c"]
 
 
 def gemm_column_sum(a: Any, b: Any, ta: bool = False) -> tuple[Array, Array]:

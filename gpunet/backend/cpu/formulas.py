@@ -100,7 +100,7 @@ def hard_tanh_backward(dx: Array, dy: Array, y: Array) -> None:
 
 def hard_sigmoid(y: Array, x: Array) -> None:
     """y = x / 6 + 1/2, between 0 and 1."""
-    _clipped_line(y, x, 1 / 6)
+    _ramp(y, x, 3.0)
 
 
 def hard_sigmoid_backward(dx: Array, dy: Array, y: Array) -> None:
@@ -111,7 +111,7 @@ def hard_sigmoid_backward(dx: Array, dy: Array, y: Array) -> None:
 
 def sparse_sigmoid(y: Array, x: Array) -> None:
     """y = (x + 1) / 2, between 0 and 1."""
-    _clipped_line(y, x, 0.5)
+    _ramp(y, x, 1.0)
 
 
 def sparse_sigmoid_backward(dx: Array, dy: Array, y: Array) -> None:
@@ -345,7 +345,7 @@ def tanh_shrink_backward(dx: Array, dy: Array, x: Array) -> None:
 def hard_silu(y: Array, x: Array) -> None:
     """y = x hard_sigmoid(x)."""
     gate = np.empty_like(x)
-    _clipped_line(gate, x, 1 / 6)
+    _ramp(gate, x, 3.0)
     np.maximum(x, -3.0, out=y)  # -inf * 0 would be NaN
     np.multiply(y, gate, out=y)
 
@@ -479,11 +479,11 @@ def _between(y: Array, low: Array | float, high: Array | float) -> Array:
     return np.logical_and(inside, np.less(y, high), out=inside)
 
 
-def _clipped_line(y: Array, x: Array, slope: float) -> None:
-    """y = slope x + 1/2, between 0 and 1."""
-    np.multiply(x, slope, out=y)
-    np.add(y, HALF, out=y)
-    y.clip(ZERO, ONE, out=y)
+def _ramp(y: Array, x: Array, end: float) -> None:
+    """The straight line from 0 at x = -end to 1 at x = end, with all digits near both."""
+    np.add(x, end, out=y)
+    y.clip(ZERO, 2 * end, out=y)
+    np.multiply(y, 0.5 / end, out=y)
 
 
 def _log1p_exp_of_minus_abs(x: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.backend.cpu.activations import BACKWARD, DEFAULTS, add_column_sum, bias_act
+from gpunet.backend.cpu.activations import BACKWARD, add_column_sum, bias_act, formula
 from gpunet.backend.cpu.blocks import row_blocks
 from gpunet.backend.spec import Array
 
@@ -57,10 +57,11 @@ def gemm_act_backward(
     a = a.T if ta else a
     b = b.T if tb else b
     act_backward = BACKWARD[activation]
-    parameters = parameters or DEFAULTS[activation]
+    if parameters:
+        act_backward = formula(f"{activation}_backward", activation, parameters)
     np.dot(a, b, c)
     for c_, saved_ in row_blocks(c, saved):
-        act_backward(c_, c_, saved_, *parameters)
+        act_backward(c_, c_, saved_)
 
 
 def gemm_column_sum(

@@ -33,11 +33,10 @@ def bias_act(
     """y = activation(x + bias); without a bias, y = activation(x)."""
     if y.size == 0:
         return
-    rows, columns = y.shape
-    if bias is None and y.size <= _INT32_MAX:
-        rows, columns = 1, y.size  # one long row packs whatever the matrix' width is
+    flat = bias is None and y.size <= _INT32_MAX
+    shape = (1, y.size) if flat else y.shape  # one long row packs whatever the width is
     act = activation_args(activation, parameters)
-    _launch_columns(device, "bias_act", (y, x, bias, *act), rows, columns, (y, x, bias))
+    _launch_columns(device, "bias_act", (y, x, bias, *act), shape, (y, x, bias))
 
 
 def bias_act_backward(
@@ -81,19 +80,19 @@ def log_softmax_backward(device: Device, dx: Array, dy: Array, y: Array) -> None
 def glu(device: Device, y: Array, x: Array) -> None:
     """y = a * sigmoid(b), where each row of x is the columns of a, then those of b."""
     if y.size:
-        _launch_columns(device, "glu", (y, x), *y.shape, (y, x))
+        _launch_columns(device, "glu", (y, x), y.shape, (y, x))
 
 
 def glu_backward(device: Device, dx: Array, dy: Array, x: Array) -> None:
     """da = dy * sigmoid(b), db = dy * a * sigmoid(b) (1 - sigmoid(b)); dx is (da, db)."""
     if dy.size:
-        _launch_columns(device, "glu_backward", (dx, dy, x), *dy.shape, (dx, dy, x))
+        _launch_columns(device, "glu_backward", (dx, dy, x), dy.shape, (dx, dy, x))
 
 
 def prelu(device: Device, y: Array, x: Array, alpha: Array) -> None:
     """y = x where x > 0, else alpha * x."""
     if y.size:
-        _launch_columns(device, "prelu", (y, x, alpha), *y.shape, (y, x, alpha))
+        _launch_columns(device, "prelu", (y, x, alpha), y.shape, (y, x, alpha))
 
 
 def prelu_backward(
@@ -115,11 +114,11 @@ def _launch_columns(
     device: Device,
     symbol: str,
     args: tuple[Any, ...],
-    rows: int,
-    columns: int,
+    shape: tuple[int, int],
     packed: tuple[Array | None, ...],
 ) -> None:
     """Launch a kernel whose threads keep their columns while they walk down the rows."""
+    rows, columns = shape
     width = packed_width(columns, *packed)
     grid, block = rectangle(device, rows, columns // width)
     args = (*args, np.int64(rows), np.int32(columns), np.int32(width > 1))

@@ -67,7 +67,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "squareplus": lambda x, b: (x + np.sqrt(x**2 + b)) / 2.0,
     "soft_shrink": lambda x, t: np.sign(x) * np.maximum(np.abs(x) - t, 0.0),
     "hard_shrink": lambda x, t: np.where(np.abs(x) > t, x, 0.0),
-    "threshold": lambda x, t, value: np.where(x > t, x, value),
+    "threshold": lambda x, t, value: np.where(x > t, x, np.full_like(x, value)),
     "tanh_shrink": lambda x: x - np.tanh(x),
     "silu": lambda x: x * _sigmoid(x),
     "hard_silu": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
