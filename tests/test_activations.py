@@ -16,7 +16,8 @@ from gpunet.errors import ArgumentError, ShapeError
 from gpunet.testing import compare, gradient_check
 from gpunet.testing.op_checks import guarded_call, with_outputs
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "activations.json").read_text())
+TABLES = json.loads((Path(__file__).parent / "golden" / "activations.json").read_text())
+GOLDEN = TABLES["functions"]
 ROWS = ("softmax", "log_softmax", "glu")
 NAMES = [name for name in activations.__all__ if hasattr(functions, name)]
 REQUIRED = {"threshold": {"threshold": 0.5, "default_value": 0.25}}
@@ -68,6 +69,21 @@ def test_values_and_gradients_in_float32(row, backend, dtype):
     y, dx = values_and_gradient(row, backend, dtype)
     np.testing.assert_allclose(y, row["y"], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(dx, row["dx"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype"), [*BACKENDS, pytest.param("numpy", "float64", id="numpy-float64")]
+)
+def test_prelu_is_that_of_keras(backend, dtype):
+    table, layer = TABLES["prelu"], layers.PReLU(shared_axes=[1, 2])
+    model = Sequential([Input((2, 2, 3)), layer]).to(backend, dtype=dtype)
+    model.set_weights([np.reshape(table["alpha"], (1, 1, 3))])
+    run = model.run(np.reshape(table["x"], (2, 2, 2, 3)).astype(dtype), training=True)
+    dx = run.backward(np.arange(1, 25).reshape(2, 2, 2, 3).astype(dtype))
+    got = [model.backend.to_numpy(run.y), model.backend.to_numpy(dx), *model.get_gradients()]
+    for values, name in zip(got, ("y", "dx", "dalpha"), strict=True):
+        tolerance = 1e-12 if dtype == "float64" else 1e-6
+        np.testing.assert_allclose(values.ravel(), table[name], rtol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=row_id)
@@ -299,6 +315,7 @@ def test_get_takes_names_functions_objects_and_configs():
         (lambda: activations.get("tanh", beta=1.0), "'tanh' takes nothing: got an unexpected"),
         (lambda: activations.get(3), "function of gpunet.activations or an Activation, got 3"),
         (lambda: activations.get(np.tanh), "write a layer with forward and backward"),
+        (lambda: activations.serialize(activations.Activation("mine")), "of your own cannot be"),
         (lambda: layers.LeakyReLU(-0.1), "leaky_relu takes a number >= 0 for negative_slope"),
         (lambda: layers.LeakyReLU(None), "takes a number >= 0 for negative_slope, got None"),
         (lambda: layers.ReLU(-1.0), "relu takes a number >= 0 for max_value, got -1.0"),

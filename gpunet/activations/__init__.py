@@ -136,12 +136,20 @@ def get(identifier: object, **arguments: Any) -> Activation:
 def serialize(activation: Activation) -> str | dict[str, Any]:
     """An activation's name, or, if it has arguments, its name and these; `get` takes either.
 
+    Raises:
+        ArgumentError: it is none of this module's.
+
     Example:
         >>> serialize(get("relu"))
         'relu'
         >>> serialize(get("elu", alpha=0.5))
         {'class_name': 'elu', 'config': {'alpha': 0.5}}
     """
+    if activation.name not in _FUNCTIONS:
+        raise ArgumentError(
+            f"an activation of your own cannot be put into a config, got {activation!r}: write a "
+            "layer with a get_config."
+        )
     defaults = inspect.signature(_FUNCTIONS[activation.name]).parameters
     config = {k: v for k, v in activation.arguments.items() if v != defaults[k].default}
     return {"class_name": activation.name, "config": config} if config else activation.name

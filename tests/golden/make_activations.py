@@ -79,7 +79,21 @@ def golden(name, arguments):
     }
 
 
+def golden_prelu():
+    """The layer PReLU with one alpha a channel: y, dx and dalpha for dy = 1, 2, 3, ..."""
+    x = torch.tensor(X[:24].reshape(2, 2, 2, 3), requires_grad=True)
+    layer = keras.layers.PReLU(shared_axes=[1, 2])
+    layer.build(x.shape)
+    layer.set_weights([np.array([0.25, -0.5, 1.5]).reshape(1, 1, 3)])
+    y = layer(x)
+    (y * torch.arange(1.0, 25.0, dtype=torch.float64).reshape(y.shape)).sum().backward()
+    values = {"x": x, "y": y, "dx": x.grad, "alpha": layer.alpha.value}
+    values["dalpha"] = layer.alpha.value.grad
+    return {key: value.detach().reshape(-1).tolist() for key, value in values.items()}
+
+
 if __name__ == "__main__":
-    table = [golden(name, arguments) for name, arguments in CASES]
-    text = ",\n".join(json.dumps(row) for row in table)
-    Path(__file__).with_name("activations.json").write_text(f"[\n{text}\n]\n")
+    rows = [json.dumps(golden(name, arguments)) for name, arguments in CASES]
+    functions, prelu = ",\n".join(rows), json.dumps(golden_prelu())
+    text = f'{{"functions": [\n{functions}\n],\n"prelu": {prelu}}}\n'
+    Path(__file__).with_name("activations.json").write_text(text)

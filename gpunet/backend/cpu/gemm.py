@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.backend.cpu.activations import BACKWARD, add_column_sum, bias_act, formula
+from gpunet.backend.cpu.activations import add_column_sum, bias_act
 from gpunet.backend.cpu.blocks import row_blocks
+from gpunet.backend.cpu.formulas import BACKWARD, formula
 from gpunet.backend.spec import Array
 
 
@@ -58,7 +59,7 @@ def gemm_act_backward(
     b = b.T if tb else b
     act_backward = BACKWARD[activation]
     if parameters:
-        act_backward = formula(f"{activation}_backward", activation, parameters)
+        act_backward = formula(activation, "_backward", parameters)
     np.dot(a, b, c)
     for c_, saved_ in row_blocks(c, saved):
         act_backward(c_, c_, saved_)

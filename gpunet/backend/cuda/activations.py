@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ _INT32_MAX = 2**31 - 1
 _IDS = {name: np.int32(number) for number, name in enumerate(ACTIVATIONS)}
 
 
+@functools.lru_cache
 def activation_args(name: str, parameters: tuple[float, ...]) -> tuple[Any, ...]:
     """An activation as kernels take it: its number and three parameters, unused ones 0."""
     values = (*(parameters or ACTIVATIONS[name].parameters.values()), 0.0, 0.0, 0.0)
