@@ -329,8 +329,8 @@ __device__ __forceinline__ float silu_gradient(float x)
 
 __device__ __forceinline__ float squareplus(float x, float b)
 {
-    const float a = fabsf(x), larger = 0.5f * (a + hypotf(a, sqrtf(b)));  // x^2 may overflow
-    return x < 0.0f ? 0.25f * b / larger : larger;
+    const float twice = fabsf(x) + sqrtf(x * x + b);  // where x^2 overflows, b / twice is 0
+    return at_least(x, 0.0f) + 0.5f * b / twice;
 }
 __device__ __forceinline__ float squareplus_gradient(float y, float b)
 {

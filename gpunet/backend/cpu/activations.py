@@ -123,9 +123,10 @@ def prelu_backward(
         np.multiply(part, dy_, out=part)
         add_column_sum(dalpha, part, accumulate)
         accumulate = True
-        np.multiply(dy_, alpha, out=part)
-        np.copyto(part, dy_, where=np.greater(x_, ZERO))
-        np.copyto(dx_, part)
+        slope = np.greater(x_, ZERO, out=part)  # 1 on the right, then alpha on the left
+        np.multiply(slope, ONE - alpha, out=slope)
+        np.add(slope, alpha, out=slope)
+        np.multiply(dy_, slope, out=dx_)
 
 
 def row_max(x: Array) -> Array:

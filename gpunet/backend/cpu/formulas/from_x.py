@@ -7,7 +7,7 @@ from math import pi, sqrt
 import numpy as np
 
 from gpunet.backend.cpu.blocks import HALF, INFINITY, ONE, ZERO
-from gpunet.backend.cpu.formulas.from_y import linear, ramp
+from gpunet.backend.cpu.formulas.from_y import ramp
 from gpunet.backend.spec import Array
 
 _FAR = {"f": 80.0, "d": 700.0}
@@ -19,9 +19,10 @@ _FLAT = 40.0
 
 def threshold(y: Array, x: Array, threshold: float, default_value: float) -> None:
     """y = x where x > threshold, else default_value."""
-    below = np.less_equal(x, threshold)
-    linear(y, x)
-    np.copyto(y, default_value, where=below)
+    above = np.greater(x, threshold)
+    np.maximum(x, threshold, out=y)  # -inf * 0 would be NaN
+    np.multiply(y, above, out=y)
+    np.add(y, np.multiply(~above, default_value, dtype=y.dtype), out=y)
 
 
 def threshold_backward(
@@ -53,11 +54,11 @@ def hard_silu(y: Array, x: Array) -> None:
 
 def hard_silu_backward(dx: Array, dy: Array, x: Array) -> None:
     """f' = x / 3 + 1/2 where |x| <= 3, else 0 below and 1 above."""
-    slope = x.clip(-4.0, 4.0)
+    slope = x.clip(-3.0, 3.0)
     np.divide(slope, 3.0, out=slope)
     np.add(slope, HALF, out=slope)
-    np.copyto(slope, ZERO, where=np.less(x, -3.0))
-    np.copyto(slope, ONE, where=np.greater(x, 3.0))
+    np.subtract(slope, np.multiply(np.greater(x, 3.0), HALF, dtype=x.dtype), out=slope)
+    np.add(slope, np.multiply(np.less(x, -3.0), HALF, dtype=x.dtype), out=slope)
     np.multiply(dy, slope, out=dx)
 
 
@@ -136,8 +137,12 @@ def gelu_backward(dx: Array, dy: Array, x: Array) -> None:
     np.multiply(slope, 1 / sqrt(2 * pi), out=slope)
     np.subtract(tail, slope, out=slope)
     np.multiply(slope, factor, out=slope)
-    right = np.greater_equal(x, ZERO)
-    np.subtract(ONE, slope, out=slope, where=right)
+    right, sign = tail, factor  # slope where x < 0, else 1 - slope
+    np.greater_equal(x, ZERO, out=right)
+    np.multiply(right, -2.0, out=sign)
+    np.add(sign, ONE, out=sign)
+    np.multiply(slope, sign, out=slope)
+    np.add(slope, right, out=slope)
     np.multiply(dy, slope, out=dx)
 
 
