@@ -283,7 +283,7 @@ class Model(Trainer):
     def step_plan(self, mode: str, rows: int, samples: Samples) -> StepPlan:
         """The plan of a training or evaluation step, made once."""
         key = (mode, rows, samples.signature, self.weights_key())
-        return self.plan(key, lambda: StepPlan(self, mode, rows, samples))
+        return self.plans.get(key, lambda: StepPlan(self, mode, rows, samples))
 
     def training_plan(self, batch_size: int) -> Plan:
         """The plan of a training step on float32 data with one batch of this size."""
@@ -297,7 +297,7 @@ class Model(Trainer):
         """The plan of inference on one batch of this size."""
         dtypes = tuple(self.dtype for _ in self.graph.inputs)
         key = ("infer", batch_size, dtypes, self.places_key())
-        return self.plan(key, lambda: InferPlan(self, batch_size, dtypes)).plan
+        return self.plans.get(key, lambda: InferPlan(self, batch_size, dtypes)).plan
 
     def _dtypes(self, arrays: Sequence[Array]) -> tuple[str, ...]:
         pairs = zip(arrays, self.graph.inputs, strict=True)
@@ -309,7 +309,7 @@ class Model(Trainer):
             return infer_eagerly(self, arrays)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
         key = ("infer", rows, dtypes, self.places_key())
-        plan = self.plan(key, lambda: InferPlan(self, rows, dtypes))
+        plan = self.plans.get(key, lambda: InferPlan(self, rows, dtypes))
         lease = self.arenas.lease(plan.plan.nbytes)
         try:
             return plan.run(lease, arrays)
@@ -348,7 +348,7 @@ class Model(Trainer):
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
         key = ("gradient", rows, dtypes, training, self.weights_key())
-        plan = self.plan(key, lambda: GradientPlan(self, rows, dtypes, training))
+        plan = self.plans.get(key, lambda: GradientPlan(self, rows, dtypes, training))
         if training:
             self.passes += 1
         return Run(self, plan, arrays, self.passes)
@@ -406,7 +406,7 @@ class Model(Trainer):
             if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
                 self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
         key = ("update", optimizer, self.weights_key())
-        calls = self.plan(key, lambda: self._update_calls(optimizer))
+        calls = self.plans.get(key, lambda: self._update_calls(optimizer))
         for call in calls.all if optimizer.updates_next else calls.without_update:
             call()
         optimizer.count_step()

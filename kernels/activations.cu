@@ -1,23 +1,33 @@
-// Activations over rows: bias_act, softmax and their backward passes.
+// Activations over rows: bias_act, softmax, log_softmax, glu, prelu and their backward passes.
 //
 // Bytes an element, read + written, which are the least:
-//   bias_act           y = activation(x + bias)                     4 + 4
-//   bias_act_backward  dx = dy activation'(y), dbias = sum of dx    8 + 4 (linear: 4 + 4),
-//                      and for partial sums at most 1/24 of it
-//   softmax            y = exp(x - max) / sum(exp(x - max))         4 + 4
-//   softmax_backward   dx = y (dy - sum(dy y))                      8 + 4
-// Softmax reads a row that does not fit on chip twice: then 8 + 4, and backward 16 + 4.
+//   bias_act              y = activation(x + bias)                      4 + 4
+//   bias_act_backward     dx = dy activation'(saved), dbias = sum of dx 8 + 4 (linear: 4 + 4),
+//                         and for partial sums at most 1/24 of it
+//   softmax               y = exp(x - max) / sum(exp(x - max))          4 + 4
+//   softmax_backward      dx = y (dy - sum(dy y))                       8 + 4
+//   log_softmax           y = x - max - log(sum(exp(x - max)))          4 + 4
+//   log_softmax_backward  dx = dy - exp(y) sum(dy)                      8 + 4
+//   glu                   y = a sigmoid(b), x = (a, b)                  8 + 4
+//   glu_backward          dx = dy (sigmoid(b), a sigmoid'(b))          12 + 8
+//   prelu                 y = x > 0 ? x : alpha x                       4 + 4
+//   prelu_backward        dx = dy (x > 0 ? 1 : alpha),                  8 + 4 and partial sums
+//                         dalpha = sum of dy min(x, 0)
+// The softmax family reads a row that does not fit on chip twice: then 8 + 4, and backward 16 + 4
+// (log_softmax 12 + 4).
 //
-// Shapes: all (rows, columns), C-contiguous; bias and dbias (columns). bias, dbias and y (of a
-// linear activation) may be null. Aliasing: y = x; dx = dy; dx = y: each thread reads an element
-// before it writes it, therefore no __restrict__ here.
+// Shapes: all (rows, columns), C-contiguous, x and dx of glu (rows, 2, columns); bias, dbias,
+// alpha and dalpha (columns). bias, dbias and saved (of a linear activation) may be null.
+// Aliasing: y = x, but not of glu; dx = dy, but not of glu; dx = y, saved or x: each thread reads
+// an element before it writes it, therefore no __restrict__ here.
 #include "common.cuh"
 
 // Blocks are (columns, rows) rectangles of threads: a thread keeps its columns, and their bias,
 // while it walks down the rows.
 template <int WIDTH>
 __device__ __forceinline__ void bias_act_columns(real* y, const real* x, const real* bias,
-                                                 int activation, int64 rows, int columns)
+                                                 const Activation& activation, int64 rows,
+                                                 int columns)
 {
     const int units = columns / WIDTH;
     const int unit = blockIdx.x * blockDim.x + threadIdx.x;
@@ -41,12 +51,14 @@ __device__ __forceinline__ void bias_act_columns(real* y, const real* x, const r
 }
 
 extern "C" __global__ void bias_act(real* y, const real* x, const real* bias, int activation,
-                                    int64 rows, int columns, int packed)
+                                    float p, float q, float r, int64 rows, int columns,
+                                    int packed)
 {
+    const Activation f = {activation, p, q, r};
     if (packed) {
-        bias_act_columns<PACK>(y, x, bias, activation, rows, columns);
+        bias_act_columns<PACK>(y, x, bias, f, rows, columns);
     } else {
-        bias_act_columns<1>(y, x, bias, activation, rows, columns);
+        bias_act_columns<1>(y, x, bias, f, rows, columns);
     }
 }
 
@@ -79,25 +91,25 @@ __device__ __forceinline__ void sum_over_thread_rows(float (&sums)[WIDTH])
 // this thread's columns add up to.
 template <int WIDTH>
 __device__ __forceinline__ void backward_strip(float (&sums)[WIDTH], real* dx, const real* dy,
-                                               const real* y, int activation, int64 rows,
-                                               int units, int unit)
+                                               const real* saved, const Activation& activation,
+                                               int64 rows, int units, int unit)
 {
     for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows && unit < units;
          row += (int64)gridDim.y * blockDim.y) {
         const int64 place = row * units + unit;
         Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(dy, place);
-        Pack<real, WIDTH> output = {};
-        if (activation != LINEAR) {
-            output = load_pack<real, WIDTH>(y, place);
+        Pack<real, WIDTH> kept = {};
+        if (activation.id != LINEAR) {
+            kept = load_pack<real, WIDTH>(saved, place);
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             const float value =
-                (float)gradient.v[j] * activation_gradient((float)output.v[j], activation);
+                (float)gradient.v[j] * activation_gradient((float)kept.v[j], activation);
             sums[j] += value;
             gradient.v[j] = (real)value;
         }
-        if (activation != LINEAR || dx != dy) {
+        if (activation.id != LINEAR || dx != dy) {
             store_pack<real, WIDTH>(dx, place, gradient);
         }
     }
@@ -106,9 +118,9 @@ __device__ __forceinline__ void backward_strip(float (&sums)[WIDTH], real* dx, c
 // Column sums in two stages: each block writes the sums of its rows to `partials` (gridDim.y,
 // columns), and the last block of each strip (one ticket a strip) adds them in order.
 template <int WIDTH>
-__device__ __forceinline__ void finish_dbias(float (&sums)[WIDTH], real* dbias, int accumulate,
-                                             int columns, int unit, float* partials,
-                                             unsigned* tickets)
+__device__ __forceinline__ void finish_column_sums(float (&sums)[WIDTH], real* totals,
+                                                   int accumulate, int columns, int unit,
+                                                   float* partials, unsigned* tickets)
 {
     const bool mine = unit * WIDTH < columns;
     if (gridDim.y > 1) {
@@ -134,41 +146,44 @@ __device__ __forceinline__ void finish_dbias(float (&sums)[WIDTH], real* dbias, 
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             const int column = unit * WIDTH + j;
-            dbias[column] = (real)(sums[j] + (accumulate ? (float)dbias[column] : 0.0f));
+            totals[column] = (real)(sums[j] + (accumulate ? (float)totals[column] : 0.0f));
         }
     }
 }
 
 template <int WIDTH>
 __device__ __forceinline__ void bias_act_backward_strips(real* dx, real* dbias, const real* dy,
-                                                         const real* y, int activation,
+                                                         const real* saved,
+                                                         const Activation& activation,
                                                          int accumulate, int64 rows, int columns,
                                                          float* partials, unsigned* tickets)
 {
     const int units = columns / WIDTH;
     const int unit = blockIdx.x * blockDim.x + threadIdx.x;
     float sums[WIDTH] = {};
-    backward_strip<WIDTH>(sums, dx, dy, y, activation, rows, units, unit);
+    backward_strip<WIDTH>(sums, dx, dy, saved, activation, rows, units, unit);
     if (dbias != nullptr) {
-        finish_dbias<WIDTH>(sums, dbias, accumulate, columns, unit, partials, tickets);
+        finish_column_sums<WIDTH>(sums, dbias, accumulate, columns, unit, partials, tickets);
     }
 }
 
-extern "C" __global__ void bias_act_backward(real* dx, real* dbias, const real* dy, const real* y,
-                                             int activation, int accumulate, int64 rows,
-                                             int columns, int packed, float* partials,
-                                             unsigned* tickets)
+extern "C" __global__ void bias_act_backward(real* dx, real* dbias, const real* dy,
+                                             const real* saved, int activation, float p, float q,
+                                             float r, int accumulate, int64 rows, int columns,
+                                             int packed, float* partials, unsigned* tickets)
 {
+    const Activation f = {activation, p, q, r};
     if (packed) {
-        bias_act_backward_strips<PACK>(dx, dbias, dy, y, activation, accumulate, rows, columns,
+        bias_act_backward_strips<PACK>(dx, dbias, dy, saved, f, accumulate, rows, columns,
                                        partials, tickets);
     } else {
-        bias_act_backward_strips<1>(dx, dbias, dy, y, activation, accumulate, rows, columns,
+        bias_act_backward_strips<1>(dx, dbias, dy, saved, f, accumulate, rows, columns,
                                     partials, tickets);
     }
 }
 
-template <int WIDTH>
+// softmax, or its logarithm.
+template <int WIDTH, bool LOG>
 __device__ __forceinline__ void softmax_rows(real* y, const real* x, int64 rows, int columns,
                                              int lanes, int cached)
 {
@@ -184,12 +199,13 @@ __device__ __forceinline__ void softmax_rows(real* y, const real* x, int64 rows,
             }
         }
         state.finish(group_reduce(state.largest, Larger(), lanes), lanes);
-        const float factor = 1.0f / state.sum;
+        const float factor = 1.0f / state.sum, log_sum = logf(state.sum);
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             Pack<real, WIDTH> pack = in.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                pack.v[j] = (real)(expf((float)pack.v[j] - state.largest) * factor);
+                const float shifted = (float)pack.v[j] - state.largest;
+                pack.v[j] = (real)(LOG ? shifted - log_sum : expf(shifted) * factor);
             }
             store_pack<real, WIDTH>(y + walk.row() * columns, unit, pack);
         }
@@ -200,13 +216,24 @@ extern "C" __global__ void softmax(real* y, const real* x, int64 rows, int colum
                                    int lanes, int cached)
 {
     if (packed) {
-        softmax_rows<PACK>(y, x, rows, columns, lanes, cached);
+        softmax_rows<PACK, false>(y, x, rows, columns, lanes, cached);
     } else {
-        softmax_rows<1>(y, x, rows, columns, lanes, cached);
+        softmax_rows<1, false>(y, x, rows, columns, lanes, cached);
     }
 }
 
-template <int WIDTH>
+extern "C" __global__ void log_softmax(real* y, const real* x, int64 rows, int columns,
+                                       int packed, int lanes, int cached)
+{
+    if (packed) {
+        softmax_rows<PACK, true>(y, x, rows, columns, lanes, cached);
+    } else {
+        softmax_rows<1, true>(y, x, rows, columns, lanes, cached);
+    }
+}
+
+// The sum over a row is that of dy y; of log_softmax that of dy, for which y is not read.
+template <int WIDTH, bool LOG>
 __device__ __forceinline__ void softmax_backward_rows(real* dx, const real* dy, const real* y,
                                                       int64 rows, int columns, int lanes,
                                                       int cached)
@@ -218,22 +245,27 @@ __device__ __forceinline__ void softmax_backward_rows(real* dx, const real* dy, 
         const int64 start = walk.row() * columns;
         const RowReader<WIDTH> gradients = {dy + start, dy_cache};
         const RowReader<WIDTH> outputs = {y + start, y_cache};
-        float dot = 0.0f;
+        float total = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             const Pack<real, WIDTH> gradient = gradients.first(unit, step);
-            const Pack<real, WIDTH> output = outputs.first(unit, step);
+            Pack<real, WIDTH> output = {};
+            if (!LOG) {
+                output = outputs.first(unit, step);
+            }
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                dot += (float)gradient.v[j] * (float)output.v[j];
+                total += (float)gradient.v[j] * (LOG ? 1.0f : (float)output.v[j]);
             }
         }
-        dot = group_sum(dot, lanes);
+        total = group_sum(total, lanes);
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             Pack<real, WIDTH> gradient = gradients.again(unit, step);
-            const Pack<real, WIDTH> output = outputs.again(unit, step);
+            const Pack<real, WIDTH> output = LOG ? load_pack<real, WIDTH>(y + start, unit)
+                                                 : outputs.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                gradient.v[j] = (real)((float)output.v[j] * ((float)gradient.v[j] - dot));
+                const float d = (float)gradient.v[j], out = (float)output.v[j];
+                gradient.v[j] = (real)(LOG ? d - expf(out) * total : out * (d - total));
             }
             store_pack<real, WIDTH>(dx + start, unit, gradient);
         }
@@ -244,8 +276,168 @@ extern "C" __global__ void softmax_backward(real* dx, const real* dy, const real
                                             int columns, int packed, int lanes, int cached)
 {
     if (packed) {
-        softmax_backward_rows<PACK>(dx, dy, y, rows, columns, lanes, cached);
+        softmax_backward_rows<PACK, false>(dx, dy, y, rows, columns, lanes, cached);
     } else {
-        softmax_backward_rows<1>(dx, dy, y, rows, columns, lanes, cached);
+        softmax_backward_rows<1, false>(dx, dy, y, rows, columns, lanes, cached);
+    }
+}
+
+extern "C" __global__ void log_softmax_backward(real* dx, const real* dy, const real* y,
+                                                int64 rows, int columns, int packed, int lanes,
+                                                int cached)
+{
+    if (packed) {
+        softmax_backward_rows<PACK, true>(dx, dy, y, rows, columns, lanes, cached);
+    } else {
+        softmax_backward_rows<1, true>(dx, dy, y, rows, columns, lanes, cached);
+    }
+}
+
+// ------------------------------------------------------------------------------------------- glu
+
+template <int WIDTH>
+__device__ __forceinline__ void glu_columns(real* y, const real* x, int64 rows, int columns)
+{
+    const int units = columns / WIDTH;
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows && unit < units;
+         row += (int64)gridDim.y * blockDim.y) {
+        Pack<real, WIDTH> a = load_pack<real, WIDTH>(x, 2 * row * units + unit);
+        const Pack<real, WIDTH> b = load_pack<real, WIDTH>(x, (2 * row + 1) * units + unit);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            a.v[j] = (real)((float)a.v[j] * sigmoid((float)b.v[j]));
+        }
+        store_pack<real, WIDTH>(y, row * units + unit, a);
+    }
+}
+
+extern "C" __global__ void glu(real* y, const real* x, int64 rows, int columns, int packed)
+{
+    if (packed) {
+        glu_columns<PACK>(y, x, rows, columns);
+    } else {
+        glu_columns<1>(y, x, rows, columns);
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void glu_backward_columns(real* dx, const real* dy, const real* x,
+                                                     int64 rows, int columns)
+{
+    const int units = columns / WIDTH;
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows && unit < units;
+         row += (int64)gridDim.y * blockDim.y) {
+        const int64 place_a = 2 * row * units + unit, place_b = place_a + units;
+        const Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(dy, row * units + unit);
+        Pack<real, WIDTH> a = load_pack<real, WIDTH>(x, place_a);
+        Pack<real, WIDTH> b = load_pack<real, WIDTH>(x, place_b);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const float gate = sigmoid((float)b.v[j]);
+            const float da = (float)gradient.v[j] * gate;
+            b.v[j] = (real)(da * (float)a.v[j] * (1.0f - gate));
+            a.v[j] = (real)da;
+        }
+        store_pack<real, WIDTH>(dx, place_a, a);
+        store_pack<real, WIDTH>(dx, place_b, b);
+    }
+}
+
+extern "C" __global__ void glu_backward(real* dx, const real* dy, const real* x, int64 rows,
+                                        int columns, int packed)
+{
+    if (packed) {
+        glu_backward_columns<PACK>(dx, dy, x, rows, columns);
+    } else {
+        glu_backward_columns<1>(dx, dy, x, rows, columns);
+    }
+}
+
+// ----------------------------------------------------------------------------------------- prelu
+
+template <int WIDTH>
+__device__ __forceinline__ void prelu_columns(real* y, const real* x, const real* alpha,
+                                              int64 rows, int columns)
+{
+    const int units = columns / WIDTH;
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    if (unit >= units) {
+        return;
+    }
+    const Pack<real, WIDTH> slope = load_pack<real, WIDTH>(alpha, unit);
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
+         row += (int64)gridDim.y * blockDim.y) {
+        const int64 place = row * units + unit;
+        Pack<real, WIDTH> value = load_pack<real, WIDTH>(x, place);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const float v = (float)value.v[j];
+            value.v[j] = (real)(v > 0.0f ? v : (float)slope.v[j] * v);
+        }
+        store_pack<real, WIDTH>(y, place, value);
+    }
+}
+
+extern "C" __global__ void prelu(real* y, const real* x, const real* alpha, int64 rows,
+                                 int columns, int packed)
+{
+    if (packed) {
+        prelu_columns<PACK>(y, x, alpha, rows, columns);
+    } else {
+        prelu_columns<1>(y, x, alpha, rows, columns);
+    }
+}
+
+// As in backward_strip, with dalpha's part in `sums`.
+template <int WIDTH>
+__device__ __forceinline__ void prelu_backward_strip(float (&sums)[WIDTH], real* dx,
+                                                     const real* dy, const real* x,
+                                                     const real* alpha, int64 rows, int units,
+                                                     int unit)
+{
+    if (unit >= units) {
+        return;
+    }
+    const Pack<real, WIDTH> slope = load_pack<real, WIDTH>(alpha, unit);
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
+         row += (int64)gridDim.y * blockDim.y) {
+        const int64 place = row * units + unit;
+        Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(dy, place);
+        const Pack<real, WIDTH> value = load_pack<real, WIDTH>(x, place);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const float d = (float)gradient.v[j], v = (float)value.v[j];
+            sums[j] += d * at_most(v, 0.0f);
+            gradient.v[j] = (real)(v > 0.0f ? d : (float)slope.v[j] * d);
+        }
+        store_pack<real, WIDTH>(dx, place, gradient);
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void prelu_backward_strips(real* dx, real* dalpha, const real* dy,
+                                                      const real* x, const real* alpha,
+                                                      int accumulate, int64 rows, int columns,
+                                                      float* partials, unsigned* tickets)
+{
+    const int unit = blockIdx.x * blockDim.x + threadIdx.x;
+    float sums[WIDTH] = {};
+    prelu_backward_strip<WIDTH>(sums, dx, dy, x, alpha, rows, columns / WIDTH, unit);
+    finish_column_sums<WIDTH>(sums, dalpha, accumulate, columns, unit, partials, tickets);
+}
+
+extern "C" __global__ void prelu_backward(real* dx, real* dalpha, const real* dy, const real* x,
+                                          const real* alpha, int accumulate, int64 rows,
+                                          int columns, int packed, float* partials,
+                                          unsigned* tickets)
+{
+    if (packed) {
+        prelu_backward_strips<PACK>(dx, dalpha, dy, x, alpha, accumulate, rows, columns, partials,
+                                    tickets);
+    } else {
+        prelu_backward_strips<1>(dx, dalpha, dy, x, alpha, accumulate, rows, columns, partials,
+                                 tickets);
     }
 }

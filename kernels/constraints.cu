@@ -33,11 +33,6 @@ __device__ __forceinline__ float column_sum(float sum)
     return sum;
 }
 
-__device__ __forceinline__ float clip(float x, float low, float high)
-{
-    return x < low ? low : (x > high ? high : x);  // a NaN stays one
-}
-
 template <int WIDTH>
 __device__ __forceinline__ void constrain_norms(real* weights, float min_value, float max_value,
                                                 float rate, int64 outer, int64 reduced,

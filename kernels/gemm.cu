@@ -3,11 +3,11 @@
 //
 //   gemm               c = op(a) op(b), or c += op(a) op(b)
 //   gemm_bias_act      c = activation(op(a) op(b) + bias)
-//   gemm_act_backward  c = op(a) op(b) activation'(y)
+//   gemm_act_backward  c = op(a) op(b) activation'(saved)
 //   gemm_column_sum    c = op(a) b (or +=), column_sum = sum of b over its rows (or +=)
 //
 // Shapes: c (m, n), a (m, k) or (k, m) if ta, b (k, n) or (n, k) if tb, bias and column_sum (n),
-// y (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. No aliasing.
+// saved (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. No aliasing.
 //
 // Method: a block of 16 x 16 threads owns one TILE x TILE tile of c. Step by step it brings DEPTH
 // columns of op(a) and rows of op(b) into shared memory; each thread then updates PER x PER
@@ -16,7 +16,7 @@
 // largest of the tiles 128, 64, 32 that still gives every multiprocessor a block.
 //
 // Bytes read from global memory: a ceil(n / TILE) times and b ceil(m / TILE) times (the repeats
-// mostly from L2; the least is once each), c written once, bias and y read once. The column sums
+// mostly from L2; the least is once each), c written once, bias and saved read once. The column sums
 // cost no further read: the blocks of the first row of tiles add up b's tiles as they pass.
 // Each element of c is summed in the order of k by one thread, therefore always to the same bits.
 #include "common.cuh"
@@ -186,7 +186,7 @@ struct Accumulate {
 
 struct BiasActivation {
     Matrix<const real> bias;
-    int activation;
+    Activation activation;
     template <int WIDTH>
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int, int column) const
     {
@@ -202,15 +202,15 @@ struct BiasActivation {
 };
 
 struct ActivationBackward {
-    Matrix<const real> y;
-    int activation;
+    Matrix<const real> saved;
+    Activation activation;
     template <int WIDTH>
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int row, int column) const
     {
-        const Pack<float, WIDTH> output = y.template load<WIDTH>(row, column);
+        const Pack<float, WIDTH> kept = saved.template load<WIDTH>(row, column);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            values.v[j] *= activation_gradient(output.v[j], activation);
+            values.v[j] *= activation_gradient(kept.v[j], activation);
         }
     }
 };
@@ -333,17 +333,17 @@ __device__ __forceinline__ void product(real* c, const real* a, const real* b, c
         product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_bias_act_tile##TILE(            \
-        real* c, const real* a, const real* b, const real* bias, int activation, int ta, int tb,  \
-        int m, int n, int k)                                                                      \
+        real* c, const real* a, const real* b, const real* bias, int activation, float p,         \
+        float q, float r, int ta, int tb, int m, int n, int k)                                    \
     {                                                                                             \
-        const BiasActivation epilogue = {{bias, 1, n}, activation};                               \
+        const BiasActivation epilogue = {{bias, 1, n}, {activation, p, q, r}};                    \
         product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_act_backward_tile##TILE(        \
-        real* c, const real* a, const real* b, const real* y, int activation, int ta, int tb,     \
-        int m, int n, int k)                                                                      \
+        real* c, const real* a, const real* b, const real* saved, int activation, float p,        \
+        float q, float r, int ta, int tb, int m, int n, int k)                                    \
     {                                                                                             \
-        const ActivationBackward epilogue = {{y, m, n}, activation};                              \
+        const ActivationBackward epilogue = {{saved, m, n}, {activation, p, q, r}};               \
         product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_column_sum_tile##TILE(          \

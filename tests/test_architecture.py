@@ -16,7 +16,7 @@ LONGEST = 450
 RANKS = [
     ["errors"],
     ["identifiers", "random", "progress", "backend.spec"],
-    ["saving.configs"],
+    ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["emulator", "backend.base", "backend.cpu", "backend.cuda"],
     ["backend"],
@@ -119,7 +119,7 @@ ALLOWED = {
         *("errors", "identifiers", "saving.configs"),
         *("engine.graph", "engine.recorder", "engine.parameters", "engine.data"),
     ],
-    "activations": ["engine.recorder", "errors", "identifiers"],
+    "activations": ["activations", "backend", "engine.recorder", "ops", "errors", "identifiers"],
     "metrics": [
         *("metrics", "losses", "errors", "identifiers"),
         *("engine.recorder", "engine.data", "backend"),

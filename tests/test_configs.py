@@ -76,7 +76,13 @@ FAMILIES = [
 ]
 # lora_*: Dense takes them only to say that it has no such thing; input_*: a model's Input says it.
 NOT_IN_CONFIG = {"self", "kwargs", "lora_rank", "lora_alpha", "input_shape", "input_dim"}
-NOT_IN_CONFIG |= {"dtype", "axis", "from_sorted_ids"}  # in it only if they say something
+NOT_IN_CONFIG |= {"common", "unknown"}  # collected keywords
+NOT_IN_CONFIG |= {
+    "dtype",
+    "axis",
+    "from_sorted_ids",
+    "learning_rate_factor",
+}  # in it only if they say something
 BASES = {base for _, base in FAMILIES}
 CLASSES = [
     pytest.param(cls, module, base, id=f"{module.__name__[7:]}-{name}")

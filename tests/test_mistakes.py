@@ -292,7 +292,7 @@ MISTAKES = {
     "a negative learning rate": (
         lambda m: optimizers.SGD(-0.1),
         ArgumentError,
-        r"SGD takes a number of at least 0 for learning_rate, got -0\.1",
+        r"SGD takes a number of at least 0, .* for learning_rate, got -0\.1",
     ),
     "a learning rate of NaN in the middle": (
         with_rate(float("nan")),

@@ -209,6 +209,12 @@ def test_errors_name_op_and_array():
         ops.bias_act(X, activation="reul")
     with pytest.raises(ArgumentError, match=r"knows the kinds squared, .*got 'cubed'"):
         ops.elementwise_loss(X, X, kind="cubed")
+    with pytest.raises(ArgumentError, match=r"with elu takes \(alpha\), got \(1.0, 2.0\)"):
+        ops.bias_act(X, activation="elu", parameters=(1.0, 2.0))
+    with pytest.raises(ArgumentError, match="with tanh takes no parameters, got"):
+        ops.bias_act(X, activation="tanh", parameters=(1.0,))
+    with pytest.raises(ArgumentError, match="op bias_act_backward needs an array for 'saved'"):
+        ops.bias_act_backward(X, None, activation="relu")
     with pytest.raises(ArgumentError, match="needs an array for 'labels'"):
         ops.accuracy(X, None)
 

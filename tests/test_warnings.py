@@ -100,7 +100,7 @@ ERRORS = {
     "negative learning rate": (
         classifier,
         lambda m: fit(m, optimizer=optimizers.SGD(-0.1)),
-        "at least 0 for learning_rate, got -0.1",
+        "for learning_rate, got -0.1",
     ),
     "unknown optimizer": (classifier, lambda m: fit(m, optimizer="adm"), "did you mean 'adam'"),
     "negative batch size": (classifier, lambda m: fit(m, batch_size=-1), "positive integer"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from math import inf
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
@@ -17,8 +18,53 @@ Sum = Annotated[Array, "sum"]
 InOut = Annotated[Array, "inout"]
 In = Annotated[Array, "in"]
 
-ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")
-"""The element-wise activations of `bias_act`; their gradients need the output y alone."""
+
+class ElementWise(NamedTuple):
+    """What an element-wise activation y = f(x) is to the ops that know it by name.
+
+    Attributes:
+        saves: the array that its gradient is written in: "y", the output, or "x", what f was
+            applied to. Where both would do it is y: then x need not be kept.
+        parameters: the parameters of f with their defaults, at most three numbers.
+    """
+
+    saves: str
+    parameters: Mapping[str, float] = {}
+
+
+ACTIVATIONS: Mapping[str, ElementWise] = {
+    "linear": ElementWise("y"),
+    "relu": ElementWise("y"),
+    "sigmoid": ElementWise("y"),
+    "tanh": ElementWise("y"),
+    "leaky_relu": ElementWise("y", {"negative_slope": 0.2}),
+    "bounded_relu": ElementWise("y", {"negative_slope": 0.0, "max_value": inf, "threshold": 0.0}),
+    "relu6": ElementWise("y"),
+    "elu": ElementWise("y", {"alpha": 1.0}),
+    "selu": ElementWise("y"),
+    "celu": ElementWise("y", {"alpha": 1.0}),
+    "softplus": ElementWise("y"),
+    "softsign": ElementWise("y"),
+    "exponential": ElementWise("y"),
+    "log_sigmoid": ElementWise("y"),
+    "hard_sigmoid": ElementWise("y"),
+    "hard_tanh": ElementWise("y"),
+    "sparse_sigmoid": ElementWise("y"),
+    "sparse_plus": ElementWise("y"),
+    "squareplus": ElementWise("y", {"b": 4.0}),
+    "soft_shrink": ElementWise("y", {"threshold": 0.5}),
+    "hard_shrink": ElementWise("y", {"threshold": 0.5}),
+    "threshold": ElementWise("x", {"threshold": 0.0, "default_value": 0.0}),
+    "tanh_shrink": ElementWise("x"),
+    "silu": ElementWise("x"),
+    "hard_silu": ElementWise("x"),
+    "mish": ElementWise("x"),
+    "gelu": ElementWise("x"),
+    "gelu_tanh": ElementWise("x"),
+}
+"""The element-wise activations of `bias_act` and of products. They have Keras' names and formulas;
+bounded_relu is Keras' relu with arguments, gelu_tanh its gelu(approximate=True). A parameter that
+scales the negative side, alpha or b must not be negative: else y does not tell the gradient."""
 
 ELEMENTWISE_LOSSES = (
     "squared",
@@ -99,7 +145,7 @@ class Op:
         for parameter, array in zip(self.parameters, arrays, strict=True):
             if array is not None:
                 self._check_array(parameter, array, attributes, sizes)
-            elif not parameter.optional:
+            elif not parameter.optional or self._must_be_saved(parameter, attributes):
                 raise ArgumentError(
                     f"op {self.name} needs an array for {parameter.name!r}, got None."
                 )
@@ -114,16 +160,29 @@ class Op:
             required = self.signature.parameters[name].default is inspect.Parameter.empty
             if required and name not in attributes:
                 raise ArgumentError(f"op {self.name} needs the keyword argument {name!r}.")
-        activation = attributes.get("activation", "linear")
+        kind = attributes.get("kind", "squared")
+        if kind not in ELEMENTWISE_LOSSES:
+            raise ArgumentError(
+                f"op {self.name} knows the kinds {', '.join(ELEMENTWISE_LOSSES)}, got {kind!r}."
+            )
+        if "activation" in attributes:
+            self._check_activation(attributes["activation"], attributes.get("parameters", ()))
+
+    def _must_be_saved(self, parameter: Parameter, attributes: dict[str, Any]) -> bool:
+        """Only the linear activation's gradient is written in nothing."""
+        return parameter.name == "saved" and attributes["activation"] != "linear"
+
+    def _check_activation(self, activation: str, parameters: tuple[float, ...]) -> None:
         if activation not in ACTIVATIONS:
             raise ArgumentError(
                 f"op {self.name} knows the activations {', '.join(ACTIVATIONS)}, "
                 f"got {activation!r}."
             )
-        kind = attributes.get("kind", "squared")
-        if kind not in ELEMENTWISE_LOSSES:
+        names = ACTIVATIONS[activation].parameters
+        if parameters and len(parameters) != len(names):
+            expected = f"({', '.join(names)})" if names else "no parameters"
             raise ArgumentError(
-                f"op {self.name} knows the kinds {', '.join(ELEMENTWISE_LOSSES)}, got {kind!r}."
+                f"op {self.name} with {activation} takes {expected}, got {parameters!r}."
             )
 
     def _check_array(

@@ -132,14 +132,14 @@ def sigmoid_loss_from_logits(records: list[Record], loss: Record, uses: _Uses) -
     forward.attributes["activation"] = "linear"
     if backward is not None:
         backward.attributes["activation"] = "linear"
-        _set(backward, "y", None)
+        _set(backward, "saved", None)
     loss.op = OPS[AFTER_SIGMOID[loss.op.name]]
     if readers or y.storage in uses.kept:
         logits = Buffer(Storage("logits", y.storage.nbytes), y.shape, y.dtype)
         forward.arrays[0] = logits
         _set(loss, "x", logits.reshape(*loss["x"].shape))  # type: ignore[union-attr]
         arrays = [y, logits, None]
-        sigmoid = {"activation": "sigmoid"}
+        sigmoid = {"activation": "sigmoid", "parameters": ()}
         record = Record(OPS["bias_act"], arrays, sigmoid, forward.layer, forward.direction)
         records.insert(records.index(forward) + 1, record)
     return True
@@ -153,8 +153,24 @@ def gemm_and_bias_act(records: list[Record], gemm: Record, uses: _Uses) -> bool:
     if act is None or act.op.name != "bias_act" or act["x"] != gemm["c"]:
         return False
     arrays = [act["y"], gemm["a"], gemm["b"], act["bias"]]
-    attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
+    attributes = {**_transposes(gemm), **_activation(act)}
     return _merge(records, gemm, act, "gemm_bias_act", arrays, attributes)
+
+
+def bias_and_activation(records: list[Record], first: Record, uses: _Uses) -> bool:
+    """z = a b + bias or z = x + bias; y = activation(z)  ->  one op, where nobody else reads z."""
+    if first.op.name not in ("gemm_bias_act", "bias_act"):
+        return False
+    z = first.arrays[0]
+    act = uses.only_reader(z) if first.attributes["activation"] == "linear" else None
+    if act is None or z is None or act.op.name != "bias_act" or act["bias"] is not None:
+        return False
+    y = act["y"]
+    if y is None or act["x"] is None:
+        return False
+    arrays = [y.reshape(*z.shape), *first.arrays[1:]]
+    attributes = {**first.attributes, **_activation(act)}
+    return _merge(records, first, act, first.op.name, arrays, attributes)
 
 
 def gemm_and_column_sum(records: list[Record], act: Record, uses: _Uses) -> bool:
@@ -179,18 +195,18 @@ def gemm_and_column_sum(records: list[Record], act: Record, uses: _Uses) -> bool
 
 
 def gemm_and_act_backward(records: list[Record], gemm: Record, uses: _Uses) -> bool:
-    """dy = dz kernel^T; dz' = dy * activation'(y)  ->  gemm_act_backward."""
+    """dy = dz kernel^T; dz' = dy * activation'(saved)  ->  gemm_act_backward."""
     if gemm.op.name != "gemm" or gemm.attributes["accumulate"]:
         return False
     act = uses.only_reader(gemm["c"])
     if act is None or act.op.name != "bias_act_backward" or act["dbias"] is not None:
         return False
-    dx, y, c = act["dx"], act["y"], gemm["c"]
-    if dx is None or y is None or c is None:
+    dx, saved, c = act["dx"], act["saved"], gemm["c"]
+    if dx is None or saved is None or c is None:
         return False
     # Where a Flatten or Reshape lies between, the product's rows are not those of the activation.
-    arrays = [dx.reshape(*c.shape), gemm["a"], gemm["b"], y.reshape(*c.shape)]
-    attributes = {**_transposes(gemm), "activation": act.attributes["activation"]}
+    arrays = [dx.reshape(*c.shape), gemm["a"], gemm["b"], saved.reshape(*c.shape)]
+    attributes = {**_transposes(gemm), **_activation(act)}
     return _merge(records, gemm, act, "gemm_act_backward", arrays, attributes)
 
 
@@ -261,6 +277,7 @@ RULES: tuple[Callable[[list[Record], Record, _Uses], bool], ...] = (
     sigmoid_loss_from_logits,
     add_of_copy,
     gemm_and_bias_act,
+    bias_and_activation,
     gemm_and_column_sum,
     gemm_and_act_backward,
     linear_is_copy,
@@ -270,6 +287,10 @@ RULES: tuple[Callable[[list[Record], Record, _Uses], bool], ...] = (
 
 def _transposes(gemm: Record) -> dict[str, Any]:
     return {"ta": gemm.attributes["ta"], "tb": gemm.attributes["tb"]}
+
+
+def _activation(act: Record) -> dict[str, Any]:
+    return {key: act.attributes[key] for key in ("activation", "parameters")}
 
 
 def _set(record: Record, name: str, buffer: Buffer | None) -> None:

@@ -7,8 +7,10 @@ the contract allows that and nobody reads the input later.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
@@ -18,7 +20,10 @@ from gpunet.engine.recorder import Buffer, Record, Storage
 ALIGNMENT = 256
 """Each storage starts at a multiple of this many bytes, as CUDA's own allocations do."""
 
+PLANS_KEPT = 8
+
 Call = Callable[[], None]
+_Made = TypeVar("_Made")
 
 
 class Plan:
@@ -80,6 +85,30 @@ class Plan:
             return False
         y, x = (self.offsets.get(buffer.storage) for _, buffer in record.items())
         return y is not None and y == x
+
+
+class PlanCache:
+    """The last few plans of a model, by what they depend on; threads may share it."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, make: Callable[[], _Made]) -> _Made:
+        """The plan of this key, made if it is not there."""
+        with self._lock:
+            plan: _Made = self._plans.pop(key) if key in self._plans else make()
+            self._plans[key] = plan  # the newest stands last
+            while len(self._plans) > PLANS_KEPT:
+                self._plans.pop(next(iter(self._plans)))
+        return plan
+
+    def clear(self) -> None:
+        """Drop all plans."""
+        self._plans.clear()
+
+    def __len__(self) -> int:
+        return len(self._plans)
 
 
 def _allocate(records: Sequence[Record], kept: set[Storage]) -> tuple[dict[Storage, int], int]:

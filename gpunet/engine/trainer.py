@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +26,11 @@ from gpunet.engine.graph import Graph
 from gpunet.engine.loop import Loop, evaluate
 from gpunet.engine.meters import Meter, Meters, compiled_meters
 from gpunet.engine.parameters import Block, Parameter, Span
+from gpunet.engine.plan import PlanCache
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.metrics import Metric
-
-PLANS_KEPT = 8
-_Plan = TypeVar("_Plan")
 
 
 class Trainer(ABC):
@@ -56,8 +53,7 @@ class Trainer(ABC):
         self.stop_training = False
         self.history: History | None = None
         self.meters: dict[str, Meters] = {}
-        self._plans: dict[Any, Any] = {}
-        self._plans_lock = threading.Lock()  # predict may run in several threads
+        self.plans = PlanCache()
         self._batch_steppers: dict[Any, Stepper] = {}
 
     # --------------------------------------------------- what the model supplies
@@ -144,18 +140,9 @@ class Trainer(ABC):
         self.is_compiled = True
         self.forget_plans()
 
-    def plan(self, key: Any, make: Callable[[], _Plan]) -> _Plan:
-        """A plan by what it depends on; the last few are kept."""
-        with self._plans_lock:
-            plan: _Plan = self._plans.pop(key) if key in self._plans else make()
-            self._plans[key] = plan  # the newest stands last
-            while len(self._plans) > PLANS_KEPT:
-                self._plans.pop(next(iter(self._plans)))
-        return plan
-
     def forget_plans(self) -> None:
         """Drop what depends on how the model was compiled or where it lives."""
-        self._plans.clear()
+        self.plans.clear()
         self._batch_steppers.clear()
         self.meters = {}
 

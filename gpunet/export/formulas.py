@@ -36,7 +36,7 @@ def _with_attributes(record: Record, text: str) -> str:
     """The formula with the values of the op's keyword arguments."""
     attributes = record.attributes
     if attributes.get("activation") == "linear":
-        text = re.sub(r" \* activation'\(y\)", "", text)
+        text = re.sub(r" \* activation'\(saved\)", "", text)
         text = re.sub(r"activation\((.*)\)", r"\1", text)
     if attributes.get("scale") == 1.0:
         text = text.replace("scale * ", "")

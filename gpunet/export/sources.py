@@ -8,10 +8,18 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from gpunet.backend.spec import ACTIVATIONS
+
 WIDTH = 100
+_FORMULAS = "gpunet.backend.cpu.formulas"
+
+
+_FORMULA = """def formula(activation, ending="", parameters=()):
+    function = (BACKWARD if ending else FORWARD)[activation]
+    return functools.partial(function, **dict(zip(PARAMETERS[activation], parameters)))"""
 
 
 class _Module:
@@ -54,12 +62,16 @@ class Sources:
 
     The modules of gpunet that they stand in import each other's functions by name, not as modules.
 
+    Args:
+        activations: the element-wise activations that the text must know; None for all.
+
     Attributes:
         imports: the import statements that it needs.
         parts: the pieces of text.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, activations: Collection[str] | None = None) -> None:
+        self._activations = ACTIVATIONS if activations is None else activations
         self.imports: set[str] = set()
         self.parts: list[str] = []
         self._modules: dict[str, _Module] = {}
@@ -81,7 +93,32 @@ class Sources:
             self._modules[name] = _Module(name)
         return self._modules[name]
 
+    def _add_formulas(self) -> None:
+        """The tables of formulas/__init__.py with the activations that are needed and no others."""
+        forward, backward, parameters = [], [], []
+        for activation in ACTIVATIONS:
+            if activation in self._activations:
+                entry = ACTIVATIONS[activation]
+                module = self._module(f"{_FORMULAS}.from_{entry.saves}")
+                names = [self._add(module, activation + end) for end in ("", "_backward")]
+                given = "".join(f", {key}={value!r}" for key, value in entry.parameters.items())
+                bound = [f"functools.partial({name}{given})" if given else name for name in names]
+                forward.append(f'    "{activation}": {bound[0]},')
+                backward.append(f'    "{activation}": {bound[1]},')
+                parameters.append(f'    "{activation}": {tuple(entry.parameters)},')
+        self.imports.add("import functools")
+        self._owners |= dict.fromkeys(("FORWARD", "BACKWARD", "PARAMETERS", "formula"), _FORMULAS)
+        text = [
+            *("FORWARD = {", *forward, "}", "BACKWARD = {", *backward, "}"),
+            *("PARAMETERS = {", *parameters, "}", "", "", _FORMULA),
+        ]
+        self.parts.append("\n".join(text).replace("=inf", "=float('inf')"))
+
     def _add(self, module: _Module, name: str) -> str:
+        if module.name == _FORMULAS:
+            if "formula" not in self._owners:
+                self._add_formulas()
+            return name
         statement = module.statements[name]
         if isinstance(statement, ast.Import | ast.ImportFrom):
             alias = next(a for a in statement.names if name in (a.asname, a.name))

@@ -101,7 +101,8 @@ class _Script:
         self._name = name
         self._plan = plan
         self._records = plan.records
-        self._sources = Sources()
+        used = {r.attributes["activation"] for r in self._records if "activation" in r.attributes}
+        self._sources = Sources(used)
         for record in self._records:
             self._sources.add(FUNCTIONS[record.op.name])
         self._names = Names(model, plan, {*self._sources.names, *_RESERVED})

@@ -16,6 +16,7 @@ from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.saving.configs import describe
 
+_WORD = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
 Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
 
 
@@ -29,6 +30,7 @@ class Context:
     compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
 
     Attributes:
+        saved: what an activation's forward keeps for its backward.
         training: whether the pass trains.
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
@@ -38,6 +40,7 @@ class Context:
     dx: Buffers
     y: Buffer
     dy: Buffer
+    saved: Buffer
     training: bool
     node: int
     random: Buffer
@@ -188,7 +191,7 @@ class Layer:
     @property
     def label(self) -> str:
         """The layer's name, or before it has one its class in snake_case."""
-        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        snake = re.sub(_WORD, "_", type(self).__name__).lower()
         return self.name or snake
 
     def __call__(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:

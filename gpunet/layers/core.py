@@ -1,4 +1,4 @@
-"""Dense layers and activations."""
+"""Dense layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Dense(Layer):
 
     Args:
         units: the number of outputs.
-        activation: a name such as "relu", or None for none.
+        activation: a name such as "relu", None for none, or what else `gpunet.activations.get`
+            takes.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the kernel, (inputs, units).
         bias_initializer: first values of the bias, (units,).
@@ -43,7 +44,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: str | activations.Activation | None = None,
+        activation: object = None,
         use_bias: bool = True,
         kernel_initializer: object = "glorot_uniform",
         bias_initializer: object = "zeros",
@@ -80,6 +81,11 @@ class Dense(Layer):
             raise ShapeError(
                 f"Dense {self.label!r} expects inputs (batch, ..., features), got {input_shape}."
             )
+        if self.activation.output_shape((None, 2)) != (None, 2):
+            raise ArgumentError(
+                f"Dense {self.label!r} has {self.units} outputs, but {self.activation.name} halves "
+                f"their number; put layers.Activation({self.activation.name!r}) behind it."
+            )
         self.add_weight(
             "kernel",
             (features, self.units),
@@ -104,12 +110,12 @@ class Dense(Layer):
         """y = activation(x kernel + bias)."""
         z = c.scratch(c.y.shape, "z")  # (batch, units)
         op.gemm(z, c.x, c.kernel)
-        self.activation.forward(op, c.y, z, c.bias if self.use_bias else None)
+        c.saved = self.activation.forward(op, c.y, z, c.bias if self.use_bias else None)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dkernel = x^T dz, dbias = column sums of dz, dx = dz kernel^T."""
         dz = c.scratch(c.y.shape, "dz")  # (batch, units)
-        self.activation.backward(op, dz, c.dy, c.y, c.dbias if self.use_bias else None)
+        self.activation.backward(op, dz, c.dy, c.saved, c.dbias if self.use_bias else None)
         op.gemm(c.dkernel, c.x, dz, ta=True)
         op.gemm(c.dx, dz, c.kernel, tb=True)
 
@@ -118,7 +124,7 @@ class Dense(Layer):
         return {
             **super().get_config(),
             "units": self.units,
-            "activation": self.activation.name,
+            "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),
@@ -131,57 +137,3 @@ class Dense(Layer):
 
 def _described(thing: Any) -> dict[str, Any] | None:
     return None if thing is None else describe(thing)
-
-
-class Activation(Layer):
-    """An activation as a layer of its own: y = activation(x).
-
-    Args:
-        activation: a name such as "relu".
-        **kwargs: name and so on; see `Layer`.
-    """
-
-    def __init__(self, activation: str | activations.Activation, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = activations.get(activation)
-
-    def passes_through(self, training: bool) -> bool:
-        """The linear activation does nothing."""
-        return self.activation.name == "linear"
-
-    def forward(self, op: Recorder, c: Context) -> None:
-        """y = activation(x)."""
-        self.activation.forward(op, c.y, c.x)
-
-    def backward(self, op: Recorder, c: Context) -> None:
-        """dx = dy * activation'."""
-        self.activation.backward(op, c.dx, c.dy, c.y)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "activation": self.activation.name}
-
-
-class _NamedActivation(Activation):
-    """An activation layer whose class says which one it is."""
-
-    activation_name = "linear"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(self.activation_name, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return Layer.get_config(self)
-
-
-class ReLU(_NamedActivation):
-    """y = max(x, 0)."""
-
-    activation_name = "relu"
-
-
-class Softmax(_NamedActivation):
-    """y = exp(x) / sum(exp(x)) over the last axis."""
-
-    activation_name = "softmax"

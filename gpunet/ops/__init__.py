@@ -12,7 +12,18 @@ array([[0.5, 0.5],
        [1. , 0. ]], dtype=float32)
 """
 
-from gpunet.ops.activations import bias_act, bias_act_backward, softmax, softmax_backward
+from gpunet.ops.activations import (
+    bias_act,
+    bias_act_backward,
+    glu,
+    glu_backward,
+    log_softmax,
+    log_softmax_backward,
+    prelu,
+    prelu_backward,
+    softmax,
+    softmax_backward,
+)
 from gpunet.ops.constraints import norm_constraint
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
@@ -84,13 +95,19 @@ __all__ = [
     "gemm_act_backward",
     "gemm_bias_act",
     "gemm_column_sum",
+    "glu",
+    "glu_backward",
     "lion",
+    "log_softmax",
+    "log_softmax_backward",
     "matches",
     "moments",
     "moving_average",
     "nadam",
     "norm_constraint",
     "normalized_weights",
+    "prelu",
+    "prelu_backward",
     "rmsprop",
     "scale_shift",
     "sgd",

@@ -22,6 +22,7 @@ def gemm_bias_act(
     b: Any,
     bias: Any = None,
     activation: str = "linear",
+    parameters: tuple[float, ...] = (),
     ta: bool = False,
     tb: bool = False,
 ) -> Array:
@@ -31,19 +32,27 @@ def gemm_bias_act(
     array([[0.]], dtype=float32)
     """
     arrays = {"a": a, "b": b, "bias": bias}
-    return run_op("gemm_bias_act", arrays, activation=activation, ta=ta, tb=tb)["c"]
+    flags: dict[str, Any] = {"parameters": parameters, "ta": ta, "tb": tb}
+    return run_op("gemm_bias_act", arrays, activation=activation, **flags)["c"]
 
 
 def gemm_act_backward(
-    a: Any, b: Any, y: Any, activation: str, ta: bool = False, tb: bool = False
+    a: Any,
+    b: Any,
+    saved: Any,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+    ta: bool = False,
+    tb: bool = False,
 ) -> Array:
-    """op(a) op(b) * activation'(y), the derivative in terms of the activation's output y.
+    """op(a) op(b) * activation'(saved), with ``saved`` as in `bias_act_backward`.
 
-    >>> gemm_act_backward([[1.0]], [[2.0, 3.0]], y=[[5.0, 0.0]], activation="relu")
+    >>> gemm_act_backward([[1.0]], [[2.0, 3.0]], saved=[[5.0, 0.0]], activation="relu")
     array([[2., 0.]], dtype=float32)
     """
-    arrays = {"a": a, "b": b, "y": y}
-    return run_op("gemm_act_backward", arrays, activation=activation, ta=ta, tb=tb)["c"]
+    arrays = {"a": a, "b": b, "saved": saved}
+    flags: dict[str, Any] = {"parameters": parameters, "ta": ta, "tb": tb}
+    return run_op("gemm_act_backward", arrays, activation=activation, **flags)["c"]
 
 
 def gemm_column_sum(a: Any, b: Any, ta: bool = False) -> tuple[Array, Array]:

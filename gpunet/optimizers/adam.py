@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
-from gpunet.optimizers.base import Optimizer, UpdateBuffers
+from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.buffers import UpdateBuffers
 from gpunet.optimizers.checks import AT_LEAST_0, BELOW_1
 
 

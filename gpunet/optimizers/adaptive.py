@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from gpunet.engine.recorder import Recorder
-from gpunet.optimizers.base import Optimizer, UpdateBuffers
+from gpunet.optimizers.base import Optimizer
+from gpunet.optimizers.buffers import UpdateBuffers
 from gpunet.optimizers.checks import AT_LEAST_0, BELOW_1
 
 

@@ -6,7 +6,6 @@ import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,39 +18,13 @@ from gpunet.backend.spec import SEGMENT_COLUMNS, Array
 from gpunet.engine.parameters import Parameter, Span
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, UsageError
+from gpunet.optimizers.buffers import UpdateBuffers
 from gpunet.optimizers.checks import AT_LEAST_0, Range, check_common, check_names
 
 if TYPE_CHECKING:
     from gpunet.models import Model
 
 _DECAY, _GROUP = SEGMENT_COLUMNS.index("decay"), SEGMENT_COLUMNS.index("clip_group")
-
-
-@dataclass
-class UpdateBuffers:
-    """What the update of one span works on: the recorder's buffers.
-
-    Attributes:
-        weights: the flat weights.
-        slots: the optimizer's buffers of the same size, by name.
-        step: the counter of finished steps.
-        gradients: the flat gradients.
-        segments: the table of weights.
-        norms: squared norms to clip by, or None.
-        hyper: learning rate, weight decay, clip, and the optimizer's own numbers.
-        averages: the hyper-parameters of the moving average.
-        tick: whether the op counts the step.
-    """
-
-    weights: Buffer
-    slots: dict[str, Buffer]
-    step: Buffer
-    gradients: Buffer
-    segments: Buffer
-    norms: Buffer | None
-    hyper: Buffer
-    averages: Buffer
-    tick: bool = False
 
 
 class Optimizer(ABC):

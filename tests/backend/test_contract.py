@@ -10,7 +10,7 @@ import pytest
 import gpunet.backend.cpu
 import gpunet.backend.cuda
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.spec import ELEMENTWISE_LOSSES, OPS
+from gpunet.backend.spec import ACTIVATIONS, ELEMENTWISE_LOSSES, OPS
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import label
@@ -52,7 +52,11 @@ def test_every_flag_and_optional_array_is_tried(name):
         if isinstance(parameter.default, bool) and key != "accumulate":
             assert {call.get(key, parameter.default) for call in calls} == {True, False}, key
         if key == "activation":
-            assert {call[key] for call in calls} == {"linear", "relu", "sigmoid", "tanh"}
+            assert {call[key] for call in calls} == set(ACTIVATIONS)
+        if key == "parameters":
+            assert {call["activation"] for call in calls if key in call} == {
+                name for name, entry in ACTIVATIONS.items() if entry.parameters
+            }
         if key == "kind":
             assert {call[key] for call in calls} == set(ELEMENTWISE_LOSSES)
 
@@ -163,7 +167,20 @@ ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 
 def test_cpu_allocates_nothing_tensor_sized(name):
     """4 MiB arrays are worked on with scratch of a few blocks (three are 384 KiB)."""
     wanted = OPS[name].signature.parameters
-    attributes = {key: value for key, value in ATTRIBUTES.items() if key in wanted}
+    arrays = {parameter.name for parameter in OPS[name].parameters}
+    attributes = {k: v for k, v in ATTRIBUTES.items() if k in wanted and k not in arrays}
+    assert peak_memory(name, attributes) < 420_000
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["bias_act", "bias_act_backward"])
+def test_cpu_activations_need_no_more_than_a_few_blocks(name, activation):
+    """The longest formulas have three temporaries of a block, 384 KiB."""
+    assert peak_memory(name, {"activation": activation}) < 500_000
+
+
+def peak_memory(name, attributes):
+    """What an op allocates on large arrays, in bytes."""
     arguments = large_arguments(name)
     OPS[name].check(arguments, attributes)
     run = functools.partial(CpuBackend().ops[name], *arguments, **attributes)
@@ -171,10 +188,9 @@ def test_cpu_allocates_nothing_tensor_sized(name):
     tracemalloc.start()
     try:
         run()
-        peak = tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 420_000
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5)])

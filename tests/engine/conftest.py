@@ -15,7 +15,7 @@ from gpunet.engine import run as run_module
 from gpunet.engine import steps as steps_module
 from gpunet.engine.plan import ALIGNMENT, Plan
 
-ACTIVATIONS = ["linear", "relu", "sigmoid", "tanh", "softmax"]
+ACTIVATIONS = ["linear", "relu", "sigmoid", "tanh", "softmax", "gelu", "elu", "log_softmax", "silu"]
 
 
 def _random_tensor(rng, tensors, dense):
@@ -36,12 +36,14 @@ def _random_tensor(rng, tensors, dense):
     if kind == 4:
         return layers.Rescaling(1.5, -0.25)(x)
     if kind == 5:
-        return layers.Activation(ACTIVATIONS[rng.integers(5)])(x)
+        return layers.Activation(ACTIVATIONS[rng.integers(len(ACTIVATIONS))])(x)
     fitting = [layer for layer in dense if layer.built_for[-1] == shape[-1]]
     if kind == 6 and fitting:
         return fitting[rng.integers(len(fitting))](x)
     dense.append(
-        layers.Dense(int(rng.integers(1, 6)), ACTIVATIONS[rng.integers(5)], rng.random() < 0.7)
+        layers.Dense(
+            int(rng.integers(1, 6)), ACTIVATIONS[rng.integers(len(ACTIVATIONS))], rng.random() < 0.7
+        )
     )
     return dense[-1](x)
 

@@ -106,6 +106,47 @@ def test_a_product_that_is_not_the_only_writer_stays(tape):
     assert tape.fused("y") == ["fill", "gemm", "bias_act"]
 
 
+def test_a_product_and_an_activation_that_follows_its_bias_become_one(tape):
+    product(tape)
+    epilogue(tape, "linear")
+    tape.op.bias_act(tape("p", 4, 3), tape("y"), None, activation="elu", parameters=(0.5,))
+    (record,) = fuse(tape.op.records, {tape("p").storage})
+    assert record.op.name == "gemm_bias_act"
+    assert record["bias"] == tape("bias")
+    assert (record.attributes["activation"], record.attributes["parameters"]) == ("elu", (0.5,))
+
+
+def test_a_bias_and_an_activation_become_one_across_a_reshape(tape):
+    epilogue(tape, "linear")
+    tape.op.bias_act(tape("p", 6, 2), tape("y").reshape(6, 2), None, activation="gelu")
+    (record,) = fuse(tape.op.records, {tape("p").storage})
+    assert (record["y"].shape, record.attributes["activation"]) == ((4, 3), "gelu")
+
+
+@pytest.mark.parametrize("why", ["read", "wanted", "second bias", "not linear"])
+def test_an_activation_whose_input_is_needed_stays(tape, why):
+    product(tape)
+    epilogue(tape, "relu" if why == "not linear" else "linear")
+    bias = tape("bias") if why == "second bias" else None
+    tape.op.bias_act(tape("p", 4, 3), tape("y"), bias, activation="gelu")
+    kept = ["p"]
+    if why == "read":
+        read(tape, "y")
+        kept.append("y elsewhere")
+    if why == "wanted":
+        kept.append("y")
+    assert tape.fused(*kept)[:2] == ["gemm_bias_act", "bias_act"]
+
+
+def test_a_gradient_in_terms_of_the_input_joins_the_product(tape):
+    tape.op.gemm(tape("dy", 4, 3), tape("dz1", 4, 5), tape("kernel", 3, 5), tb=True)
+    arrays = (tape("dz", 4, 3), None, tape("dy"), tape("z", 4, 3))
+    tape.op.bias_act_backward(*arrays, activation="silu")
+    (record,) = fuse(tape.op.records, {tape("dz").storage})
+    assert record.op.name == "gemm_act_backward"
+    assert record["saved"] == tape("z")
+
+
 def test_an_epilogue_on_other_rows_stays(tape):
     product(tape)
     z = tape("z").reshape(3, 4)

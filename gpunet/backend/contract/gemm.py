@@ -14,18 +14,37 @@ def gemm(
 
 @op(c="m n", a="m k", b="k n", bias="n", transpose="a=ta b=tb")
 def gemm_bias_act(
-    c: Out, a: In, b: In, bias: In | None, *, activation: str, ta: bool = False, tb: bool = False
+    c: Out,
+    a: In,
+    b: In,
+    bias: In | None,
+    *,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+    ta: bool = False,
+    tb: bool = False,
 ) -> None:
-    """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch."""
+    """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch.
+
+    ``activation`` and ``parameters`` are those of `bias_act`.
+    """
 
 
-@op(c="m n", a="m k", b="k n", y="m n", transpose="a=ta b=tb")
+@op(c="m n", a="m k", b="k n", saved="m n", transpose="a=ta b=tb")
 def gemm_act_backward(
-    c: Out, a: In, b: In, y: In, *, activation: str, ta: bool = False, tb: bool = False
+    c: Out,
+    a: In,
+    b: In,
+    saved: In,
+    *,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+    ta: bool = False,
+    tb: bool = False,
 ) -> None:
-    """c = op(a) op(b) * activation'(y): a product whose result passes back through y's activation.
+    """c = op(a) op(b) * activation'(saved): a product that passes back through an activation.
 
-    activation' is written in terms of the output y, as in `bias_act_backward`.
+    activation' is written in terms of y or x, as in `bias_act_backward`.
     """
 
 

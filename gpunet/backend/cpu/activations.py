@@ -1,18 +1,27 @@
-"""Bias and element-wise activation, softmax, and their gradients."""
+"""Bias and element-wise activation, activations along rows, PReLU, and their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from gpunet.backend.cpu.blocks import HALF, INFINITY, ONE, ZERO, ones, row_blocks
+from gpunet.backend.cpu.blocks import ONE, ZERO, ones, row_blocks
+from gpunet.backend.cpu.formulas import BACKWARD, FORWARD, formula
+from gpunet.backend.cpu.formulas.from_y import sigmoid
 from gpunet.backend.spec import Array
 
 
-def bias_act(y: Array, x: Array, bias: Array | None, *, activation: str) -> None:
+def bias_act(
+    y: Array,
+    x: Array,
+    bias: Array | None,
+    *,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+) -> None:
     """y = activation(x + bias); without a bias, y = activation(x)."""
-    act = _ACTIVATIONS[activation]
+    act = FORWARD[activation]
+    if parameters:
+        act = formula(activation, "", parameters)
     for y_, x_ in row_blocks(y, x):
         if bias is None:
             act(y_, x_)
@@ -25,15 +34,18 @@ def bias_act_backward(
     dx: Array,
     dbias: Array | None,
     dy: Array,
-    y: Array | None,
+    saved: Array | None,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     accumulate: bool = False,
 ) -> None:
-    """dx = dy * activation'(y), dbias = sum of dx over rows."""
-    act_backward = ACTIVATION_GRADIENTS[activation]
-    for dx_, dy_, y_ in row_blocks(dx, dy, y):
-        act_backward(dx_, dy_, y_)
+    """dx = dy * activation'(saved), dbias = sum of dx over rows."""
+    act_backward = BACKWARD[activation]
+    if parameters:
+        act_backward = formula(activation, "_backward", parameters)
+    for dx_, dy_, saved_ in row_blocks(dx, dy, saved):
+        act_backward(dx_, dy_, saved_)
         if dbias is not None:
             add_column_sum(dbias, dx_, accumulate)
             accumulate = True
@@ -57,6 +69,66 @@ def softmax_backward(dx: Array, dy: Array, y: Array) -> None:
         np.multiply(scratch, y_, out=dx_)
 
 
+def log_softmax(y: Array, x: Array) -> None:
+    """y = x - max - log(sum(exp(x - max))) along each row."""
+    for y_, x_ in row_blocks(y, x):
+        np.subtract(x_, row_max(x_)[:, None], out=y_)
+        total = np.dot(np.exp(y_), ones(y_.shape[1], y_))
+        np.subtract(y_, np.log(total)[:, None], out=y_)
+
+
+def log_softmax_backward(dx: Array, dy: Array, y: Array) -> None:
+    """dx = dy - exp(y) * sum(dy) along each row."""
+    for dx_, dy_, y_ in row_blocks(dx, dy, y):
+        total = np.dot(dy_, ones(dy_.shape[1], dy_))
+        shares = np.exp(y_)
+        np.multiply(shares, total[:, None], out=shares)
+        np.subtract(dy_, shares, out=dx_)
+
+
+def glu(y: Array, x: Array) -> None:
+    """y = a * sigmoid(b), where each row of x is the columns of a, then those of b."""
+    for y_, x_ in row_blocks(y, x):
+        sigmoid(y_, x_[:, 1])
+        np.multiply(y_, x_[:, 0], out=y_)
+
+
+def glu_backward(dx: Array, dy: Array, x: Array) -> None:
+    """da = dy * sigmoid(b), db = dy * a * sigmoid(b) (1 - sigmoid(b)); dx is (da, db)."""
+    for dx_, dy_, x_ in row_blocks(dx, dy, x):
+        gate = np.empty_like(dy_)
+        sigmoid(gate, x_[:, 1])
+        slope = np.subtract(ONE, gate)
+        np.multiply(slope, x_[:, 0], out=slope)
+        np.multiply(dy_, gate, out=gate)  # da, which is also a part of db
+        np.multiply(slope, gate, out=dx_[:, 1])
+        np.copyto(dx_[:, 0], gate)
+
+
+def prelu(y: Array, x: Array, alpha: Array) -> None:
+    """y = x where x > 0, else alpha * x."""
+    for y_, x_ in row_blocks(y, x):
+        line = np.minimum(x_, ZERO)
+        np.multiply(line, alpha, out=line)
+        np.maximum(x_, ZERO, out=y_)
+        np.add(y_, line, out=y_)
+
+
+def prelu_backward(
+    dx: Array, dalpha: Array, dy: Array, x: Array, alpha: Array, *, accumulate: bool = False
+) -> None:
+    """dx = dy where x > 0, else alpha * dy; dalpha = sum of dy * min(x, 0) over rows."""
+    for dx_, dy_, x_ in row_blocks(dx, dy, x):
+        part = np.minimum(x_, ZERO)
+        np.multiply(part, dy_, out=part)
+        add_column_sum(dalpha, part, accumulate)
+        accumulate = True
+        slope = np.greater(x_, ZERO, out=part)  # 1 on the right, then alpha on the left
+        np.multiply(slope, ONE - alpha, out=slope)
+        np.add(slope, alpha, out=slope)
+        np.multiply(dy_, slope, out=dx_)
+
+
 def row_max(x: Array) -> Array:
     """The largest number of each row, (rows,); NaN where a row has one.
 
@@ -74,67 +146,3 @@ def add_column_sum(total: Array, x: Array, accumulate: bool) -> None:
         np.add(total, np.dot(ones(len(x), x), x), out=total)
     else:
         np.dot(ones(len(x), x), x, total)
-
-
-# ------------------------------------------------- y = activation(x), where y may be x
-
-
-def _linear(y: Array, x: Array) -> None:
-    if y is not x:
-        np.copyto(y, x)
-
-
-def _relu(y: Array, x: Array) -> None:
-    # clip passes NaN on like np.maximum, in less time: 32x64: 0.9 us, not 1.0; 512x64: 3.2, not 11.
-    x.clip(ZERO, INFINITY, out=y)
-
-
-def _sigmoid(y: Array, x: Array) -> None:
-    # 1 / (1 + exp(-x)) without an overflow, and tanh is NumPy's fastest transcendental.
-    np.multiply(x, HALF, out=y)
-    np.tanh(y, out=y)
-    np.multiply(y, HALF, out=y)
-    np.add(y, HALF, out=y)
-
-
-def _tanh(y: Array, x: Array) -> None:
-    np.tanh(x, out=y)
-
-
-# --------------------------- dx = dy * activation'(y), where dx may be dy or y, of one block
-
-
-def _linear_backward(dx: Array, dy: Array, y: Array) -> None:
-    if dx is not dy:
-        np.copyto(dx, dy)
-
-
-def _relu_backward(dx: Array, dy: Array, y: Array) -> None:
-    np.multiply(dy, np.greater(y, ZERO), out=dx)
-
-
-def _sigmoid_backward(dx: Array, dy: Array, y: Array) -> None:
-    derivative = np.subtract(ONE, y)
-    np.multiply(derivative, y, out=derivative)
-    np.multiply(dy, derivative, out=dx)
-
-
-def _tanh_backward(dx: Array, dy: Array, y: Array) -> None:
-    derivative = np.square(y)
-    np.subtract(ONE, derivative, out=derivative)
-    np.multiply(dy, derivative, out=dx)
-
-
-_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
-    "linear": _linear,
-    "relu": _relu,
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-}
-ACTIVATION_GRADIENTS: dict[str, Callable[[Array, Array, Array], None]] = {
-    "linear": _linear_backward,
-    "relu": _relu_backward,
-    "sigmoid": _sigmoid_backward,
-    "tanh": _tanh_backward,
-}
-"""activation -> function(dx, dy, y) on arrays of one block; also gemm_act_backward's epilogue."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.backend.cpu.activations import ACTIVATION_GRADIENTS, add_column_sum, bias_act
+from gpunet.backend.cpu.activations import add_column_sum, bias_act
 from gpunet.backend.cpu.blocks import row_blocks
+from gpunet.backend.cpu.formulas import BACKWARD, formula
 from gpunet.backend.spec import Array
 
 
@@ -33,31 +34,35 @@ def gemm_bias_act(
     bias: Array | None,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     ta: bool = False,
     tb: bool = False,
 ) -> None:
     """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch."""
     np.dot(a.T if ta else a, b.T if tb else b, c)
-    bias_act(c, c, bias, activation=activation)
+    bias_act(c, c, bias, activation=activation, parameters=parameters)
 
 
 def gemm_act_backward(
     c: Array,
     a: Array,
     b: Array,
-    y: Array,
+    saved: Array,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     ta: bool = False,
     tb: bool = False,
 ) -> None:
-    """c = op(a) op(b) * activation'(y): a product that passes back through y's activation."""
+    """c = op(a) op(b) * activation'(saved): a product that passes back through an activation."""
     a = a.T if ta else a
     b = b.T if tb else b
-    act_backward = ACTIVATION_GRADIENTS[activation]
+    act_backward = BACKWARD[activation]
+    if parameters:
+        act_backward = formula(activation, "_backward", parameters)
     np.dot(a, b, c)
-    for c_, y_ in row_blocks(c, y):
-        act_backward(c_, c_, y_)
+    for c_, saved_ in row_blocks(c, saved):
+        act_backward(c_, c_, saved_)
 
 
 def gemm_column_sum(

@@ -1,7 +1,8 @@
-"""Activations and softmax, forward and backward: launches of kernels/activations.cu."""
+"""Activations, forward and backward: launches of kernels/activations.cu."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,32 @@ from gpunet.backend.cuda.memory import fill
 from gpunet.backend.spec import ACTIVATIONS, Array
 
 _INT32_MAX = 2**31 - 1
+_IDS = {name: np.int32(number) for number, name in enumerate(ACTIVATIONS)}
 
 
-def activation_id(name: str) -> Any:
-    """The number by which kernels know an activation."""
-    return np.int32(ACTIVATIONS.index(name))
+@functools.lru_cache
+def activation_args(name: str, parameters: tuple[float, ...]) -> tuple[Any, ...]:
+    """An activation as kernels take it: its number and three parameters, unused ones 0."""
+    values = (*(parameters or ACTIVATIONS[name].parameters.values()), 0.0, 0.0, 0.0)
+    return (_IDS[name], *map(np.float32, values[:3]))
 
 
-def bias_act(device: Device, y: Array, x: Array, bias: Array | None, *, activation: str) -> None:
+def bias_act(
+    device: Device,
+    y: Array,
+    x: Array,
+    bias: Array | None,
+    *,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+) -> None:
     """y = activation(x + bias); without a bias, y = activation(x)."""
     if y.size == 0:
         return
-    rows, columns = y.shape
-    if bias is None and y.size <= _INT32_MAX:
-        rows, columns = 1, y.size  # one long row packs whatever the matrix' width is
-    width = packed_width(columns, y, x, bias)
-    grid, block = rectangle(device, rows, columns // width)
-    sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
-    args = (y, x, bias, activation_id(activation), *sizes)
-    device.launch("activations", "bias_act", y, grid, block, args)
+    flat = bias is None and y.size <= _INT32_MAX
+    shape = (1, y.size) if flat else y.shape  # one long row packs whatever the width is
+    act = activation_args(activation, parameters)
+    _launch_columns(device, "bias_act", (y, x, bias, *act), shape, (y, x, bias))
 
 
 def bias_act_backward(
@@ -38,24 +46,17 @@ def bias_act_backward(
     dx: Array,
     dbias: Array | None,
     dy: Array,
-    y: Array | None,
+    saved: Array | None,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     accumulate: bool = False,
 ) -> None:
-    """dx = dy * activation'(y), dbias = sum of dx over rows."""
-    if dx.size == 0:
-        if dbias is not None and not accumulate:
-            fill(device, dbias, value=0.0)
-        return
-    rows, columns = dx.shape
-    width = packed_width(columns, dx, dy, y)
-    units = columns // width
-    grid, block = rectangle(device, rows, units, widest=STRIP // PACK, rows_per_thread=2)
-    flags = (activation_id(activation), np.int32(accumulate))
-    sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
-    args = (dx, dbias, dy, y, *flags, *sizes, device.partials, device.tickets)
-    device.launch("activations", "bias_act_backward", dx, grid, block, args)
+    """dx = dy * activation'(saved), dbias = sum of dx over rows."""
+    act = activation_args(activation, parameters)
+    _launch_with_sums(
+        device, "bias_act_backward", (dx, dbias, dy, saved), act, (dx, dy, saved), accumulate
+    )
 
 
 def softmax(device: Device, y: Array, x: Array) -> None:
@@ -66,6 +67,87 @@ def softmax(device: Device, y: Array, x: Array) -> None:
 def softmax_backward(device: Device, dx: Array, dy: Array, y: Array) -> None:
     """dx = y * (dy - sum(dy * y)) along each row."""
     _launch_rows(device, "softmax_backward", (dx, dy, y), arrays_kept=2)
+
+
+def log_softmax(device: Device, y: Array, x: Array) -> None:
+    """y = x - max - log(sum(exp(x - max))) along each row."""
+    _launch_rows(device, "log_softmax", (y, x), arrays_kept=1)
+
+
+def log_softmax_backward(device: Device, dx: Array, dy: Array, y: Array) -> None:
+    """dx = dy - exp(y) * sum(dy) along each row."""
+    _launch_rows(device, "log_softmax_backward", (dx, dy, y), arrays_kept=1)
+
+
+def glu(device: Device, y: Array, x: Array) -> None:
+    """y = a * sigmoid(b), where each row of x is the columns of a, then those of b."""
+    if y.size:
+        _launch_columns(device, "glu", (y, x), y.shape, (y, x))
+
+
+def glu_backward(device: Device, dx: Array, dy: Array, x: Array) -> None:
+    """da = dy * sigmoid(b), db = dy * a * sigmoid(b) (1 - sigmoid(b)); dx is (da, db)."""
+    if dy.size:
+        _launch_columns(device, "glu_backward", (dx, dy, x), dy.shape, (dx, dy, x))
+
+
+def prelu(device: Device, y: Array, x: Array, alpha: Array) -> None:
+    """y = x where x > 0, else alpha * x."""
+    if y.size:
+        _launch_columns(device, "prelu", (y, x, alpha), y.shape, (y, x, alpha))
+
+
+def prelu_backward(
+    device: Device,
+    dx: Array,
+    dalpha: Array,
+    dy: Array,
+    x: Array,
+    alpha: Array,
+    *,
+    accumulate: bool = False,
+) -> None:
+    """dx = dy where x > 0, else alpha * dy; dalpha = sum of dy * min(x, 0) over rows."""
+    arrays = (dx, dalpha, dy, x, alpha)
+    _launch_with_sums(device, "prelu_backward", arrays, (), (dx, dy, x, alpha), accumulate)
+
+
+def _launch_columns(
+    device: Device,
+    symbol: str,
+    args: tuple[Any, ...],
+    shape: tuple[int, int],
+    packed: tuple[Array | None, ...],
+) -> None:
+    """Launch a kernel whose threads keep their columns while they walk down the rows."""
+    rows, columns = shape
+    width = packed_width(columns, *packed)
+    grid, block = rectangle(device, rows, columns // width)
+    args = (*args, np.int64(rows), np.int32(columns), np.int32(width > 1))
+    device.launch("activations", symbol, args[0], grid, block, args)
+
+
+def _launch_with_sums(
+    device: Device,
+    symbol: str,
+    arrays: tuple[Array | None, ...],
+    flags: tuple[Any, ...],
+    packed: tuple[Array | None, ...],
+    accumulate: bool,
+) -> None:
+    """Launch a kernel (dx, sums, ...) that writes dx and adds up columns."""
+    dx, sums = arrays[:2]
+    if dx is None or dx.size == 0:
+        if sums is not None and not accumulate:
+            fill(device, sums, value=0.0)
+        return
+    rows, columns = dx.shape
+    width = packed_width(columns, *packed)
+    units = columns // width
+    grid, block = rectangle(device, rows, units, widest=STRIP // PACK, rows_per_thread=2)
+    sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
+    args = (*arrays, *flags, np.int32(accumulate), *sizes, device.partials, device.tickets)
+    device.launch("activations", symbol, dx, grid, block, args)
 
 
 def _launch_rows(device: Device, symbol: str, arrays: tuple[Array, ...], arrays_kept: int) -> None:

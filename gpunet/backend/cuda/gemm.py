@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.cuda.activations import activation_id
+from gpunet.backend.cuda.activations import activation_args
 from gpunet.backend.cuda.device import THREADS, Device
 from gpunet.backend.cuda.grids import ceil_div
 from gpunet.backend.spec import Array
@@ -37,11 +37,13 @@ def gemm_bias_act(
     bias: Array | None,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     ta: bool = False,
     tb: bool = False,
 ) -> None:
     """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch."""
-    args = (c, a, b, bias, activation_id(activation), np.int32(ta), np.int32(tb))
+    act = activation_args(activation, parameters)
+    args = (c, a, b, bias, *act, np.int32(ta), np.int32(tb))
     _launch(device, "gemm_bias_act", c, a.shape[0 if ta else 1], args)
 
 
@@ -50,14 +52,16 @@ def gemm_act_backward(
     c: Array,
     a: Array,
     b: Array,
-    y: Array,
+    saved: Array,
     *,
     activation: str,
+    parameters: tuple[float, ...] = (),
     ta: bool = False,
     tb: bool = False,
 ) -> None:
-    """c = op(a) op(b) * activation'(y): a product that passes back through y's activation."""
-    args = (c, a, b, y, activation_id(activation), np.int32(ta), np.int32(tb))
+    """c = op(a) op(b) * activation'(saved): a product that passes back through an activation."""
+    act = activation_args(activation, parameters)
+    args = (c, a, b, saved, *act, np.int32(ta), np.int32(tb))
     _launch(device, "gemm_act_backward", c, a.shape[0 if ta else 1], args)
 
 

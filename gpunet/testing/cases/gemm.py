@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.spec import ACTIVATIONS
-from gpunet.testing.cases.activations import act, act_derivative
+from gpunet.testing.cases.activations import EACH, act, act_derivative, saved_by
 from gpunet.testing.op_checks import (
     Array,
     Case,
@@ -30,20 +29,27 @@ def gemm_bias_act(
     a: Array,
     b: Array,
     activation: str,
+    parameters: tuple[float, ...] = (),
     bias: Array | None = None,
     ta: bool = False,
     tb: bool = False,
 ) -> Values:
     """A dense layer."""
     c = _product(a, b, ta, tb)
-    return {"c": act(c if bias is None else c + bias, activation)}
+    return {"c": act(c if bias is None else c + bias, activation, parameters)}
 
 
 def gemm_act_backward(
-    a: Array, b: Array, y: Array, activation: str, ta: bool = False, tb: bool = False
+    a: Array,
+    b: Array,
+    saved: Array,
+    activation: str,
+    parameters: tuple[float, ...] = (),
+    ta: bool = False,
+    tb: bool = False,
 ) -> Values:
     """The gradient before a dense layer and the activation before it."""
-    return {"c": _product(a, b, ta, tb) * act_derivative(y, activation)}
+    return {"c": _product(a, b, ta, tb) * act_derivative(saved, activation, parameters)}
 
 
 def gemm_column_sum(a: Array, b: Array, ta: bool = False) -> Values:
@@ -116,7 +122,7 @@ CASES = (
         gemm_bias_act,
         (
             *_products("ta", "tb", bias=lambda m, n: (n,), activation="relu"),
-            *({"a": (9, 7), "b": (7, 5), "bias": (5,), "activation": a} for a in ACTIVATIONS),
+            *({"a": (9, 7), "b": (7, 5), "bias": (5,), **flags} for flags in EACH),
             {"a": (9, 7), "b": (7, 5), "activation": "tanh"},
         ),
         (
@@ -134,8 +140,8 @@ CASES = (
         "gemm_act_backward",
         gemm_act_backward,
         (
-            *_products("ta", "tb", y=normal, activation="relu"),
-            *({"a": (9, 7), "b": (7, 5), "y": (9, 5), "activation": a} for a in ACTIVATIONS),
+            *_products("ta", "tb", saved=normal, activation="relu"),
+            *({"a": (9, 7), "b": (7, 5), "saved": saved_by(f, 9, 5), **f} for f in EACH),
         ),
         float32=1e-4,
     ),

@@ -135,12 +135,16 @@ def test_bias_gradients_of_many_blocks(
     random = np.random.default_rng(0)
     dy, y = random.standard_normal((2, rows, columns), np.float32)
     dbias = random.standard_normal(columns, np.float32)
-    arrays = {"dx": dy, "dbias": dbias, "dy": dy, "y": y}
+    arrays = {"dx": dy, "dbias": dbias, "dy": dy, "saved": y}
     flags = {"activation": "relu", "accumulate": accumulate}
     for shift in (0, 1):
         got = guarded_call(emulator, "bias_act_backward", arrays, flags, shift=shift)
         expected = (dy * (y > 0)).sum(axis=0, dtype=np.float64) + (dbias if accumulate else 0)
         np.testing.assert_allclose(got["dbias"], expected, rtol=1e-5, atol=1e-5)
+    arrays = {"dx": dy, "dalpha": dbias, "dy": dy, "x": y, "alpha": dbias}
+    got = guarded_call(emulator, "prelu_backward", arrays, {"accumulate": accumulate})
+    expected = (dy * np.minimum(y, 0)).sum(axis=0, dtype=np.float64) + (dbias if accumulate else 0)
+    np.testing.assert_allclose(got["dalpha"], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("multiprocessors", "tile"), [(10**6, 32), (5, 64), (1, 128)])
@@ -168,7 +172,7 @@ def test_every_tile_of_a_product(
         assert launched[-1] == f"gemm_tile{tile}"
     fused = {**product, "tb": bool(tb), "activation": "sigmoid"}
     compare(emulator, "gemm_bias_act", {**fused, "bias": (n,)})
-    compare(emulator, "gemm_act_backward", {**fused, "y": (m, n)}, ("c", "y"))
+    compare(emulator, "gemm_act_backward", {**fused, "saved": (m, n)})
     if not tb:
         compare(emulator, "gemm_column_sum", product, shift=1)
 

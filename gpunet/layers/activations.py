@@ -1,0 +1,198 @@
+"""Activations as layers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from gpunet import activations, initializers
+from gpunet.engine.graph import Shape
+from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.base import Context, Layer
+
+
+class Activation(Layer):
+    """An activation as a layer of its own: y = activation(x).
+
+    Args:
+        activation: a name such as "relu", or what else `gpunet.activations.get` takes.
+        **kwargs: name and so on; see `Layer`.
+
+    Example:
+        >>> from gpunet import activations
+        >>> Activation(activations.get("elu", alpha=0.5)).get_config()["activation"]
+        {'class_name': 'elu', 'config': {'alpha': 0.5}}
+    """
+
+    def __init__(self, activation: object, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def passes_through(self, training: bool) -> bool:
+        """The linear activation does nothing."""
+        return self.activation.name == "linear"
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input; glu halves the last axis."""
+        return self.activation.output_shape(input_shape)
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = activation(x)."""
+        c.saved = self.activation.forward(op, c.y, c.x)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy * activation'."""
+        self.activation.backward(op, c.dx, c.dy, c.saved)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}
+
+
+class _Named(Activation):
+    """An activation layer whose class says which one it is; its arguments are in the config."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**Layer.get_config(self), **self.activation.arguments}
+
+
+class ReLU(_Named):
+    """y = min(x, max_value) where x > threshold, else negative_slope (x - threshold): max(x, 0).
+
+    Args:
+        max_value: the largest y, >= 0; None for no bound.
+        negative_slope: the slope below the threshold, >= 0.
+        threshold: where the slope changes, >= 0.
+        **kwargs: name and so on; see `Layer`.
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        bends = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
+        super().__init__(activations.get("relu", **bends), **kwargs)
+
+
+class LeakyReLU(_Named):
+    """y = x where x > 0, else negative_slope x.
+
+    Args:
+        negative_slope: the slope below 0, >= 0. As in Keras 0.3, where the function
+            `gpunet.activations.leaky_relu` has 0.2.
+        **kwargs: name and so on; see `Layer`.
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(activations.get("leaky_relu", negative_slope=negative_slope), **kwargs)
+
+
+class ELU(_Named):
+    """y = x where x > 0, else alpha (exp(x) - 1).
+
+    Args:
+        alpha: y tends to -alpha on the left, >= 0.
+        **kwargs: name and so on; see `Layer`.
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(activations.get("elu", alpha=alpha), **kwargs)
+
+
+class Softmax(_Named):
+    """y = exp(x) / sum(exp(x)) over the last axis.
+
+    Args:
+        axis: -1, the last.
+        **kwargs: name and so on; see `Layer`.
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(activations.get("softmax", axis=axis), **kwargs)
+
+
+class PReLU(Layer):
+    """y = x where x > 0, else alpha x, where alpha is learned: one an element of a sample.
+
+    Args:
+        alpha_initializer: first values of alpha.
+        shared_axes: the axes along which one alpha serves: the first ones, counted from 1, such as
+            [1, 2] for images (batch, height, width, channels), which leaves one a channel.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: shared_axes are not the first ones.
+        ShapeError: a sample's size is not known.
+
+    Source: He et al., 2015, arXiv:1502.01852.
+
+    Example:
+        >>> from gpunet import Sequential
+        >>> layer = PReLU(shared_axes=[1, 2], input_shape=(8, 8, 3))
+        >>> Sequential([layer]).get_weights()[0].shape
+        (1, 1, 3)
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: object = "zeros",
+        *,
+        shared_axes: int | Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
+        if sorted(axes) != list(range(1, len(axes) + 1)):
+            raise ArgumentError(
+                f"PReLU shares alpha along the first axes of a sample, 1, 2, ..., got {axes}; put "
+                "the axis whose elements have an alpha each last."
+            )
+        self.shared_axes = sorted(axes)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make alpha, of a sample's shape with 1 for each shared axis."""
+        shared = len(self.shared_axes)
+        sizes = [1] * shared + [size or 0 for size in input_shape[1 + shared :]]
+        if 0 in sizes or shared > len(input_shape) - 1:
+            raise ShapeError(
+                f"PReLU {self.label!r} expects inputs (batch, ...) of known sizes and with the "
+                f"axes {self.shared_axes}, got {input_shape}."
+            )
+        self.add_weight("alpha", sizes, self.alpha_initializer)
+
+    def check_same_features(self, shape: Any) -> None:
+        """Raise a ShapeError if the axes that are not shared differ from those of build."""
+        own = 1 + len(self.shared_axes)
+        if self.built_for is not None and shape[own:] != self.built_for[own:]:
+            raise ShapeError(
+                f"PReLU {self.label!r} was built for inputs {self.built_for}, got {shape}; make "
+                "another layer for other features."
+            )
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x where x > 0, else alpha x."""
+        op.prelu(self._rows(c.y), self._rows(c.x), c.alpha.reshape(-1))
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy where x > 0, else alpha dy; dalpha = sum of dy min(x, 0)."""
+        dx, dy, x = (self._rows(buffer) for buffer in (c.dx, c.dy, c.x))
+        op.prelu_backward(dx, c.dalpha.reshape(-1), dy, x, c.alpha.reshape(-1))
+
+    def _rows(self, buffer: Buffer) -> Buffer:
+        """A matrix with a column for each alpha."""
+        return buffer.reshape(-1, prod(self.parameters[0].shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "shared_axes": self.shared_axes,
+        }
