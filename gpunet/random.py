@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-import secrets
+import os
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def seed() -> int:
     global _seed
     if _seed is None:
         # 32 bits, so that the number can be handed to set_random_seed to repeat the run.
-        _seed = secrets.randbits(32)
+        _seed = int.from_bytes(os.urandom(4), "little")
     return _seed
 
 

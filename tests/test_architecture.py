@@ -163,7 +163,7 @@ def test_nobody_imports_cupy_but_the_choice_of_the_backend():
         for node in statements(file)
         if isinstance(node, ast.Attribute) and node.attr == "import_module"
     }
-    assert dynamic <= {"backend"}
+    assert dynamic <= {"backend", ""}  # gpunet/__init__.py imports three modules when used
 
 
 # ------------------------------------------------------------------- what stands nowhere
@@ -228,7 +228,5 @@ def test_the_only_state_is_the_backend_and_the_seed():
 
 
 @pytest.mark.parametrize("name", MODULES, ids=lambda name: name or "gpunet")
-def test_files_are_short(name, request):
-    if name == "models":
-        request.applymarker(pytest.mark.xfail(reason="to be split"))
+def test_files_are_short(name):
     assert len(MODULES[name].read_text("utf-8").splitlines()) <= LONGEST

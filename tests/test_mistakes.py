@@ -330,7 +330,7 @@ MISTAKES = {
     "an activation of one's own": (
         lambda m: layers.Dense(3, np.tanh),
         ArgumentError,
-        r"named by a string such as 'relu', got .*write a layer",
+        r"an activation is a name such as 'relu', .*write a layer",
     ),
     "a misspelt initializer": (
         lambda m: layers.Dense(3, kernel_initializer="zeroes"),

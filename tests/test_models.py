@@ -206,7 +206,7 @@ def test_a_trained_model_goes_on_in_float64(optimizer):
     model.fit(X, Y, verbose=0)
     assert {w.dtype.name for w in model.get_weights()} == {"float64"}
     for slots in model.optimizer._slots.values():
-        assert {slot.dtype.name for slot in slots} <= {"float64"}
+        assert {slot.dtype.name for slot in slots.values()} <= {"float64"}
     assert model.to(dtype="float32").predict(X, verbose=0).dtype == np.float32
 
 

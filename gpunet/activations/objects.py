@@ -7,7 +7,6 @@ from math import inf, isfinite
 from numbers import Real
 from typing import Any
 
-from gpunet import ops
 from gpunet.backend.spec import ACTIVATIONS, Array
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -66,6 +65,8 @@ class ElementWise(Activation):
 
     def __call__(self, x: Any) -> Array:
         """f(x)."""
+        from gpunet import ops  # costs 10 ms, and no training needs it
+
         return ops.bias_act(x, **self._f)
 
     def forward(self, op: Recorder, y: Buffer, x: Buffer, bias: Buffer | None = None) -> Buffer:
@@ -104,6 +105,8 @@ class AlongRows(Activation):
 
     def __call__(self, x: Any) -> Array:
         """f(x)."""
+        from gpunet import ops
+
         result: Array = getattr(ops, self.name)(x)
         return result
 

@@ -6,17 +6,19 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 
 Array = Any  # numpy.ndarray or the device's array
-Out = Annotated[Array, "out"]
-Sum = Annotated[Array, "sum"]
-InOut = Annotated[Array, "inout"]
-In = Annotated[Array, "in"]
+# The roles of arrays. The annotations of an op are read as text: evaluating them all would cost
+# 10 ms at each import.
+Out: TypeAlias = Array
+Sum: TypeAlias = Array
+InOut: TypeAlias = Array
+In: TypeAlias = Array
 
 
 class ElementWise(NamedTuple):
@@ -231,16 +233,13 @@ def op(
     """Enter the decorated signature into `OPS`; the package contract explains the notation."""
 
     def register(function: _Function) -> _Function:
-        hints = get_type_hints(function, include_extras=True)
         signature = inspect.signature(function)
         parameters = []
         for name in signature.parameters:
             if name in shapes:
-                hint = hints[name]
-                role = next(h for h in (hint, *get_args(hint)) if hasattr(h, "__metadata__"))
+                role, _, optional = function.__annotations__[name].partition(" | ")
                 forms = tuple(_parse_form(form) for form in shapes[name].split("|"))
-                optional = type(None) in get_args(hint)
-                parameters.append(Parameter(name, role.__metadata__[0], optional, forms))
+                parameters.append(Parameter(name, role.lower(), bool(optional), forms))
         OPS[function.__name__] = Op(
             name=function.__name__,
             family=function.__module__.rpartition(".")[2],

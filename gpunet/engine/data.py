@@ -300,5 +300,18 @@ def split_for_validation(
     return first if many else first[0], y[:cut], sample_weight, tuple(validation)
 
 
+def positive(name: str, value: int | None, default: int) -> int:
+    """An argument that counts something, or its default.
+
+    Raises:
+        ArgumentError: not a positive integer.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name} must be a positive integer, got {value!r}.")
+    return int(value)
+
+
 def _dims(shape: Sequence[int]) -> str:
     return "".join(f", {dim}" for dim in shape)

@@ -19,7 +19,7 @@ from gpunet.engine.recorder import Buffer, Record, Recorder
 from gpunet.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
-    from gpunet.models import Model
+    from gpunet.models.loops import Loops
 
 
 BOUND_KEPT = 16
@@ -105,7 +105,7 @@ class GradientPlan:
         training: whether layers such as Dropout act.
     """
 
-    def __init__(self, model: Model, rows: int, dtypes: tuple[str, ...], training: bool) -> None:
+    def __init__(self, model: Loops, rows: int, dtypes: tuple[str, ...], training: bool) -> None:
         op = Recorder(model.dtype)
         graph = model.graph
         one_pass = Pass(graph, op, rows, training)
@@ -139,7 +139,7 @@ class GradientPlan:
 
 
 def model_input_buffers(
-    op: Recorder, model: Model, rows: int, dtypes: Sequence[str]
+    op: Recorder, model: Loops, rows: int, dtypes: Sequence[str]
 ) -> tuple[list[Buffer], list[Buffer]]:
     """Buffers for a batch written from outside, and what the graph reads: cast on the device."""
     inputs, casts = [], []
@@ -185,7 +185,7 @@ class Run:
 
     def __init__(
         self,
-        model: Model,
+        model: Loops,
         plan: GradientPlan,
         arrays: Sequence[Array],
         pass_number: int,

@@ -19,6 +19,7 @@ from gpunet.engine.data import (
     check_lengths,
     class_weights,
     model_inputs,
+    positive,
     split_for_validation,
     validation_tuple,
 )
@@ -112,10 +113,9 @@ class Trainer(ABC):
             loss: a name ("mse"), a function of gpunet.losses or a Loss.
             metrics: a list of names ("accuracy"), classes or objects of gpunet.metrics, or losses.
             weighted_metrics: a list of metrics in which sample and class weights count.
-            run_eagerly: whether fit, evaluate, predict and their single-batch forms run each
-                layer's forward and backward at every step, and each op as they call it, unfused
-                and on fresh memory: slow, but breakpoints in a layer stop at every step, and
-                ``print(c.x.numpy())`` prints an activation.
+            run_eagerly: whether each layer's forward and backward run at every step, and each op as
+                they call it, unfused and on fresh memory: slow, but breakpoints in a layer stop at
+                every step, and ``print(c.x.numpy())`` prints an activation.
 
         Raises:
             ArgumentError: one of them is unknown or missing; a loss that cannot work.
@@ -132,11 +132,8 @@ class Trainer(ABC):
         self.compiled = compiled
         self.run_eagerly = bool(run_eagerly)
         checks.check_optimizer(self.optimizer)
-        self.compile_arguments = {  # as given, for configs
-            "loss": loss,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
+        given = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics}
+        self.compile_arguments = given  # for configs
         self.is_compiled = True
         self.forget_plans()
 
@@ -258,7 +255,7 @@ class Trainer(ABC):
             ArgumentError, ShapeError, DtypeError: data or arguments that do not fit; no weight has
                 changed then.
         """
-        batch_size = _positive("batch_size", batch_size, 32)
+        batch_size = positive("batch_size", batch_size, 32)
         for name, epoch in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             if not isinstance(epoch, int | np.integer) or epoch < 0:
                 raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
@@ -293,7 +290,7 @@ class Trainer(ABC):
             steps=-(-samples.count // batch_size),
         )
         self.stop_training = False
-        validation_size = _positive("validation_batch_size", validation_batch_size, batch_size)
+        validation_size = positive("validation_batch_size", validation_batch_size, batch_size)
         loop = Loop(self, calls, samples, batch_size, shuffle, validation, validation_size)
         loop.run(range(initial_epoch, epochs))
         return calls.history if calls.history is not None else History()
@@ -329,7 +326,7 @@ class Trainer(ABC):
         Returns:
             The loss; with metrics a list with the loss first; or a dict.
         """
-        batch_size = _positive("batch_size", batch_size, 32)
+        batch_size = positive("batch_size", batch_size, 32)
         self.prepare(x)
         samples = self.samples(x, y, sample_weight)
         calls = CallbackList(
@@ -423,7 +420,7 @@ class Trainer(ABC):
         Returns:
             An array (samples, ...), or a list of arrays if the model has several outputs.
         """
-        batch_size = _positive("batch_size", batch_size, 32)
+        batch_size = positive("batch_size", batch_size, 32)
         self.ensure_built(x)
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         count = len(arrays[0])
@@ -451,11 +448,3 @@ class Trainer(ABC):
         arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
         outputs = self.forward_batch(arrays)
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _positive(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} must be a positive integer, got {value!r}.")
-    return int(value)

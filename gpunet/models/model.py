@@ -1,10 +1,10 @@
-"""Models: `Model` for any graph of layers, `Sequential` for a stack of them."""
+"""`Model`: any graph of layers."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,31 +12,22 @@ import numpy as np
 from gpunet import backend as backends
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import REAL, Array
-from gpunet.engine.data import as_numbers, model_inputs
 from gpunet.engine.eager import infer_eagerly
-from gpunet.engine.graph import Graph, Input, Tensor
+from gpunet.engine.graph import Graph, Tensor
 from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
-from gpunet.engine.penalties import record_constraints, record_weight_penalties
-from gpunet.engine.plan import Call, Plan
-from gpunet.engine.recorder import Recorder
-from gpunet.engine.run import ArenaPool, GradientPlan, Run, feed_dtype, single
-from gpunet.engine.steps import TRAIN, Samples, StepCalls, StepPlan, bind_step
+from gpunet.engine.plan import Plan
+from gpunet.engine.run import ArenaPool, Run, single
+from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
-from gpunet.engine.trainer import Trainer
-from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
-from gpunet.identifiers import lookup
+from gpunet.errors import ArgumentError, UsageError
 from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
-from gpunet.layers.serialization import deserialize, serialize
-from gpunet.optimizers import Optimizer
-from gpunet.saving.compiled import compile_config, compile_from_config
-from gpunet.saving.configs import CustomObjects, parts_of
+from gpunet.models.loops import Loops, as_list
+from gpunet.saving.compiled import compile_config
+from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import (
     graph_config,
     graph_from_config,
-    read_json,
-    stack_config,
-    stack_from_config,
 )
 from gpunet.saving.weights import load_weights, save_weights
 
@@ -44,7 +35,7 @@ if TYPE_CHECKING:
     from gpunet.engine.profile import Profile
 
 
-class Model(Trainer):
+class Model(Loops):
     """A graph of layers between inputs and outputs.
 
     Args:
@@ -64,22 +55,25 @@ class Model(Trainer):
         20
     """
 
+    is_stack = False
+    """Whether its config is Keras' of a Sequential."""
+
     def __init__(
         self,
         inputs: Tensor | Sequence[Tensor],
         outputs: Tensor | Sequence[Tensor],
         name: str | None = None,
     ) -> None:
-        for tensor in (tensors := [*_as_list(inputs), *_as_list(outputs)]):
+        for tensor in (tensors := [*as_list(inputs), *as_list(outputs)]):
             if not isinstance(tensor, Tensor):
                 raise ArgumentError(
                     "Model takes symbolic inputs and outputs, as gpunet.Input and calls of layers "
                     f"return them, got {type(tensor).__name__}."
                 )
-        if len(tensors) < 2 or not _as_list(outputs):
+        if len(tensors) < 2 or not as_list(outputs):
             raise ArgumentError("Model takes at least one input and one output, got none.")
         self._start(name or "model")
-        self._finish(Graph(_as_list(inputs), _as_list(outputs)))
+        self._finish(Graph(as_list(inputs), as_list(outputs)))
 
     def _start(self, name: str) -> None:
         super().__init__()
@@ -299,10 +293,6 @@ class Model(Trainer):
         key = ("infer", batch_size, dtypes, self.places_key())
         return self.plans.get(key, lambda: InferPlan(self, batch_size, dtypes)).plan
 
-    def _dtypes(self, arrays: Sequence[Array]) -> tuple[str, ...]:
-        pairs = zip(arrays, self.graph.inputs, strict=True)
-        return tuple(feed_dtype(array, tensor.dtype, self.dtype) for array, tensor in pairs)
-
     def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch in inference, as NumPy arrays."""
         if self.run_eagerly:
@@ -315,111 +305,6 @@ class Model(Trainer):
             return plan.run(lease, arrays)
         finally:
             self.arenas.release(lease)
-
-    # ----------------------------------------------------------- hand-written loops
-
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """The outputs for one batch, as NumPy arrays on every device."""
-        if not training:
-            return self.predict_on_batch(x)
-        outputs = self.run(x, training=True).y
-        return single([self.backend.to_numpy(y) for y in _as_list(outputs)])
-
-    def run(self, x: Any, training: bool = False) -> Run:
-        """One pass in flight, for loops of your own.
-
-        Args:
-            x: one batch (a list where there are several inputs).
-            training: whether layers such as Dropout act.
-
-        Returns:
-            A `Run` with outputs ``y`` and ``backward(dy)``.
-
-        Example:
-            >>> import numpy as np
-            >>> from gpunet import Sequential, layers, optimizers
-            >>> model = Sequential([layers.Dense(1, input_dim=2)])
-            >>> x, target = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
-            >>> run = model.run(x, training=True)
-            >>> dx = run.backward(2 * (run.y - target) / 4)
-            >>> optimizers.SGD(0.1).step(model)
-        """
-        self.ensure_built(x)
-        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        rows, dtypes = len(arrays[0]), self._dtypes(arrays)
-        key = ("gradient", rows, dtypes, training, self.weights_key())
-        plan = self.plans.get(key, lambda: GradientPlan(self, rows, dtypes, training))
-        if training:
-            self.passes += 1
-        return Run(self, plan, arrays, self.passes)
-
-    def forward(self, x: Any, training: bool = True) -> Any:
-        """The outputs of one batch; `backward` must follow before the next forward.
-
-        Raises:
-            UsageError: the backward of the last forward has not been called.
-        """
-        if self._run is not None:
-            raise UsageError(
-                "forward was called twice without backward; use model.run for several passes at "
-                "once, or model(x) for outputs alone."
-            )
-        self._run = self.run(x, training)
-        return self._run.y
-
-    def backward(self, dy: Any) -> Any:
-        """The gradients of the last `forward`: those of the weights are kept, that of x returned.
-
-        Raises:
-            UsageError: forward was not called before.
-        """
-        if self._run is None:
-            raise UsageError("backward was called without a forward before it.")
-        run, self._run = self._run, None
-        return run.backward(dy)
-
-    def add_gradients(self, calls: Sequence[Call], weights: bool) -> None:
-        """Run a backward: gradients since the last step add up, older ones are overwritten."""
-        waiting = [p for p in self.parameters if p.has_gradient and p.is_trainable and weights]
-        copy, add = self.backend.ops["copy"], self.backend.ops["add"]
-        saved = []
-        for parameter in waiting:
-            gradient = block_of(parameter).gradient(parameter)
-            before = self.backend.empty(tuple(gradient.shape), gradient.dtype)
-            copy(before, gradient)
-            saved.append((gradient, before))
-        for call in calls:
-            call()
-        for gradient, before in saved:
-            add(gradient, gradient, before)
-        if weights:
-            for parameter in self.parameters:
-                parameter.has_gradient = parameter.is_trainable
-
-    def apply_gradients(self, optimizer: Optimizer) -> None:
-        """One optimizer step from the gradients of `Run.backward`; see `Optimizer.step`."""
-        if not any(parameter.has_gradient for parameter in self.parameters):
-            raise UsageError("there are no gradients to step with: call run.backward(dy) first.")
-        optimizer.attach(self.backend, self.spans)
-        optimizer.send_hyper()
-        for parameter in self.parameters:
-            if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
-                self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
-        key = ("update", optimizer, self.weights_key())
-        calls = self.plans.get(key, lambda: self._update_calls(optimizer))
-        for call in calls.all if optimizer.updates_next else calls.without_update:
-            call()
-        optimizer.count_step()
-        for parameter in self.parameters:
-            parameter.has_gradient = False
-
-    def _update_calls(self, optimizer: Optimizer) -> StepCalls:
-        op = Recorder(self.dtype)
-        record_weight_penalties(op, self.spans, None, count=1, gradients=True)
-        optimizer.record(op, self.spans)
-        record_constraints(op, self.spans)
-        plan = Plan(op.records, ())
-        return bind_step(plan, self.backend, self.backend.empty((plan.nbytes,), "uint8"))
 
     # ---------------------------------------------------------------------- configs
 
@@ -450,7 +335,7 @@ class Model(Trainer):
         Args:
             **kwargs: for json.dumps: ``indent=2``.
         """
-        is_stack = isinstance(self, Sequential)
+        is_stack = self.is_stack
         description = {
             "module": "keras" if is_stack else "keras.src.models.functional",
             "class_name": "Sequential" if is_stack else "Functional",
@@ -520,203 +405,3 @@ class Model(Trainer):
     def __repr__(self) -> str:
         where = f"on {self.backend.name}" if self._graph is not None else "not built"
         return f"<{type(self).__name__} {self.name} {where}>"
-
-
-class Sequential(Model):
-    """A stack of layers, each reading the output of the one before.
-
-    Args:
-        layers: layers, the first perhaps an `Input`; or none, to be added later.
-        name: a name for messages and the summary.
-
-    Example:
-        >>> from gpunet import Sequential, layers
-        >>> model = Sequential()
-        >>> model.add(layers.Dense(units=64, activation="relu", input_dim=100))
-        >>> model.add(layers.Dense(units=10, activation="softmax"))
-        >>> model.output_shape
-        (None, 10)
-    """
-
-    def __init__(self, layers: Iterable[Layer | Tensor] = (), name: str | None = None) -> None:
-        self._start(name or "sequential")
-        self._stack: list[Layer] = []
-        self._input: Tensor | None = None
-        if not isinstance(layers, Iterable):
-            raise ArgumentError(f"Sequential takes a list of layers, got {layers!r}: write [...].")
-        for layer in layers:
-            self.add(layer)
-
-    def add(self, layer: Layer | Tensor) -> None:
-        """Put a layer (or first of all an Input) on top.
-
-        Raises:
-            ArgumentError: not a layer; a name that is taken; a layer with several inputs.
-            UsageError: the model is built already.
-        """
-        if self._graph is not None:
-            raise UsageError(f"{self.name} is built already; add layers before its first use.")
-        if isinstance(layer, Tensor):
-            if self._stack or self._input is not None:
-                raise ArgumentError("an Input can only come first.")
-            self._input = layer
-            return
-        if not isinstance(layer, Layer):
-            hint = ": put () behind the class" if isinstance(layer, type) else ""
-            raise ArgumentError(f"{self.name} takes layers, got {layer!r}{hint}.")
-        if layer.inputs != 1:
-            raise ArgumentError(f"layer {layer.label!r} has several inputs; use gpunet.Model.")
-        if any(layer is other for other in self._stack):
-            raise ArgumentError(
-                f"layer {layer.label!r} is in {self.name} already; use gpunet.Model to share it."
-            )
-        if not self._stack and self._input is None and layer.sample_shape is not None:
-            self._input = Input(layer.sample_shape)
-        self._stack.append(layer)
-
-    def pop(self) -> Layer:
-        """Take the last layer off."""
-        if self._graph is not None or not self._stack:
-            raise UsageError(f"{self.name} has no layer that could be taken off any more.")
-        return self._stack.pop()
-
-    @property
-    def graph(self) -> Graph:
-        """The model's graph; made when it is first needed and the input shape is known."""
-        if self._graph is None and self._input is not None:
-            self._connect(self._input)
-        return super().graph
-
-    @property
-    def built(self) -> bool:
-        """Whether the weights exist or can be made."""
-        return self._graph is not None or self._input is not None
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Make the weights for inputs of this shape, with the batch size (or None) first."""
-        if self._graph is None:
-            self._connect(Input([dim or 0 for dim in input_shape[1:]]))
-
-    def ensure_built(self, x: Any) -> None:
-        """Build from the data if the layers do not say their input shape."""
-        if self._graph is None and self._input is None:
-            array = as_numbers(x[0] if isinstance(x, list | tuple) else x, f"x of {self.name}")
-            if array.ndim < 2:
-                raise ShapeError(
-                    f"{self.name} expects an array (batch, features), got {array.shape}."
-                )
-            self._connect(Input(array.shape[1:]))
-        elif self._graph is None and self._input is not None:
-            self._connect(self._input)
-        super().ensure_built(x)
-
-    def _connect(self, tensor: Tensor) -> None:
-        if not self._stack:
-            raise UsageError(f"{self.name} has no layers; add some with model.add(...).")
-        first = tensor
-        fresh = [layer for layer in self._stack if layer.built_for is None]
-        try:
-            for layer in self._stack:
-                tensor = layer(tensor)
-            self._finish(Graph([first], [tensor]))
-        except GpunetError:
-            for layer in fresh:  # so that other data may still build the model
-                layer.built_for = None
-                layer.parameters.clear()
-            raise
-        self._input = first
-
-    def get_config(self) -> dict[str, Any]:
-        """The layers in Keras' form; without weights."""
-        return stack_config(self.name, self._input, self._stack)
-
-    @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None
-    ) -> Sequential:
-        """A new model, with fresh weights, from `get_config`; arguments as `Model.from_config`."""
-        return cls(*stack_from_config(config, custom_objects))
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, whether the model is built or not."""
-        return list(self._stack)
-
-    @property
-    def last_layer(self) -> Layer | None:
-        """The layer whose numbers come out, whether the model is built or not."""
-        stack = reversed(self._stack)
-        return next((layer for layer in stack if not layer.passes_through(training=False)), None)
-
-
-def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> Model:
-    """A model, with fresh weights, from `Model.to_json`, or from Keras' to_json.
-
-    If the model was compiled, so is the new one. Nothing that the text names is imported or run:
-    classes come from gpunet's own tables and from custom_objects.
-
-    Args:
-        text: the JSON.
-        custom_objects: classes of your own by name.
-
-    Raises:
-        ArgumentError: no JSON, no model, or an unknown class.
-
-    Example:
-        >>> from gpunet import Sequential, layers
-        >>> model_from_json(Sequential([layers.Dense(2, input_dim=3)]).to_json()).count_params()
-        8
-    """
-    description = read_json(text)
-    name, config = parts_of(description, "model")
-    classes: dict[str, type[Model]] = {
-        "Sequential": Sequential,
-        "Functional": Model,
-        "Model": Model,
-    }
-    model = lookup(name, classes, "model").from_config(config, custom_objects)
-    compiled = description.get("compile_config")
-    if compiled:
-        compile_from_config(model, compiled, custom_objects)
-    return model
-
-
-def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Model:
-    """The same architecture with layers of its own and fresh weights; not compiled.
-
-    Args:
-        model: the model.
-        clone_function: makes the copy of a layer; by default from its config.
-
-    Raises:
-        ArgumentError: no model, or a layer whose config does not make another one.
-    """
-    if not isinstance(model, Model):
-        raise ArgumentError(f"clone_model takes a model, got {type(model).__name__}.")
-    copies = {layer: (clone_function or _clone)(layer) for layer in model.layers}
-    if isinstance(model, Sequential):
-        first = [] if model._input is None else [_fresh(model._input)]
-        return Sequential([*first, *copies.values()], model.name)
-    graph = model.graph
-    tensors = {tensor: _fresh(tensor) for tensor in graph.inputs}
-    for node in graph.nodes:
-        sources = [tensors[tensor] for tensor in node.inputs]
-        copy = copies[node.layer]
-        tensors[node.output] = copy(sources[0] if copy.inputs == 1 else sources)
-    inputs, outputs = ([tensors[t] for t in end] for end in (graph.inputs, graph.outputs))
-    return Model(inputs, outputs, model.name)
-
-
-def _fresh(tensor: Tensor) -> Tensor:
-    return Input(tensor.batch_shape(1)[1:], dtype=tensor.dtype, name=tensor.name)
-
-
-def _clone(layer: Layer) -> Layer:
-    """A copy by config; the classes of its own parts are known, whoever wrote them."""
-    own = [type(value) for value in (layer, *vars(layer).values()) if hasattr(value, "get_config")]
-    clone: Layer = deserialize(serialize(layer), {cls.__name__: cls for cls in own})
-    return clone
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,149 @@
+"""`Sequential`: a stack of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunet.engine.data import as_numbers
+from gpunet.engine.graph import Graph, Input, Tensor
+from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
+from gpunet.layers.base import Layer
+from gpunet.models.model import Model
+from gpunet.saving.configs import CustomObjects
+from gpunet.saving.model_configs import (
+    stack_config,
+    stack_from_config,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+class Sequential(Model):
+    """A stack of layers, each reading the output of the one before.
+
+    Args:
+        layers: layers, the first perhaps an `Input`; or none, to be added later.
+        name: a name for messages and the summary.
+
+    Example:
+        >>> from gpunet import Sequential, layers
+        >>> model = Sequential()
+        >>> model.add(layers.Dense(units=64, activation="relu", input_dim=100))
+        >>> model.add(layers.Dense(units=10, activation="softmax"))
+        >>> model.output_shape
+        (None, 10)
+    """
+
+    is_stack = True
+
+    def __init__(self, layers: Iterable[Layer | Tensor] = (), name: str | None = None) -> None:
+        self._start(name or "sequential")
+        self._stack: list[Layer] = []
+        self._input: Tensor | None = None
+        if not isinstance(layers, Iterable):
+            raise ArgumentError(f"Sequential takes a list of layers, got {layers!r}: write [...].")
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Layer | Tensor) -> None:
+        """Put a layer (or first of all an Input) on top.
+
+        Raises:
+            ArgumentError: not a layer; a name that is taken; a layer with several inputs.
+            UsageError: the model is built already.
+        """
+        if self._graph is not None:
+            raise UsageError(f"{self.name} is built already; add layers before its first use.")
+        if isinstance(layer, Tensor):
+            if self._stack or self._input is not None:
+                raise ArgumentError("an Input can only come first.")
+            self._input = layer
+            return
+        if not isinstance(layer, Layer):
+            hint = ": put () behind the class" if isinstance(layer, type) else ""
+            raise ArgumentError(f"{self.name} takes layers, got {layer!r}{hint}.")
+        if layer.inputs != 1:
+            raise ArgumentError(f"layer {layer.label!r} has several inputs; use gpunet.Model.")
+        if any(layer is other for other in self._stack):
+            raise ArgumentError(
+                f"layer {layer.label!r} is in {self.name} already; use gpunet.Model to share it."
+            )
+        if not self._stack and self._input is None and layer.sample_shape is not None:
+            self._input = Input(layer.sample_shape)
+        self._stack.append(layer)
+
+    def pop(self) -> Layer:
+        """Take the last layer off."""
+        if self._graph is not None or not self._stack:
+            raise UsageError(f"{self.name} has no layer that could be taken off any more.")
+        return self._stack.pop()
+
+    @property
+    def graph(self) -> Graph:
+        """The model's graph; made when it is first needed and the input shape is known."""
+        if self._graph is None and self._input is not None:
+            self._connect(self._input)
+        return super().graph
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist or can be made."""
+        return self._graph is not None or self._input is not None
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make the weights for inputs of this shape, with the batch size (or None) first."""
+        if self._graph is None:
+            self._connect(Input([dim or 0 for dim in input_shape[1:]]))
+
+    def ensure_built(self, x: Any) -> None:
+        """Build from the data if the layers do not say their input shape."""
+        if self._graph is None and self._input is None:
+            array = as_numbers(x[0] if isinstance(x, list | tuple) else x, f"x of {self.name}")
+            if array.ndim < 2:
+                raise ShapeError(
+                    f"{self.name} expects an array (batch, features), got {array.shape}."
+                )
+            self._connect(Input(array.shape[1:]))
+        elif self._graph is None and self._input is not None:
+            self._connect(self._input)
+        super().ensure_built(x)
+
+    def _connect(self, tensor: Tensor) -> None:
+        if not self._stack:
+            raise UsageError(f"{self.name} has no layers; add some with model.add(...).")
+        first = tensor
+        fresh = [layer for layer in self._stack if layer.built_for is None]
+        try:
+            for layer in self._stack:
+                tensor = layer(tensor)
+            self._finish(Graph([first], [tensor]))
+        except GpunetError:
+            for layer in fresh:  # so that other data may still build the model
+                layer.built_for = None
+                layer.parameters.clear()
+            raise
+        self._input = first
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers in Keras' form; without weights."""
+        return stack_config(self.name, self._input, self._stack)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None
+    ) -> Sequential:
+        """A new model, with fresh weights, from `get_config`; arguments as `Model.from_config`."""
+        return cls(*stack_from_config(config, custom_objects))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, whether the model is built or not."""
+        return list(self._stack)
+
+    @property
+    def last_layer(self) -> Layer | None:
+        """The layer whose numbers come out, whether the model is built or not."""
+        stack = reversed(self._stack)
+        return next((layer for layer in stack if not layer.passes_through(training=False)), None)
