@@ -234,7 +234,6 @@ def test_a_device_without_float64_leaves_the_model_where_it_is(first):
     assert model.to("emulator", dtype="float32").predict(X, verbose=0).shape == (12, 3)
 
 
-@pytest.mark.xfail(reason="layers that were named by two models cannot meet in a third")
 def test_layers_of_two_models_meet_in_a_third():
     x, ours, theirs = Input((4,)), Sequential(stack()), Sequential(stack())
     ours.build((None, 4))

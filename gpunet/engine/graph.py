@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from gpunet.errors import ArgumentError
@@ -134,7 +135,7 @@ class Graph:
         _name_inputs(self.inputs)
         self.parameters = [p for layer in self.layers for p in layer.parameters]
         self.spans: list[Span] = []
-        _name_layers(self.layers)
+        _name_layers(self)
 
 
 def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> list[Node]:
@@ -172,17 +173,33 @@ def _name_inputs(inputs: Sequence[Tensor]) -> None:
         taken.add(tensor.name)
 
 
-def _name_layers(layers: Sequence[Layer]) -> None:
-    """Give unnamed layers Keras' names (dense, dense_1, ...) and refuse one name for two layers."""
+def _name_layers(graph: Graph) -> None:
+    """Give unnamed layers Keras' names (dense, dense_1, ...); no two layers share one.
+
+    Layers of two models may meet in a third one under the same name: one that was named
+    automatically then gets another name, which is free in all models that it belongs to.
+
+    Raises:
+        ArgumentError: two layers were given the same name.
+    """
     taken: dict[str, Layer] = {}
-    for layer in layers:
-        if layer.name is not None and taken.setdefault(layer.name, layer) is not layer:
-            raise ArgumentError(
-                f"two layers of the model are named {layer.name!r}; give one another name."
-            )
-    for layer in layers:
+    unnamed = [layer for layer in graph.layers if layer.name is None]
+    for layer in graph.layers:
         if layer.name is None:
-            base = layer.label
-            names = (base if k == 0 else f"{base}_{k}" for k in range(len(layers) + 1))
-            layer.name = next(name for name in names if name not in taken)
-            taken[layer.name] = layer
+            continue
+        other = taken.setdefault(layer.name, layer)
+        if other is not layer:
+            if not (layer.named_by_model or other.named_by_model):
+                raise ArgumentError(
+                    f"two layers of the model are named {layer.name!r}; give one another name."
+                )
+            taken[layer.name] = other if layer.named_by_model else layer
+            unnamed.append(layer if layer.named_by_model else other)
+    for layer in unnamed:
+        base = layer.base_name
+        used = taken.keys() | {other.name for model in layer.graphs for other in model.layers}
+        names = (base if k == 0 else f"{base}_{k}" for k in count())
+        layer.name, layer.named_by_model = next(name for name in names if name not in used), True
+        taken[layer.name] = layer
+    for layer in graph.layers:
+        layer.graphs.add(graph)

@@ -170,8 +170,9 @@ class StepCalls(NamedTuple):
 
 def bind_step(plan: Plan, backend: Backend, arena: Array) -> StepCalls:
     """Bind a step's plan to an arena."""
-    early = [record for record in plan.records if record.direction != "update"]
-    return StepCalls(plan.bind(backend, arena), plan.bind(backend, arena, early))
+    calls = plan.bind(backend, arena)
+    pairs = zip(plan.records, calls, strict=True)
+    return StepCalls(calls, [call for record, call in pairs if record.direction != "update"])
 
 
 class StepPlan:

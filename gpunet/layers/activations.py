@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from gpunet import activations, initializers
+from gpunet import activations, constraints, initializers, regularizers
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.saving.configs import described
 
 
 class Activation(Layer):
@@ -122,6 +123,8 @@ class PReLU(Layer):
 
     Args:
         alpha_initializer: first values of alpha.
+        alpha_regularizer: a penalty on alpha, such as "l2".
+        alpha_constraint: what alpha must keep to after each step, such as "non_neg".
         shared_axes: the axes along which one alpha serves: the first ones, counted from 1, such as
             [1, 2] for images (batch, height, width, channels), which leaves one a channel.
         **kwargs: name and so on; see `Layer`.
@@ -142,12 +145,15 @@ class PReLU(Layer):
     def __init__(
         self,
         alpha_initializer: object = "zeros",
-        *,
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
         if sorted(axes) != list(range(1, len(axes) + 1)):
             raise ArgumentError(
@@ -165,7 +171,13 @@ class PReLU(Layer):
                 f"PReLU {self.label!r} expects inputs (batch, ...) of known sizes and with the "
                 f"axes {self.shared_axes}, got {input_shape}."
             )
-        self.add_weight("alpha", sizes, self.alpha_initializer)
+        self.add_weight(
+            "alpha",
+            sizes,
+            self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
+        )
 
     def check_same_features(self, shape: Any) -> None:
         """Raise a ShapeError if the axes that are not shared differ from those of build."""
@@ -194,5 +206,7 @@ class PReLU(Layer):
         return {
             **super().get_config(),
             "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": described(self.alpha_regularizer),
+            "alpha_constraint": described(self.alpha_constraint),
             "shared_axes": self.shared_axes,
         }

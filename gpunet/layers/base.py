@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from gpunet import constraints, initializers, regularizers
 from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Input, Node, Shape, Tensor
+from gpunet.engine.graph import Graph, Input, Node, Shape, Tensor
 from gpunet.engine.parameters import Block, Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
@@ -109,6 +110,8 @@ class Layer:
                 f"{name!r} and {trainable!r}."
             )
         self.name = name
+        self.named_by_model = False
+        self.graphs: WeakSet[Graph] = WeakSet()  # the models that it belongs to
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
         self.sample_shape: tuple[int, ...] | None = None
@@ -191,8 +194,12 @@ class Layer:
     @property
     def label(self) -> str:
         """The layer's name, or before it has one its class in snake_case."""
-        snake = re.sub(_WORD, "_", type(self).__name__).lower()
-        return self.name or snake
+        return self.name or self.base_name
+
+    @property
+    def base_name(self) -> str:
+        """The class in snake_case: what automatic names begin with."""
+        return re.sub(_WORD, "_", type(self).__name__).lower()
 
     def __call__(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """Call the layer on symbolic tensors.

@@ -9,7 +9,7 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
-from gpunet.saving.configs import describe
+from gpunet.saving.configs import described
 
 
 class Dense(Layer):
@@ -128,12 +128,8 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": _described(self.kernel_regularizer),
-            "bias_regularizer": _described(self.bias_regularizer),
-            "kernel_constraint": _described(self.kernel_constraint),
-            "bias_constraint": _described(self.bias_constraint),
+            "kernel_regularizer": described(self.kernel_regularizer),
+            "bias_regularizer": described(self.bias_regularizer),
+            "kernel_constraint": described(self.kernel_constraint),
+            "bias_constraint": described(self.bias_constraint),
         }
-
-
-def _described(thing: Any) -> dict[str, Any] | None:
-    return None if thing is None else describe(thing)

@@ -49,6 +49,11 @@ _KERAS_DEFAULTS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def described(thing: Any) -> dict[str, Any] | None:
+    """The same of something that may be missing."""
+    return None if thing is None else describe(thing)
+
+
 def describe(thing: Any) -> dict[str, Any]:
     """The description of an object that has ``get_config``.
 

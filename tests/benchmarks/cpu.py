@@ -168,14 +168,14 @@ def adam() -> Rivals:
     n = 25_000_000
     gradients = np.random.default_rng(0).standard_normal(n, dtype=np.float32)
     weights, m, v = (np.zeros(n, np.float32) for _ in range(3))
-    step, hyper = np.zeros(1, np.int64), np.array([1e-3, 0.9, 0.999, 1e-7])
+    step, hyper = np.zeros(1, np.int64), np.array([1e-3, 0.0, np.inf, 0.9, 0.999, 1e-7])
     segments = np.array([[0, n, 1, 1, 1, 0]], np.float64)
     op = backend_named("numpy").ops["adam"]
     parameter = torch.zeros(n, requires_grad=True)
     parameter.grad = torch.from_numpy(gradients)
     theirs = torch.optim.Adam([parameter], 1e-3)
     return {
-        "gpunet": lambda: op(weights, m, v, step, gradients, segments, hyper),
+        "gpunet": lambda: op(weights, m, v, None, step, gradients, segments, None, hyper),
         "PyTorch": theirs.step,
     }
 
