@@ -215,7 +215,7 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     # name: (what it is, how to make it, rounds)
     "small": (
         "fit 100-64-10, batch 32, SGD",
-        lambda: dense_net((100, 64, 10), 32, 6400, "sgd"),
+        lambda: dense_net((100, 64, 10), 32, 12800, "sgd"),
         20,
     ),
     "medium": (

@@ -238,7 +238,7 @@ def _softmax_of_classes(
         correct[:] = largest == at_label
     exps = np.subtract(x, x.reshape(-1).take(largest)[:, None], out=dx)
     flat = exps.reshape(-1)
-    logit = flat[at_label]
+    logit = flat.take(at_label)  # 0.3 us less than flat[at_label]
     np.exp(exps, out=exps)
     total = np.dot(exps, ones(columns, x))
     np.log(total, out=loss)
@@ -246,7 +246,7 @@ def _softmax_of_classes(
     if dx is not None:
         np.divide(scale, total, out=total)
         np.multiply(dx, total[:, None], out=dx)
-        flat[at_label] -= scale
+        flat[at_label] = flat.take(at_label) - scale
 
 
 def _softmax_of_probabilities(
