@@ -12,7 +12,17 @@ from collections.abc import Callable
 import numpy as np
 
 from gpunet.backend.cpu.activations import row_max
-from gpunet.backend.cpu.blocks import BLOCK, HALF, INFINITY, ONE, ZERO, ones, row_blocks
+from gpunet.backend.cpu.blocks import (
+    BLOCK,
+    HALF,
+    INFINITY,
+    ONE,
+    ZERO,
+    constant,
+    ones,
+    row_blocks,
+    row_starts,
+)
 from gpunet.backend.spec import Array
 
 LOWEST, HIGHEST = 1e-7, 1.0 - 1e-7
@@ -230,23 +240,24 @@ def _softmax_of_classes(
     dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
 ) -> None:
     columns = x.shape[1]
-    starts = np.arange(0, x.size, columns)  # of each row in the flat array
+    starts = row_starts(len(x), columns)
     at_label = starts + labels
     largest = x.argmax(axis=1)
     largest += starts
     if correct is not None:
         correct[:] = largest == at_label
-    exps = np.subtract(x, x.reshape(-1).take(largest)[:, None], out=dx)
+    exps = np.subtract(x, x.reshape(-1)[largest][:, None], out=dx)
     flat = exps.reshape(-1)
-    logit = flat.take(at_label)  # 0.3 us less than flat[at_label]
+    logit = flat[at_label]
     np.exp(exps, out=exps)
     total = np.dot(exps, ones(columns, x))
     np.log(total, out=loss)
     np.subtract(loss, logit, out=loss)
     if dx is not None:
-        np.divide(scale, total, out=total)
+        factor = constant(scale, x.dtype)
+        np.divide(factor, total, out=total)
         np.multiply(dx, total[:, None], out=dx)
-        flat[at_label] = flat.take(at_label) - scale
+        flat[at_label] = flat[at_label] - factor
 
 
 def _softmax_of_probabilities(
