@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from gpunet.engine.graph import Input, Tensor
 from gpunet.errors import ArgumentError
@@ -17,9 +16,6 @@ from gpunet.saving.configs import CustomObjects, parts_of
 from gpunet.saving.model_configs import (
     read_json,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunet.backend.spec import Array
 from gpunet.engine.data import model_inputs
@@ -16,9 +16,6 @@ from gpunet.engine.trainer import Trainer
 from gpunet.errors import UsageError
 from gpunet.layers.base import block_of
 from gpunet.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    pass
 
 
 class Loops(Trainer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Input, Tensor
@@ -15,9 +15,6 @@ from gpunet.saving.model_configs import (
     stack_config,
     stack_from_config,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class Sequential(Model):

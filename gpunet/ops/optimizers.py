@@ -173,7 +173,7 @@ def nadam(
     >>> weights, momentums, velocities = np.ones(2), np.zeros(2), np.zeros(2)
     >>> nadam(weights, np.array([3.0, -4.0]), momentums, velocities, step=0, learning_rate=0.5)
     >>> weights.round(2)
-    array([0.46, 1.54])
+    array([0.47, 1.53])
     """
     written = {"weights": weights, "momentums": momentums, "velocities": velocities}
     product = prod(beta_1 * (1.0 - 0.5 * 0.96**k) for k in range(1, step + 1))
