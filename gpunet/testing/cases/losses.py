@@ -27,7 +27,8 @@ def _probabilities(labels: Array, columns: int) -> Array:
     """Labels as probabilities (rows, columns)."""
     if labels.ndim == 2:
         return labels
-    return np.equal(labels[:, None], np.arange(columns)).astype(float)
+    one_hot: Array = np.equal(labels[:, None], np.arange(columns)).astype(float)
+    return one_hot
 
 
 def of_rows(
