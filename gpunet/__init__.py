@@ -58,7 +58,7 @@ _IMPORTED_WHEN_USED = ("datasets", "ops", "testing")
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import what no training needs when it is used: a third of the time of `import gpunet`."""
+    """Import what no training needs when it is used, not with `import gpunet`."""
     if name in _IMPORTED_WHEN_USED:
         return importlib.import_module(f"gpunet.{name}")
     raise AttributeError(f"module 'gpunet' has no attribute {name!r}")

@@ -17,17 +17,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from gpunet import random
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
 from gpunet.saving.configs import from_description
 
-Array: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+Array: TypeAlias = np.ndarray[Any, Any]
 InitializerLike: TypeAlias = Callable[..., Array]
 Shape: TypeAlias = Sequence[int]
 Self = TypeVar("Self", bound="Initializer")

@@ -1,5 +1,6 @@
 """``import gpunet`` is cheap: NumPy and its own modules, nothing optional."""
 
+import os
 import subprocess
 import sys
 
@@ -17,10 +18,15 @@ STARTS = 7
 
 
 @pytest.fixture(scope="module")
-def reports():
+def reports(tmp_path_factory):
+    # With compiled modules, as an installed package has them, wherever the tests run.
+    environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(tmp_path_factory.mktemp("compiled")))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
     def start():
         command = [sys.executable, "-c", REPORT]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return done.stdout.split()
 
     start()  # writes the .pyc files
     return [start() for _ in range(STARTS)]

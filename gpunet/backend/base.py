@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gpunet.backend.contract import OPS
 from gpunet.backend.spec import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def functions_of(*families: ModuleType) -> dict[str, Callable[..., None]]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gpunet.backend import backend_named, backend_of
 from gpunet.backend.base import Backend
 from gpunet.backend.contract import OPS
 from gpunet.backend.spec import REAL, Array, Op, Parameter
 from gpunet.errors import ArgumentError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def output_shape(

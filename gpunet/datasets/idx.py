@@ -13,14 +13,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpunet.errors import ArgumentError, DataUnavailable
 
-Bytes: TypeAlias = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Bytes: TypeAlias = "NDArray[np.uint8]"
 Split: TypeAlias = tuple[tuple[Bytes, Bytes], tuple[Bytes, Bytes]]
 
 _SIDE = 28

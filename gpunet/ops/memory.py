@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gpunet.backend.dispatch import as_array, as_matrix, as_updated, dtype_of, run_op
 from gpunet.backend.spec import Array
 from gpunet.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def fill(y: Array, value: float) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import (
@@ -23,6 +22,9 @@ from gpunet.backend.cpu import (
     row_losses,
 )
 from gpunet.backend.spec import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 FUNCTIONS = functions_of(
     activations,

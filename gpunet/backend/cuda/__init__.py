@@ -7,10 +7,9 @@ know which of the two it got.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import (
@@ -29,6 +28,9 @@ from gpunet.backend.cuda import (
 )
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 FUNCTIONS = functions_of(
     activations,
