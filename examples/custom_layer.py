@@ -52,8 +52,10 @@ class Forgetful(Residual):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or emulator")
-    gpunet.set_backend(parser.parse_args().backend)
+    parser.add_argument("--backend", help="auto, numpy, cupy or emulator")
+    backend = parser.parse_args().backend
+    if backend:  # else what GPUNET_BACKEND names, or auto
+        gpunet.set_backend(backend)
     gpunet.utils.set_random_seed(1)
 
     x = np.random.default_rng(1).normal(size=(5, 6))

@@ -48,13 +48,14 @@ def draw(history, x, labels, guesses, path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or emulator")
+    parser.add_argument("--backend", help="auto, numpy, cupy or emulator")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--out", default="digits.png", help="where to save the picture")
     arguments = parser.parse_args()
 
     gpunet.utils.set_random_seed(1)
-    gpunet.set_backend(arguments.backend)
+    if arguments.backend:  # else what GPUNET_BACKEND names, or auto
+        gpunet.set_backend(arguments.backend)
     (x_train, y_train), (x_test, y_test) = digits.load_data()
 
     model = make_model()

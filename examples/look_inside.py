@@ -60,6 +60,7 @@ print("--- the same step without gpunet: step.py")
 model.export_step("step.py", batch_size=32)
 model.save_weights("weights.npz")
 np.savez("data.npz", x=x, y=y)
+model.to("numpy")  # whose bits the script has
 subprocess.run([sys.executable, "step.py", "weights.npz", "data.npz", "after.npz"], check=True)
 model.train_on_batch(x, y)
 with np.load("after.npz") as after:

@@ -280,17 +280,9 @@ class Recorder:
             self._gradients[storage] = self._storage(f"d{storage.name}", nbytes, gradient=True)
         return Buffer(self._gradients[storage], buffer.shape, self.dtype)
 
-    def set_gradient(self, buffer: Buffer, gradient: Buffer) -> None:
-        """Let the gradient with respect to a buffer live in given memory."""
-        self._gradients[buffer.storage] = gradient.storage
-
     def is_written(self, buffer: Buffer) -> bool:
         """Whether some op has written this gradient."""
         return buffer.storage in self._written
-
-    def mark_written(self, buffer: Buffer) -> None:
-        """Say that a gradient holds values from the start; whatever comes adds to it."""
-        self._written.add(buffer.storage)
 
 
 def _as_matrix(parameter: Parameter, buffer: Buffer | None) -> Buffer | None:

@@ -17,7 +17,7 @@ from gpunet.engine.graph import Graph, Tensor
 from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Plan
-from gpunet.engine.run import ArenaPool, Run, single
+from gpunet.engine.run import ArenaPool, single
 from gpunet.engine.steps import TRAIN, Samples, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
@@ -80,7 +80,6 @@ class Model(Loops):
         self.name = name
         self.dtype = "float32"
         self._graph: Graph | None = None
-        self._run: Run | None = None
 
     def _finish(self, graph: Graph) -> None:
         """Take a graph: weights that have no block yet get one, on today's backend."""

@@ -32,12 +32,6 @@ def matches(x: Array, labels: Array, threshold: float | None = None) -> Values:
     return {"share": np.mean(answers == labels, axis=1)}
 
 
-def _exceeds(x: Array) -> Array:
-    """[row, i, j]: whether element i of a row exceeds element j."""
-    a, b = x[:, :, None], x[:, None, :]
-    return np.asarray((a > b) | np.isnan(a) | np.isnan(b))
-
-
 def top_k_accuracy(x: Array, labels: Array, k: int) -> Values:
     """Whether fewer than k elements exceed the one at the label."""
     numbers = labels if labels.ndim == 1 else labels.argmax(axis=1)
