@@ -30,6 +30,8 @@ RANKS = [
     ["models"],
     ["testing"],
     [""],  # gpunet/__init__.py
+    ["doctor"],
+    ["__main__"],
 ]
 
 

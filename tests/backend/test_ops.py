@@ -13,6 +13,7 @@ from gpunet.backend.spec import OPS
 from gpunet.errors import BackendUnavailable
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import guarded_call, label, with_outputs
+from gpunet.testing.op_table import expected
 
 BACKENDS = [
     pytest.param("numpy", "float32", id="numpy-float32"),
@@ -43,13 +44,6 @@ def usable(name):
 
 def as_float64(arrays):
     return {key: a.astype(np.float64) if a.dtype.kind == "f" else a for key, a in arrays.items()}
-
-
-def expected(case, call, arrays):
-    """The reference's values for what is read, in float64."""
-    read = {p.name for p in OPS[case.op].parameters if p.read}
-    inputs = {key: a for key, a in as_float64(arrays).items() if key in read}
-    return case.reference(**inputs, **case.attributes(call))
 
 
 def assert_close(actual, wanted, tolerance, name):

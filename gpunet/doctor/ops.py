@@ -1,0 +1,64 @@
+"""Every op of the contract on the device, against its reference in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from gpunet.backend.base import Backend
+from gpunet.backend.contract import OPS
+from gpunet.doctor.report import Report, first_line
+from gpunet.testing.cases import CASES
+from gpunet.testing.op_checks import Case, Values
+from gpunet.testing.op_table import Way, describe, ways, worst_error
+
+_QUICK_CALLS = 3  # of each op: the plainest, without odd addresses and the like
+
+
+def examine_ops(report: Report, backend: Backend, quick: bool) -> None:
+    """Run the table of op cases, a line for each family."""
+    families: dict[str, list[Case]] = {}
+    for case in CASES.values():
+        families.setdefault(OPS[case.op].family, []).append(case)
+    report.line(f"{'family':<18}{'ops':>4}{'runs':>7}   largest error, of what is allowed")
+    for family, cases in families.items():
+        outcomes = [_examine_op(report, backend, case, quick) for case in cases]
+        runs, largest = sum(o[0] for o in outcomes), max(o[1] for o in outcomes)
+        wrong = [
+            case.op for case, (_, error) in zip(cases, outcomes, strict=True) if not error <= 1
+        ]
+        verdict = f"WRONG: {', '.join(wrong)}" if wrong else "ok"
+        share = f"{largest:.0%}" if largest < 10 else f"{largest:.0e} times"
+        report.line(f"{family:<18}{len(cases):>4}{runs:>7}   {share:>10}   {verdict}")
+
+
+def _examine_op(report: Report, backend: Backend, case: Case, quick: bool) -> tuple[int, float]:
+    """How often an op ran, and its largest error in units of what is allowed."""
+    runs, wrong, largest, first = 0, 0, 0.0, ""
+    for call, way in _runs(case, quick):
+        runs += 1
+        try:
+            worst = worst_error(backend, case, call, way)
+        except Exception as error:  # noqa: BLE001 - CuPy, NVRTC and the driver have their own
+            what = f"{type(error).__name__}: {first_line(error)}"
+            report.failure(f"Op {describe(case, call, way)} on {backend.name} raised {what}")
+            return runs, float("inf")  # after a fault on the device all further runs may fail
+        largest = max(largest, worst.error)
+        if worst.error > 1:
+            wrong += 1
+            first = first or (
+                f"{describe(case, call, way)}: {worst.array}{list(worst.index)} "
+                f"is {worst.actual:.9g}, expected {worst.expected:.9g}"
+            )
+    if wrong:
+        report.failure(
+            f"Op {case.op} on {backend.name} is wrong in {wrong} of {runs} runs, first in {first}."
+        )
+    return runs, largest
+
+
+def _runs(case: Case, quick: bool) -> Iterator[tuple[Values, Way]]:
+    if quick:
+        yield from ((call, Way()) for call in islice(case.calls, _QUICK_CALLS))
+    else:
+        yield from ((call, way) for call in case.calls for way in ways(case, call))

@@ -1,0 +1,262 @@
+"""The doctor finds nothing where nothing is wrong, and names what is broken on purpose."""
+
+import functools
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import gpunet.backend as backends
+from gpunet.__main__ import main
+from gpunet.backend import backend_named
+from gpunet.doctor import command, machine, timing
+from gpunet.testing.cases import CASES
+from gpunet.testing.op_table import Way, ways, worst_error
+
+pytestmark = pytest.mark.emulator
+QUICK = ["doctor", "--backend", "emulator", "--quick"]
+
+
+def verdict(capsys):
+    """All that was printed, and the last line."""
+    printed = capsys.readouterr().out
+    return printed, printed.splitlines()[-1]
+
+
+def findings(printed):
+    """The numbered sentences of what is wrong."""
+    _, _, rest = printed.partition("What is wrong")
+    return [line for line in rest.splitlines() if line.strip()[:1].isdigit()]
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A function that replaces an op of the emulator by a wrong one."""
+
+    def break_op(name, wrong):
+        ops = backend_named("emulator").ops
+        monkeypatch.setitem(ops, name, functools.partial(wrong, ops[name]))
+
+    return break_op
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_sound_device(capsys, quick):
+    assert main(QUICK if quick else QUICK[:-1]) == 0
+    printed, last = verdict(capsys)
+    assert last.startswith("Verdict: OK. Everything is right on gpunet emulator")
+    assert last.endswith("No GPU was examined.")
+    assert "What is wrong" not in printed
+    for family in ("memory", "activations", "gemm", "losses", "optimizers"):
+        assert f"  {family} " in printed
+    assert "numpy and emulator agree in" in printed
+    assert "the same weights, bit for bit" in printed
+    assert "GB/s" not in printed  # times of the emulator say nothing
+
+
+def test_a_wrong_op_is_named(capsys, broken):
+    def wrong(softmax, y, x):
+        softmax(y, x)
+        y += 1e-3
+
+    broken("log_softmax", wrong)
+    assert main(QUICK) == 1
+    printed, last = verdict(capsys)
+    assert last.startswith("Verdict: FAILED on gpunet emulator")
+    (finding,) = findings(printed)
+    assert (
+        "Op log_softmax on emulator is wrong in 3 of 3 runs, first in log_softmax(1x1)" in finding
+    )
+    assert "WRONG: log_softmax" in printed
+
+
+def test_an_op_that_raises_is_named_and_the_rest_goes_on(capsys, broken):
+    def wrong(*_, **__):
+        raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED\nand more")
+
+    broken("argmax", wrong)
+    assert main(QUICK) == 1
+    printed, _ = verdict(capsys)
+    (finding,) = findings(printed)
+    assert finding.endswith("on emulator raised RuntimeError: CUDA_ERROR_LAUNCH_FAILED")
+    assert "digits are read correctly" in printed
+
+
+def test_a_write_outside_of_an_array_is_found(capsys, broken):
+    def wrong(argmax, y, x):
+        argmax(y, x)
+        x += 1
+
+    broken("argmax", wrong)
+    assert main(QUICK) == 1
+    assert "writes into or around its input 'x'" in verdict(capsys)[0]
+
+
+def test_training_that_differs_is_found(capsys, broken):
+    def wrong(product, c, *others, **flags):
+        product(c, *others, **flags)
+        c *= np.float32(1.01)
+
+    broken("gemm_bias_act", wrong)
+    assert main(QUICK) == 1
+    printed, _ = verdict(capsys)
+    found = "\n".join(findings(printed))
+    assert "numpy and emulator differ first at op" in found
+    assert "(dense: gemm_bias_act), c" in found
+    assert "the losses on emulator and on NumPy differ by up to" in found
+
+
+def test_training_that_is_never_the_same_is_found(capsys, broken):
+    calls = []
+
+    def wrong(adam, weights, *others, **flags):
+        adam(weights, *others, **flags)
+        if weights.size < 70000:  # not in the table of cases
+            calls.append(0)
+            weights += np.float32(1e-9 * len(calls))
+
+    broken("adam", wrong)
+    assert main(QUICK) == 1
+    (finding,) = findings(verdict(capsys)[0])
+    assert "The same training on emulator gave other weights the second time" in finding
+
+
+def test_a_section_that_ends_early_is_a_finding(capsys, monkeypatch):
+    monkeypatch.setattr(command, "examine_step", lambda *_: [][1])
+    assert main(QUICK) == 1
+    printed, _ = verdict(capsys)
+    (finding,) = findings(printed)
+    assert "op by op' ended early with IndexError: list index out of range" in finding
+    assert "digits are read correctly" in printed
+
+
+# ------------------------------------------------------------------- machines of other people
+
+
+def no_cupy(monkeypatch, problem):
+    monkeypatch.setattr(backends, "_cupy", lambda: (None, problem))
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+def test_without_a_gpu_the_emulator_is_examined(capsys, monkeypatch, tmp_path):
+    no_cupy(monkeypatch, "CuPy is not installed; install it.")
+    monkeypatch.setattr(machine, "_DRIVER", tmp_path / "none")
+    assert main(["doctor", "--quick"]) == 0
+    printed, _ = verdict(capsys)
+    assert "GPU       not used: CuPy is not installed; install it." in printed
+    assert "To note" not in printed
+
+
+def test_a_driver_without_cupy_is_said(capsys, monkeypatch, tmp_path):
+    no_cupy(monkeypatch, "CuPy is not installed; install it.")
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06\nGCC version:")
+    monkeypatch.setattr(machine, "_DRIVER", driver)
+    assert main(["doctor", "--quick"]) == 0
+    printed, last = verdict(capsys)
+    assert "driver    NVIDIA UNIX x86_64 Kernel Module  580.65.06" in printed
+    assert "1. This machine has an NVIDIA driver, but its GPU was not used: CuPy" in printed
+    assert last.endswith("No GPU was examined.")
+
+
+def test_a_gpu_that_was_asked_for_must_be_there(capsys, monkeypatch):
+    no_cupy(monkeypatch, "there is no CUDA device.")
+    assert main(["doctor", "--backend", "cupy"]) == 1
+    printed, last = verdict(capsys)
+    assert findings(printed) == ["  1. The GPU cannot be used: there is no CUDA device."]
+    assert last.startswith("Verdict: FAILED anywhere, with 1 finding in ")
+
+
+def test_neither_gpu_nor_compiler(capsys, monkeypatch, tmp_path):
+    no_cupy(monkeypatch, "there is no CUDA device.")
+    monkeypatch.setattr(backends, "_emulator", backends._emulator.__wrapped__)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("GPUNET_EMULATOR_CACHE", str(tmp_path))
+    assert main(["doctor"]) == 1
+    (finding,) = findings(verdict(capsys)[0])
+    assert "There is neither a GPU nor the emulator: the emulator needs a C" in finding
+
+
+@pytest.fixture
+def lookalike(monkeypatch):
+    """A CuPy with a GPU: the emulator's, with what only the doctor asks for."""
+    from gpunet.emulator import cupy
+
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    nvrtc = SimpleNamespace(getVersion=lambda: (13, 0))
+    monkeypatch.setattr(cupy.cuda, "nvrtc", nvrtc, raising=False)
+    monkeypatch.setattr(backends, "_cupy", functools.cache(backends._cupy.__wrapped__))
+    return cupy
+
+
+def test_a_gpu_is_timed_too(capsys, monkeypatch, lookalike):
+    small = functools.partial(timing.examine_speed, shrink=4096)
+    monkeypatch.setattr(command, "examine_speed", small)
+    monkeypatch.setattr(command, "examine_ops", lambda *_: None)  # done above
+    monkeypatch.setattr(timing, "_SECONDS", 1e-4)
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    printed, last = verdict(capsys)
+    assert "NVRTC     13.0" in printed
+    assert "CUDA      12.9 of CuPy's runtime, 12.9 is the driver's newest" in printed
+    assert "compute capability 8.0, 4 multiprocessors, 16.0 GiB" in printed
+    for op in CASES:
+        assert f"\n  {op} " in printed
+    assert "No GPU was examined" not in last
+
+
+def test_a_gpu_whose_kernels_do_not_run_is_a_failure(capsys, monkeypatch, lookalike):
+    def refuse(**_):
+        raise RuntimeError("nvrtc: error: invalid value for --gpu-architecture")
+
+    monkeypatch.setattr(lookalike, "RawModule", refuse)
+    assert main(["doctor"]) == 1
+    printed, _ = verdict(capsys)
+    (finding,) = findings(printed)
+    assert "The GPU cannot be used: a first kernel did not run" in finding
+    assert "Every op" not in printed
+
+
+def test_versions_that_cannot_be_read_stop_nothing(capsys, lookalike, monkeypatch):
+    monkeypatch.delattr(lookalike.cuda, "nvrtc")
+    assert main(["doctor", "--quick"]) == 0
+    assert "NVRTC     unknown (" in verdict(capsys)[0]
+
+
+# --------------------------------------------------------------------------- parts of it
+
+
+def test_arrays_to_be_timed_are_large_and_fit_together():
+    for case in CASES.values():
+        op = backends.base.OPS[case.op]
+        call = timing.call_to_time(case)
+        arrays = timing.enlarged(op, case.arrays(call, "float32"), shrink=16)
+        op.check([arrays.get(p.name) for p in op.parameters], case.attributes(call))
+        assert max(a.size for a in arrays.values()) >= 2**12, case.op
+
+
+def test_every_way_of_a_call():
+    calls = {case.op: case.calls[1] for case in CASES.values()}
+    words = {op: [way.words for way in ways(CASES[op], call)] for op, call in calls.items()}
+    assert words["softmax"] == ["", "at odd addresses", "with y in place of x"]
+    assert words["gemm"] == ["", "at odd addresses", "with accumulate=True"]
+
+
+@pytest.mark.parametrize("planted", [np.nan, np.inf, 1.0])
+def test_the_worst_element_is_found(broken, planted):
+    def wrong(add, y, a, b):
+        add(y, a, b)
+        y[1, 2, 3] += planted
+
+    broken("add", wrong)
+    emulator = backend_named("emulator")
+    worst = worst_error(emulator, CASES["add"], CASES["add"].calls[0], Way())
+    assert worst.index == (1, 2, 3)
+    assert worst.error > 1
+
+
+def test_unknown_commands_and_options():
+    for arguments in ([], ["doktor"], ["doctor", "--backend", "numpy"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
