@@ -28,6 +28,7 @@ from gpunet.emulator.faults import (
     KernelFault,
 )
 from gpunet.emulator.launch import LaunchRecord, record_launches
+from gpunet.emulator.trace import Trace, record_accesses
 
 __all__ = [
     "CUDADriverError",
@@ -35,5 +36,7 @@ __all__ = [
     "CompileException",
     "KernelFault",
     "LaunchRecord",
+    "Trace",
+    "record_accesses",
     "record_launches",
 ]

@@ -6,6 +6,7 @@ when complete: several processes may build the same module at once.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -14,7 +15,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,18 +34,37 @@ class Profile:
     """One way to build modules and the runtime that they run on.
 
     Attributes:
-        name: What ``GPUNET_EMULATOR_PROFILE`` selects it by.
+        name: What ``GPUNET_EMULATOR`` selects it by.
         module_flags: Further compiler flags for kernels.
+        link_flags: Further flags for linking kernels.
         runtime_flags: Further compiler flags for the runtime.
     """
 
     name: str
     module_flags: tuple[str, ...] = ()
+    link_flags: tuple[str, ...] = ()
     runtime_flags: tuple[str, ...] = ()
 
 
 PROFILES = {
     "fast": Profile("fast"),
+    # Every load and store calls the runtime first: see include/emulator/callbacks.h.
+    "checked": Profile(
+        "checked",
+        module_flags=(
+            "-DGPUNET_EMULATOR_CHECKED",
+            "-g",
+            "-fsanitize=thread,bounds",
+            *("--param", "tsan-instrument-func-entry-exit=0"),
+            *("--param", "tsan-distinguish-volatile=1"),
+            # The accesses are to be those of the source: vectors in one piece, none left out.
+            *("-fno-tree-sra", "-fno-tree-fre", "-fno-tree-pre"),
+            *("-fno-tree-vectorize", "-fno-tree-slp-vectorize"),
+            "-fno-tree-loop-distribute-patterns",
+        ),
+        # Without the sanitizer's library, and with the callbacks of the module itself.
+        link_flags=("-nodefaultlibs", "-Wl,-Bsymbolic", "-lc", "-lgcc"),
+    ),
     # The switch between threads as on processors without a hand-written one.
     "portable": Profile("portable", runtime_flags=("-DGPUNET_EMULATOR_UCONTEXT",)),
 }
@@ -108,12 +129,25 @@ class Options:
         return "".join(lines)
 
 
+_chosen: ContextVar[str | None] = ContextVar("_chosen", default=None)
+
+
 def profile() -> Profile:
-    """Return the build profile in use: ``$GPUNET_EMULATOR_PROFILE``, or "fast"."""
-    name = os.environ.get("GPUNET_EMULATOR_PROFILE", "fast")
+    """Return the build profile in use: that of `use_profile`, ``$GPUNET_EMULATOR``, or "fast"."""
+    name = _chosen.get() or os.environ.get("GPUNET_EMULATOR") or "fast"
     if name not in PROFILES:
-        raise ArgumentError(f"GPUNET_EMULATOR_PROFILE is {name!r}, expected one of {[*PROFILES]}.")
+        raise ArgumentError(f"GPUNET_EMULATOR is {name!r}, expected one of {[*PROFILES]}.")
     return PROFILES[name]
+
+
+@contextlib.contextmanager
+def use_profile(name: str) -> Iterator[None]:
+    """Build and run kernels with this profile inside of the ``with`` block."""
+    before = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
 
 
 def compile_module(
@@ -137,6 +171,7 @@ def compile_module(
             *_module_command(parsed),
             *("-shared", "-fpreprocessed", str(translated), "-o", str(output)),
             *("-Wl,-T," + str(_INCLUDE / "emulator" / "link.ld"), "-lm"),
+            *profile().link_flags,
         ]
         _run(command, code, options, directory)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpunet.emulator import build, trace
 from gpunet.emulator import module as compiled
 from gpunet.emulator.arguments import pack
 from gpunet.emulator.array import ndarray
@@ -100,7 +101,7 @@ class RawModule:
             raise ValueError(
                 "need to specify C++ standard for compiling template code: options=('-std=c++17',)"
             )
-        self._module: compiled.Module | None = None
+        self._modules: dict[str, compiled.Module] = {}  # by build profile
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now, and not at the first use.
@@ -129,9 +130,12 @@ class RawModule:
         return kernels[name]
 
     def _loaded(self) -> compiled.Module:
-        if self._module is None:
-            self._module = compiled.load(self.code, self.options, self.name_expressions or ())
-        return self._module
+        profile = build.profile().name
+        if profile not in self._modules:
+            self._modules[profile] = compiled.load(
+                self.code, self.options, self.name_expressions or ()
+            )
+        return self._modules[profile]
 
 
 class RawKernel:
@@ -205,7 +209,21 @@ class RawKernel:
         packed = pack(self.name, kernel.parameters, args)
         for recorder in _recorders:
             recorder.append(record)
-        crash = kernel.run(record.grid, record.block, packed, record.shared_mem)
+        traces = trace.current()
+        crash = kernel.run(
+            record.grid,
+            record.block,
+            packed,
+            record.shared_mem,
+            observers=0 if traces is None else compiled.WITH_TRACE,
+        )
+        if traces is not None:
+            accesses = trace.read(kernel.module.runtime)
+            traces.append(
+                trace.Trace(
+                    self.name, record.grid, record.block, accesses, kernel.module.access_line
+                )
+            )
         damage = _damage(args)
         if crash is not None:
             raise KernelFault(f"kernel {self.name!r}: {crash}{_near(crash.address, args)}{damage}.")

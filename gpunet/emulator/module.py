@@ -15,6 +15,9 @@ from pathlib import Path
 from gpunet.emulator import build
 from gpunet.emulator.faults import KernelFault
 
+# Observers of a launch; runtime.cpp has the same numbers.
+WITH_TRACE = 1
+
 
 class _Index(ctypes.Structure):
     _fields_ = (("x", ctypes.c_uint32), ("y", ctypes.c_uint32), ("z", ctypes.c_uint32))
@@ -47,6 +50,7 @@ class _ModuleInfo(ctypes.Structure):
         ("api", ctypes.POINTER(ctypes.c_void_p)),
         *((name, ctypes.c_void_p) for name in ("thread", "block", "block_dim", "grid_dim")),
         *((name, ctypes.c_void_p) for name in ("shared_begin", "shared_end", "dynamic_shared")),
+        *((name, ctypes.c_void_p) for name in ("image_begin", "image_end")),
         ("kernels", ctypes.POINTER(_KernelInfo)),
         ("kernel_count", ctypes.c_int),
     )
@@ -89,13 +93,14 @@ class Kernel:
     """A compiled kernel.
 
     Attributes:
+        module: What it is part of.
         name: Its name, or the name expression it was compiled for.
         parameters: What it takes.
         max_threads: Its ``__launch_bounds__``, or 0.
     """
 
     def __init__(self, module: Module, info: _KernelInfo) -> None:
-        self._module = module
+        self.module = module
         self._info = info
         self.name: str = info.name.decode()
         self.max_threads: int = info.max_threads
@@ -105,7 +110,14 @@ class Kernel:
         )
 
     def run(
-        self, grid: Sequence[int], block: Sequence[int], arguments: bytes, shared_mem: int
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: bytes,
+        shared_mem: int,
+        *,
+        observers: int = 0,
+        seed: int = 0,
     ) -> Crash | None:
         """Run the whole grid.
 
@@ -114,6 +126,8 @@ class Kernel:
             block: Threads along x, y and z.
             arguments: 8 bytes for each parameter, its value in front.
             shared_mem: Bytes of dynamic shared memory.
+            observers: Who watches: a sum of ``WITH_...``.
+            seed: Of the order of blocks and threads; 0 is one after another.
 
         Returns:
             None, or what stopped it.
@@ -124,22 +138,24 @@ class Kernel:
             *(base + 8 * i for i in range(len(self.parameters)))
         )
         fault = _Fault()
-        runtime = _runtime()
+        device = self.module.runtime
         # One device runs one grid at a time. ctypes lets other Python threads go on meanwhile.
         with _device_lock:
-            failed = runtime.gpunet_emulator_launch(
-                ctypes.byref(self._module.info),
+            failed = device.gpunet_emulator_launch(
+                ctypes.byref(self.module.info),
                 ctypes.byref(self._info),
                 pointers,
                 ctypes.byref(_Index(*grid)),
                 ctypes.byref(_Index(*block)),
                 ctypes.c_uint(shared_mem),
                 ctypes.byref(fault),
+                ctypes.c_uint(observers),
+                ctypes.c_uint64(seed),
             )
-            printed = runtime.gpunet_emulator_printed()
+            printed = device.gpunet_emulator_printed()
         if printed:
             sys.stdout.write(printed.decode(errors="replace"))
-        return Crash(self._module, fault) if failed else None
+        return Crash(self.module, fault) if failed else None
 
 
 class Crash:
@@ -175,16 +191,27 @@ class Module:
 
     def __init__(self, library: Path) -> None:
         self._path = library
+        self._lines: dict[int, str] = {}
         self._library = ctypes.CDLL(str(library))
         describe = self._library.gpunet_emulator_module
         describe.restype = ctypes.POINTER(_ModuleInfo)
         self.info: _ModuleInfo = describe().contents
-        self.info.api[0] = _runtime().gpunet_emulator_api()
+        self.runtime = runtime()
+        self.info.api[0] = self.runtime.gpunet_emulator_api()
         described = self.info.kernels[: self.info.kernel_count]
         self.kernels = {kernel.name: kernel for kernel in (Kernel(self, k) for k in described)}
 
+    def access_line(self, code: int) -> str:
+        """Return ``file:line`` of an access, given the ``code`` that the runtime has of it."""
+        return self.source_line(code - 1)  # the instruction before the return address
+
     def source_line(self, address: int) -> str:
         """Return ``file:line`` of an instruction, or "" where binutils are missing."""
+        if address not in self._lines:
+            self._lines[address] = self._find_line(address)
+        return self._lines[address]
+
+    def _find_line(self, address: int) -> str:
         tool = shutil.which("addr2line")
         start = _load_address(self._path)
         if tool is None or start is None:
@@ -211,8 +238,13 @@ def _load_address(library: Path) -> int | None:
 _device_lock = threading.Lock()
 
 
+def runtime() -> ctypes.CDLL:
+    """Return the runtime of the build profile in use."""
+    return _runtime(build.profile().name)
+
+
 @functools.cache
-def _runtime() -> ctypes.CDLL:
+def _runtime(profile: str) -> ctypes.CDLL:
     library = ctypes.CDLL(str(build.compile_runtime()))
     library.gpunet_emulator_api.restype = ctypes.c_void_p
     library.gpunet_emulator_printed.restype = ctypes.c_char_p

@@ -43,6 +43,7 @@ Index thread_index, block_index, block_extent, grid_extent;
 unsigned char dynamic_shared[max_dynamic_shared + dynamic_shared_guard];
 extern "C" GPUNET_HIDDEN unsigned char gpunet_emulator_shared_begin[];
 extern "C" GPUNET_HIDDEN unsigned char gpunet_emulator_shared_end[];
+extern "C" GPUNET_HIDDEN unsigned char __ehdr_start[], _end[];
 extern "C" __attribute__((visibility("default"))) const ModuleInfo* gpunet_emulator_module() {{
 static const KernelInfo kernels[] = {{
 # 1 "name_expressions"
@@ -51,7 +52,7 @@ static const KernelInfo kernels[] = {{
 static const ModuleInfo module = {{
     &api, &thread_index, &block_index, &block_extent, &grid_extent,
     gpunet_emulator_shared_begin, gpunet_emulator_shared_end, dynamic_shared,
-    kernels, {count} }};
+    __ehdr_start, _end, kernels, {count} }};
 return &module;
 }}
 }}

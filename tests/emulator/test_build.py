@@ -124,6 +124,6 @@ def test_the_portable_switch_between_threads(tmp_path):
         module.get_function("rotate")((1,), (64,), (x,))
         print(x.get().tolist() == [(i + 1) % 64 ^ 1 for i in range(64)])
     """
-    environment = {"GPUNET_EMULATOR_PROFILE": "portable"}
+    environment = {"GPUNET_EMULATOR": "portable"}
     process = run_python(code, GPUNET_EMULATOR_CACHE=str(tmp_path), **environment)
     assert process.communicate()[0] == "True\n"

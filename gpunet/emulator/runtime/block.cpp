@@ -1,14 +1,22 @@
 // The scheduler: see block.h.
 #include "block.h"
 
+#include "observer.h"
+
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace gpunet_emulator {
 
 Block block;  // the only one: blocks run one after another
+
+static Index index_of(unsigned number, const Index& extent) {
+    const unsigned row = number / extent.x;
+    return {number % extent.x, row % extent.y, row / extent.y};
+}
 
 static void advance(Index& index, const Index& extent) {
     if (++index.x < extent.x) return;
@@ -18,34 +26,69 @@ static void advance(Index& index, const Index& extent) {
     ++index.z;
 }
 
-bool Block::run(const Launch& launch) {
+Index Block::block_index(unsigned number) const { return index_of(number, launch_->grid); }
+
+template <class... Parameters, class... Arguments>
+void Block::notify(void (Observer::*event)(Parameters...), Arguments... arguments) {
+    for (int i = 0; i < launch_->observer_count; ++i) (launch_->observers[i]->*event)(arguments...);
+}
+
+void Block::access(const void* address, unsigned size, unsigned kind, const void* code) {
+    const Fibre* fibre = current_->fibre;
+    if (fibre->holds(address)) return;
+    const Access access{reinterpret_cast<uintptr_t>(address), size, kind, code, number_,
+                        static_cast<unsigned>(number(current_))};
+    for (int i = 0; i < launch_->observer_count; ++i) launch_->observers[i]->access(access);
+}
+
+void Block::fence() { notify(&Observer::fence, number(current_)); }
+
+bool Block::run(const Launch& launch, unsigned number) {
     launch_ = &launch;
+    number_ = number;
+    *launch.module->block = block_index(number);
     size_ = launch.threads_per_block;
     started_ = exited_ = at_barrier_ = 0;
     next_ = {0, 0, 0};
     failed_ = false;
     ready_.clear();
+    set_up_threads();
     const ModuleInfo& module = *launch.module;
     // 0xFF bytes are NaN: what another block left behind must not look like a value.
     const auto shared_size = static_cast<size_t>(module.shared_end - module.shared_begin);
     std::memset(module.shared_begin, 0xFF, shared_size);
     std::memset(module.dynamic_shared, 0xFF, launch.shared_bytes + dynamic_shared_guard);
     current_ = nullptr;
+    notify(&Observer::begin_block, number);
     leave(nullptr);  // comes back when the last thread has exited, or from stop()
     current_ = nullptr;
+    if (!failed_) notify(&Observer::end_block);
     if (!failed_) check_shared_guard();
     return !failed_;
+}
+
+void Block::set_up_threads() {
+    for (int n = 0; n < size_; ++n) order_[n] = static_cast<short>(n);
+    if (launch_->seed) {
+        shuffle_.seed(launch_->seed + number_);
+        for (int n = size_ - 1; n > 0; --n)
+            std::swap(order_[n], order_[shuffle_.below(static_cast<unsigned>(n) + 1)]);
+    }
+    for (int n = 0; n < size_; n += warp_size) {
+        const int lanes = size_ - n;
+        warps_[n / warp_size].lanes = lanes >= warp_size ? ~0u : (1u << lanes) - 1;
+    }
 }
 
 // Goes on with another thread; `fibre` (null: the launching context) is left as it stands.
 void Block::leave(Fibre* fibre) {
     Context& from = fibre ? fibre->context : main_;
     if (!ready_.empty()) {
-        current_ = ready_.pop();
+        current_ = launch_->seed ? ready_.pop_any(shuffle_) : ready_.pop();
         from.switch_to(current_->fibre->context);
     } else if (started_ < size_) {
         Fibre* next = take_fibre();
-        threads_[started_].fibre = next;
+        threads_[order_[started_]].fibre = next;
         from.switch_to(next->context);
     } else if (exited_ == size_) {
         from.switch_to(main_);
@@ -67,13 +110,13 @@ Fibre* Block::take_fibre() {
 
 void Block::fibre_main() { block.run_threads(); }
 
-// The life of a fibre. It is entered with threads_[started_].fibre set, and again after each
-// stay among the free ones.
+// The life of a fibre. It is entered with the next thread's fibre set, and again after each stay
+// among the free ones.
 void Block::run_threads() {
     for (;;) {
-        Fibre* self = threads_[started_].fibre;
+        Fibre* self = threads_[order_[started_]].fibre;
         do {
-            threads_[started_].fibre = self;
+            threads_[order_[started_]].fibre = self;
             start_next();
         } while (ready_.empty() && started_ < size_);
         free_[free_fibres_++] = self;
@@ -82,19 +125,16 @@ void Block::run_threads() {
 }
 
 void Block::start_next() {
-    const int n = started_++;
+    const int n = order_[started_++];
     Thread& thread = threads_[n];
-    if (n % warp_size == 0) {
-        Warp& warp = warps_[n / warp_size];
-        const int lanes = size_ - n;
-        warp.lanes = lanes >= warp_size ? ~0u : (1u << lanes) - 1;
-    }
+    if (launch_->seed) next_ = index_of(static_cast<unsigned>(n), launch_->block);
     thread.index = next_;
     advance(next_, launch_->block);
     thread.state = State::running;
     current_ = &thread;
     *launch_->module->thread = thread.index;
     launch_->call(launch_->arguments);
+    notify(&Observer::pause, n);
     thread.state = State::exited;
     ++exited_;
 }
@@ -103,6 +143,7 @@ void Block::wait(State state, Site site) {
     Thread* self = current_;
     self->state = state;
     self->waits_at = site;
+    notify(&Observer::pause, number(self));
     leave(self->fibre);
     current_ = self;
     self->state = State::running;
@@ -130,6 +171,8 @@ int Block::barrier(int id, int predicate, Site site) {
 }
 
 void Block::release_barrier() {
+    notify(&Observer::pause, number(current_));
+    notify(&Observer::barrier);
     result_ = predicates_;
     at_barrier_ = 0;
     for (int i = 0; i < size_; ++i) {
@@ -186,6 +229,10 @@ const LaneValue* Block::exchange(unsigned mask, const char* operation, const voi
         meeting.arrived = 0;
         meeting.readers = meeting.expected;
         Thread* first = current_ - own;
+        if (launch_->observer_count && std::strcmp(operation, "__syncwarp") == 0) {
+            notify(&Observer::pause, number(current_));
+            notify(&Observer::warp_barrier, number(first), meeting.expected);
+        }
         // To the front: the warp goes on while its data is in the cache.
         for (int lane = warp_size - 1; lane >= 0; --lane) {
             if (lane == own || !(meeting.expected >> lane & 1)) continue;

@@ -7,6 +7,8 @@
 #include "../include/emulator/abi.h"
 #include "fibre.h"
 
+#include <cstdint>
+
 namespace gpunet_emulator {
 
 constexpr int max_threads = 1024;
@@ -49,6 +51,21 @@ struct Fault {
     const void* code;     // the instruction that did it, else null
 };
 
+// Random numbers for the order of threads: xorshift (Marsaglia, 2003).
+class Shuffle {
+  public:
+    void seed(uint64_t seed) { state_ = seed * 0x9E3779B97F4A7C15ull | 1; }
+    unsigned below(unsigned n) {
+        state_ ^= state_ << 13;
+        state_ ^= state_ >> 7;
+        state_ ^= state_ << 17;
+        return static_cast<unsigned>((state_ >> 32) * n >> 32);
+    }
+
+  private:
+    uint64_t state_ = 1;
+};
+
 // Threads that can go on, oldest first. A thread is in it at most once.
 class ReadyQueue {
   public:
@@ -57,12 +74,22 @@ class ReadyQueue {
     void push_back(Thread* thread) { ring_[tail_++ % capacity] = thread; }
     void push_front(Thread* thread) { ring_[--head_ % capacity] = thread; }
     Thread* pop() { return ring_[head_++ % capacity]; }
+    Thread* pop_any(Shuffle& shuffle) {
+        Thread*& oldest = ring_[head_ % capacity];
+        Thread*& any = ring_[(head_ + shuffle.below(tail_ - head_)) % capacity];
+        Thread* chosen = any;
+        any = oldest;
+        ++head_;
+        return chosen;
+    }
 
   private:
     static constexpr unsigned capacity = 2 * max_threads;  // a power of two: indices may wrap
     Thread* ring_[capacity];
     unsigned head_ = 0, tail_ = 0;
 };
+
+class Observer;
 
 struct Launch {
     const ModuleInfo* module;
@@ -72,12 +99,18 @@ struct Launch {
     int threads_per_block;
     unsigned shared_bytes;
     Fault* fault;
+    Observer* const* observers;
+    int observer_count;
+    uint64_t seed;  // of the order of blocks and threads; 0: one after another
 };
 
 class Block {
   public:
-    // Runs all threads of the block that *launch.module->block names. False after a fault.
-    bool run(const Launch& launch);
+    // Runs all threads of the grid's block of this number. False after a fault.
+    bool run(const Launch& launch, unsigned number);
+    // An access that the running thread announces (checked build).
+    void access(const void* address, unsigned size, unsigned kind, const void* code);
+    void fence();
     // After a fault the fibres stand anywhere: forget them.
     void abandon() {
         fibres_made_ = free_fibres_ = 0;
@@ -92,12 +125,15 @@ class Block {
     unsigned lane() const { return static_cast<unsigned>(number(current_) % warp_size); }
     [[noreturn]] void fail(Site site, const char* format, ...);
     void describe_current(Fault& fault) const;
+    Index thread_index(unsigned thread) const { return threads_[thread].index; }
+    Index block_index(unsigned number) const;
     bool overflowed_stack(const void* address) const {
         return current_ && current_->fibre && current_->fibre->guards(address);
     }
 
   private:
     static void fibre_main();
+    void set_up_threads();
     void run_threads();
     void start_next();
     void leave(Fibre* fibre);
@@ -110,10 +146,16 @@ class Block {
     [[noreturn]] void report_stuck_meeting();
     [[noreturn]] void stop();
     int number(const Thread* thread) const { return static_cast<int>(thread - threads_); }
+    // Tells every observer: notify(&Observer::fence, thread).
+    template <class... Parameters, class... Arguments>
+    void notify(void (Observer::*event)(Parameters...), Arguments... arguments);
 
     const Launch* launch_ = nullptr;
     int size_ = 0, started_ = 0, exited_ = 0;
     Index next_{};
+    unsigned number_ = 0;  // of the block in its grid
+    Shuffle shuffle_;
+    short order_[max_threads];  // in which threads start
     Thread* current_ = nullptr;
     ReadyQueue ready_;
 

@@ -99,6 +99,10 @@ struct Fibre {
         context.prepare(stack, stack + stack_size - colour, entry);
         return true;
     }
+    bool holds(const void* address) const {
+        auto p = static_cast<const char*>(address);
+        return p >= stack && p < stack + stack_size;
+    }
     bool guards(const void* address) const {
         auto p = static_cast<const char*>(address);
         return stack && p < stack && p >= stack - guard_size;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "block.cpp"
+#include "trace.h"
 
 #define GPUNET_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -42,6 +43,13 @@ static const RuntimeApi api = {
     [] { return block.lane(); },
     [](const char* message, Site site) { block.fail(site, "%s", message); },
     print,
+    [](const void* address, unsigned size, unsigned kind, const void* code) {
+        block.access(address, size, kind, code);
+    },
+    [] { block.fence(); },
+    [](long long index, const char* type, Site site) {
+        block.fail(site, "index %lld is out of bounds of an array %s", index, type);
+    },
 };
 
 // ---- faults of the CPU inside a kernel -------------------------------------------------------
@@ -118,13 +126,23 @@ class SignalGuard {
 // ---- a grid ----------------------------------------------------------------------------------
 
 static bool run_grid(const Launch& launch) {
-    Index& index = *launch.module->block;
-    for (index.z = 0; index.z < launch.grid.z; ++index.z)
-        for (index.y = 0; index.y < launch.grid.y; ++index.y)
-            for (index.x = 0; index.x < launch.grid.x; ++index.x)
-                if (!block.run(launch)) return false;
+    const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
+    for (int i = 0; i < launch.observer_count; ++i) launch.observers[i]->begin_launch(launch);
+    std::vector<unsigned> order;
+    if (launch.seed) {
+        Shuffle shuffle;
+        shuffle.seed(launch.seed);
+        for (unsigned n = 0; n < blocks; ++n) order.push_back(n);
+        for (auto n = static_cast<unsigned>(blocks); n > 1; --n)
+            std::swap(order[n - 1], order[shuffle.below(n)]);
+    }
+    for (unsigned n = 0; n < blocks; ++n)
+        if (!block.run(launch, launch.seed ? order[n] : n)) return false;
+    for (int i = 0; i < launch.observer_count; ++i) launch.observers[i]->end_launch();
     return true;
 }
+
+static Trace trace;
 
 }  // namespace gpunet_emulator
 
@@ -132,14 +150,20 @@ using namespace gpunet_emulator;
 
 GPUNET_EXPORT const RuntimeApi* gpunet_emulator_api() { return &api; }
 
+// Which observers a launch has (module.py).
+constexpr unsigned with_trace = 1;
+
 // Runs the kernel over the whole grid. Returns 0, or 1 with *fault filled in.
 GPUNET_EXPORT int gpunet_emulator_launch(const ModuleInfo* module, const KernelInfo* kernel,
                                          void** arguments, const Index* grid,
                                          const Index* block_dim, unsigned shared_bytes,
-                                         Fault* fault) {
+                                         Fault* fault, unsigned observed, uint64_t seed) {
     const int threads = static_cast<int>(block_dim->x * block_dim->y * block_dim->z);
-    const Launch launch = {module,  kernel->call, arguments, *grid, *block_dim,
-                           threads, shared_bytes, fault};
+    Observer* observers[1];
+    int count = 0;
+    if (observed & with_trace) observers[count++] = &trace;
+    const Launch launch = {module, kernel->call, arguments, *grid,     *block_dim, threads,
+                           shared_bytes, fault,  observers, count, seed};
     *module->grid_dim = *grid;
     *module->block_dim = *block_dim;
     SignalGuard guard;
@@ -158,4 +182,10 @@ GPUNET_EXPORT const char* gpunet_emulator_printed() {
     taken.swap(printed);
     printed.clear();
     return taken.c_str();
+}
+
+// The accesses of the last launch that was traced; valid until the next one.
+GPUNET_EXPORT const TraceRecord* gpunet_emulator_trace(uint64_t* count) {
+    *count = trace.records.size();
+    return trace.records.data();
 }

@@ -20,6 +20,12 @@ struct alignas(16) LaneValue {
     unsigned char bytes[16];
 };
 
+// What an access to memory does, as a sum of these.
+constexpr unsigned reads = 1, writes = 2;
+constexpr unsigned is_atomic = 4;
+constexpr unsigned is_volatile = 8;
+constexpr unsigned in_parts = 16;  // a struct that no single instruction can move
+
 struct RuntimeApi {
     // Waits for all threads of the block and returns for how many of them `predicate` held. `id`
     // tells barriers apart: neither a line nor a return address does, since a macro may hold two
@@ -33,6 +39,12 @@ struct RuntimeApi {
     unsigned (*lane)();
     [[noreturn]] void (*fail)(const char* message, Site site);
     int (*print)(const char* format, ...);
+
+    // Only modules of the checked build call these; see callbacks.h.
+    // An access that is about to happen; `code` is the return address of the call in front of it.
+    void (*access)(const void* address, unsigned size, unsigned kind, const void* code);
+    void (*fence)();
+    void (*bad_index)(long long index, const char* type, Site site);
 };
 
 struct ArgumentInfo {
@@ -55,6 +67,7 @@ struct ModuleInfo {
     Index *thread, *block, *block_dim, *grid_dim;
     unsigned char *shared_begin, *shared_end;  // every static __shared__ variable of the module
     unsigned char* dynamic_shared;
+    unsigned char *image_begin, *image_end;  // the module as loaded: code, constants, variables
     const KernelInfo* kernels;
     int kernel_count;
 };

@@ -2,11 +2,24 @@
 // to compile here as well. Only one thread runs at a time: a plain update is atomic.
 #pragma once
 
-#define GPUNET_ATOMIC_SCOPES(T, NAME)                                                         \
-    GPUNET_DEVICE T NAME##_block(T* address, T value) { return NAME(address, value); }        \
-    GPUNET_DEVICE T NAME##_system(T* address, T value) { return NAME(address, value); }
+#ifdef GPUNET_EMULATOR_CHECKED
+#define GPUNET_SEE_ATOMIC(address)                                                           \
+    gpunet_emulator::api->access(                                                            \
+        address, sizeof *address,                                                            \
+        gpunet_emulator::reads | gpunet_emulator::writes | gpunet_emulator::is_atomic,       \
+        __builtin_return_address(0));
+#else
+#define GPUNET_SEE_ATOMIC(address)
+#endif
+
+#define GPUNET_ATOMIC_SCOPES(T, NAME)                                    \
+    GPUNET_DEVICE __attribute__((always_inline)) T NAME##_block(         \
+        T* address, T value) { return NAME(address, value); }            \
+    GPUNET_DEVICE __attribute__((always_inline)) T NAME##_system(        \
+        T* address, T value) { return NAME(address, value); }
 #define GPUNET_ATOMIC(T, NAME, UPDATED)                        \
-    GPUNET_DEVICE T NAME(T* address, T value) {                \
+    GPUNET_DEVICE GPUNET_UNSEEN T NAME(T* address, T value) {  \
+        GPUNET_SEE_ATOMIC(address)                             \
         const T old = *static_cast<volatile T*>(address);      \
         *static_cast<volatile T*>(address) = UPDATED;          \
         return old;                                            \
@@ -35,15 +48,18 @@ GPUNET_ATOMIC(unsigned int, atomicInc, old >= value ? 0 : old + 1)
 GPUNET_ATOMIC(unsigned int, atomicDec, old == 0 || old > value ? value : old - 1)
 
 #define GPUNET_ATOMIC_CAS(T)                                                       \
-    GPUNET_DEVICE T atomicCAS(T* address, T expected, T value) {                   \
+    GPUNET_DEVICE GPUNET_UNSEEN T atomicCAS(T* address, T expected, T value) {     \
+        GPUNET_SEE_ATOMIC(address)                                                 \
         const T old = *static_cast<volatile T*>(address);                          \
         if (old == expected) *static_cast<volatile T*>(address) = value;           \
         return old;                                                                \
     }                                                                              \
-    GPUNET_DEVICE T atomicCAS_block(T* address, T expected, T value) {             \
+    GPUNET_DEVICE __attribute__((always_inline)) T atomicCAS_block(                \
+        T* address, T expected, T value) {                                         \
         return atomicCAS(address, expected, value);                                \
     }                                                                              \
-    GPUNET_DEVICE T atomicCAS_system(T* address, T expected, T value) {            \
+    GPUNET_DEVICE __attribute__((always_inline)) T atomicCAS_system(               \
+        T* address, T expected, T value) {                                         \
         return atomicCAS(address, expected, value);                                \
     }
 GPUNET_ATOMIC_CAS(int)

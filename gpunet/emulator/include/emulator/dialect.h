@@ -28,11 +28,22 @@
 #define GPUNET_DEVICE static inline __attribute__((unused))
 #endif
 
+// In a checked build: a function whose loads and stores are the emulator's own, not the kernel's.
+// It stays a call, so that its return address is a place in the kernel.
+#ifdef GPUNET_EMULATOR_CHECKED
+#define GPUNET_UNSEEN __attribute__((noinline, no_sanitize("thread", "undefined")))
+#else
+#define GPUNET_UNSEEN
+#endif
+
 #include "emulator/abi.h"
 #include "emulator/traits.h"
 #include "emulator/vector_types.h"
 // (the order matters from here on: later files use earlier ones)
 #include "emulator/threads.h"
+#ifdef GPUNET_EMULATOR_CHECKED
+#include "emulator/callbacks.h"
+#endif
 #include "emulator/math.h"
 #include "emulator/atomics.h"
 #include "emulator/warp.h"

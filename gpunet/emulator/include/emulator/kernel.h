@@ -52,10 +52,10 @@ template <class... A, void (*function)(A...)> struct Kernel<function> {
     static constexpr ArgumentInfo arguments[argument_count + 1] = {
         Argument<typename Unqualified<A>::type>::info..., {}};
 
-    static void call(void** pointers) {
+    GPUNET_UNSEEN static void call(void** pointers) {
         call_with(pointers, typename MakeIndices<sizeof...(A)>::type());
     }
-    template <size_t... i> static void call_with(void** pointers, Indices<i...>) {
+    template <size_t... i> GPUNET_UNSEEN static void call_with(void** pointers, Indices<i...>) {
         (void)pointers;
         function(*static_cast<typename Unqualified<A>::type*>(pointers[i])...);
     }

@@ -301,8 +301,10 @@ GPUNET_DEVICE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shi
 }
 
 // Loads and stores with a cache hint are plain ones.
-#define GPUNET_LOAD(name) \
-    template <class T> GPUNET_DEVICE T name(const T* address) { return *address; }
+#define GPUNET_LOAD(name)                                                                        \
+    template <class T> GPUNET_DEVICE __attribute__((always_inline)) T name(const T* address) {   \
+        return *address;                                                                         \
+    }
 GPUNET_LOAD(__ldg)
 GPUNET_LOAD(__ldca)
 GPUNET_LOAD(__ldcg)
@@ -315,7 +317,8 @@ template <class T> struct Exactly { using type = T; };  // keeps a parameter out
 }
 #define GPUNET_STORE(name)                                                                     \
     template <class T>                                                                         \
-    GPUNET_DEVICE void name(T* address, typename gpunet_emulator::Exactly<T>::type value) {    \
+    GPUNET_DEVICE __attribute__((always_inline)) void name(                                    \
+        T* address, typename gpunet_emulator::Exactly<T>::type value) {                        \
         *address = value;                                                                      \
     }
 GPUNET_STORE(__stwb)

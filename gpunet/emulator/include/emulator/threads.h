@@ -24,11 +24,22 @@ GPUNET_HIDDEN extern const dim3 blockDim __asm__("gpunet_emulator_block_dim");
 GPUNET_HIDDEN extern const dim3 gridDim __asm__("gpunet_emulator_grid_dim");
 static constexpr int warpSize = 32;
 
+// The runtime's functions; nobody else reads its table.
+namespace gpunet_emulator {
+GPUNET_DEVICE GPUNET_UNSEEN int barrier(int id, bool predicate, Site site) {
+    return api->barrier(id, predicate, site);
+}
+[[noreturn]] GPUNET_DEVICE GPUNET_UNSEEN void fail(const char* message, Site site) {
+    api->fail(message, site);
+}
+GPUNET_DEVICE GPUNET_UNSEEN auto printer() { return api->print; }
+}  // namespace gpunet_emulator
+
 // Macros, because __COUNTER__ names the place in the source; see RuntimeApi::barrier.
 #define GPUNET_SITE \
     gpunet_emulator::Site { __FILE__, __LINE__ }
 #define GPUNET_BARRIER(predicate) \
-    gpunet_emulator::api->barrier(__COUNTER__, static_cast<bool>(predicate), GPUNET_SITE)
+    gpunet_emulator::barrier(__COUNTER__, static_cast<bool>(predicate), GPUNET_SITE)
 #define __syncthreads() ((void)GPUNET_BARRIER(false))
 #define __syncthreads_count(predicate) GPUNET_BARRIER(predicate)
 #define __syncthreads_or(predicate) (GPUNET_BARRIER(predicate) != 0)
@@ -36,10 +47,15 @@ static constexpr int warpSize = 32;
     (GPUNET_BARRIER(predicate) == static_cast<int>(blockDim.x * blockDim.y * blockDim.z))
 
 // One thread of the operating system runs everything in program order, so a fence only has to
-// keep the compiler from moving memory accesses across it.
-GPUNET_DEVICE void __threadfence() { __asm__ volatile("" ::: "memory"); }
-GPUNET_DEVICE void __threadfence_block() { __asm__ volatile("" ::: "memory"); }
-GPUNET_DEVICE void __threadfence_system() { __asm__ volatile("" ::: "memory"); }
+// keep the compiler from moving memory accesses across it, and to tell the checks.
+GPUNET_DEVICE GPUNET_UNSEEN void __threadfence() {
+    __asm__ volatile("" ::: "memory");
+#ifdef GPUNET_EMULATOR_CHECKED
+    gpunet_emulator::api->fence();
+#endif
+}
+GPUNET_DEVICE void __threadfence_block() { __threadfence(); }
+GPUNET_DEVICE void __threadfence_system() { __threadfence(); }
 GPUNET_DEVICE void __nanosleep(unsigned) {}
 
 GPUNET_DEVICE long long clock64() {
@@ -51,15 +67,15 @@ GPUNET_DEVICE long long clock64() {
 }
 GPUNET_DEVICE clock_t clock() { return static_cast<clock_t>(clock64()); }
 
-#define printf(...) gpunet_emulator::api->print(__VA_ARGS__)
-#define __trap() gpunet_emulator::api->fail("__trap()", GPUNET_SITE)
+#define printf(...) gpunet_emulator::printer()(__VA_ARGS__)
+#define __trap() gpunet_emulator::fail("__trap()", GPUNET_SITE)
 #define __brkpt() ((void)0)
 #ifdef NDEBUG
 #define assert(condition) ((void)0)
 #else
 #define assert(...)             \
     ((__VA_ARGS__) ? (void)0    \
-                   : gpunet_emulator::api->fail("assertion failed: " #__VA_ARGS__, GPUNET_SITE))
+                   : gpunet_emulator::fail("assertion failed: " #__VA_ARGS__, GPUNET_SITE))
 #endif
 #define __builtin_assume(condition) ((void)0)
 #define __assume(condition) ((void)0)
