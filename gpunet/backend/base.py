@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,10 @@ class Backend(ABC):
     def synchronize(self) -> None:
         """Wait until everything launched so far has finished."""
 
+    def bind(self, op: str, *arrays: Array | None, **options: Any) -> Callable[[], object]:
+        """The call of an op of this name on these arrays, which a plan makes at every step."""
+        return partial(self.ops[op], *arrays, **options)
+
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array of zeros."""
         array = self.empty(shape, dtype)
@@ -67,7 +73,7 @@ class Backend(ABC):
 
     def view(self, array: Array, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A view of a flat uint8 array from a byte offset on, with a shape and dtype of its own."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         return array[offset : offset + size].view(dtype).reshape(shape)
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ ALIGNMENT = 256
 
 PLANS_KEPT = 8
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 _Made = TypeVar("_Made")
 
 
@@ -75,8 +75,11 @@ class Plan:
                 None if buffer is None else self.array(buffer, backend, arena)
                 for buffer in record.arrays
             ]
-            function = record.function or backend.ops[record.op.name]
-            calls.append(partial(function, *arrays, **record.given()))
+            given = record.given()
+            if record.function is None:
+                calls.append(backend.bind(record.op.name, *arrays, **given))
+            else:
+                calls.append(partial(record.function, *arrays, **given))
         return calls
 
     def _is_free(self, record: Record) -> bool:

@@ -274,11 +274,12 @@ class Run:
 
 def write(backend: Backend, target: Array, values: Any) -> None:
     """Copy values, from this device or from the host, into an array of the device."""
-    if backend.owns(values) and values.dtype == target.dtype and values.flags.c_contiguous:
+    if isinstance(values, np.ndarray) or not backend.owns(values):
+        backend.write(target, np.asarray(values))
+    elif values.dtype == target.dtype and values.flags.c_contiguous:
         backend.ops["copy"](target, values)
     else:
-        host = backend.to_numpy(values) if backend.owns(values) else np.asarray(values)
-        backend.write(target, host)
+        backend.write(target, backend.to_numpy(values))
 
 
 def single(values: list[Any]) -> Any:

@@ -296,9 +296,9 @@ class Model(Loops):
         """The outputs for one batch in inference, as NumPy arrays."""
         if self.run_eagerly:
             return infer_eagerly(self, arrays)
-        rows, dtypes = len(arrays[0]), self._dtypes(arrays)
-        key = ("infer", rows, dtypes, self.places_key())
-        plan = self.plans.get(key, lambda: InferPlan(self, rows, dtypes))
+        rows = len(arrays[0])
+        key = ("infer", rows, tuple([array.dtype for array in arrays]), self.places_key())
+        plan = self.plans.get(key, lambda: InferPlan(self, rows, self._dtypes(arrays)))
         lease = self.arenas.lease(plan.plan.nbytes)
         try:
             return plan.run(lease, arrays)

@@ -185,17 +185,17 @@ GUARD = 64
 class GuardedArray:
     """An array of a backend between two guard bands, holding values or nothing but the pattern."""
 
-    def __init__(
-        self, backend: Backend, values: np.ndarray[Any, Any], *, filled: bool, shift: int
-    ) -> None:
-        start = GUARD + shift * values.itemsize
-        raw = np.full(start + values.nbytes + GUARD, 0xFF, np.uint8)
-        self._inside = slice(start, start + values.nbytes)
-        if filled:
-            raw[self._inside] = np.frombuffer(values.tobytes(), np.uint8)
-        self._backend, self._before = backend, raw.copy()
-        self._flat = backend.from_numpy(raw)
-        self.array = backend.view(self._flat, start, values.shape, values.dtype)
+    def __init__(self, backend: Backend, like: np.ndarray[Any, Any], *, shift: int) -> None:
+        start = GUARD + shift * like.itemsize
+        self._before = np.full(start + like.nbytes + GUARD, 0xFF, np.uint8)
+        self._inside = slice(start, start + like.nbytes)
+        self._backend, self._flat = backend, backend.from_numpy(self._before.copy())
+        self.array = backend.view(self._flat, start, like.shape, like.dtype)
+
+    def fill(self, values: np.ndarray[Any, Any]) -> None:
+        """Write these values."""
+        self._before[self._inside] = np.frombuffer(values.tobytes(), np.uint8)
+        self._backend.write(self.array, values)
 
     def values(self) -> np.ndarray[Any, Any]:
         """A copy of what the array holds now."""
@@ -217,6 +217,7 @@ def guarded_call(
     *,
     same: tuple[str, str] | None = None,
     shift: int = 0,
+    bound: bool = False,
 ) -> Values:
     """Run one op on guarded arrays and return what it wrote, by name.
 
@@ -227,6 +228,7 @@ def guarded_call(
         attributes: its keyword arguments.
         same: an output and an input that are to be one array.
         shift: by how many elements the arrays miss the best alignment.
+        bound: whether to bind the op to the arrays before they hold anything, as a plan does.
 
     Raises:
         AssertionError: the op wrote outside of an array, or into one that it only reads.
@@ -235,15 +237,21 @@ def guarded_call(
     guarded: dict[str, GuardedArray] = {}
     for parameter in op.parameters:
         if parameter.name in arrays:
-            filled = parameter.read or bool(attributes.get("accumulate"))
-            values = arrays[parameter.name]
-            guarded[parameter.name] = GuardedArray(backend, values, filled=filled, shift=shift)
+            guarded[parameter.name] = GuardedArray(backend, arrays[parameter.name], shift=shift)
     if same:
         guarded[same[0]] = guarded[same[1]]
     items = [guarded.get(parameter.name) for parameter in op.parameters]
     ordered = [None if item is None else item.array for item in items]
     op.check(ordered, attributes)
-    backend.ops[name](*ordered, **attributes)
+    call = backend.bind(name, *ordered, **attributes) if bound else None
+    for parameter in op.parameters:
+        is_read = parameter.read or bool(attributes.get("accumulate"))
+        if is_read and parameter.name in guarded:
+            guarded[parameter.name].fill(arrays[parameter.name])
+    if call is None:
+        backend.ops[name](*ordered, **attributes)
+    else:
+        call()
     backend.synchronize()
     written = [p.name for p in op.parameters if p.written and p.name in guarded]
     for key, item in guarded.items():

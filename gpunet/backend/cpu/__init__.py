@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gpunet.backend.cpu import (
     regularizers,
     row_losses,
 )
+from gpunet.backend.cpu.prepared import bind
 from gpunet.backend.spec import Array
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class CpuBackend(Backend):
     def owns(self, array: object) -> bool:
         """Whether this is a NumPy array."""
         return isinstance(array, np.ndarray)
+
+    def bind(self, op: str, *arrays: Array | None, **options: Any) -> Callable[[], object]:
+        """The call of an op on these arrays, with its views and small scratch arrays made."""
+        return bind(self.ops[op], *arrays, **options)
 
     def synchronize(self) -> None:
         """NumPy has always finished when it returns."""

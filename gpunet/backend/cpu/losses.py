@@ -18,17 +18,18 @@ from gpunet.backend.cpu.blocks import (
     INFINITY,
     ONE,
     ZERO,
-    constant,
     ones,
     row_blocks,
     row_starts,
 )
+from gpunet.backend.cpu.prepared import Call, bind, prepared
 from gpunet.backend.spec import Array
 
 LOWEST, HIGHEST = 1e-7, 1.0 - 1e-7
 """The bounds that probabilities are clipped to before a logarithm, as in Keras."""
 
 
+@prepared
 def softmax_cross_entropy(
     dx: Array | None,
     loss: Array,
@@ -42,12 +43,13 @@ def softmax_cross_entropy(
     scale: float,
     label_smoothing: float = 0.0,
     ignore_class: int | None = None,
-) -> None:
+) -> Call:
     """loss = sum_j labels_j (log(sum(exp(x))) - x_j), dx = softmax(x) sum(labels) - labels."""
     formula = _softmax_of_classes if labels.ndim == 1 else _softmax_of_probabilities
     written = (dx, loss, correct, totals, accuracy_totals)
     smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
-    for_each_block(formula, written, x, labels, sample_weight, scale, smooth, ignore_class)
+    weights = sample_weight
+    return bind(for_each_block, formula, written, x, labels, weights, scale, smooth, ignore_class)
 
 
 def cross_entropy(
@@ -147,8 +149,9 @@ Written = tuple[Array | None, Array, Array | None, Array, Array | None]
 """dx, loss, correct, totals, accuracy_totals: what a loss writes."""
 Smoothing = tuple[float, float]
 """The factor of the labels, and what is added to them."""
-Formula = Callable[[Array | None, Array, Array | None, Array, Array, float], None]
-"""function(dx, loss, correct, x, labels, scale) on arrays of one block, without sample weights."""
+Formula = Callable[[Array | None, Array, Array | None, Array, Array, float], object]
+"""function(dx, loss, correct, x, labels, scale) on arrays of one block, without sample weights; it
+may be prepared."""
 
 
 def smoothing(label_smoothing: float, classes: int) -> Smoothing:
@@ -156,6 +159,7 @@ def smoothing(label_smoothing: float, classes: int) -> Smoothing:
     return 1.0 - label_smoothing, label_smoothing / classes
 
 
+@prepared
 def for_each_block(
     formula: Formula,
     written: Written,
@@ -166,65 +170,94 @@ def for_each_block(
     smooth: Smoothing | None = None,
     ignore_class: int | None = None,
     size: int = BLOCK,
-) -> None:
+) -> Call:
     """One loss over all rows, and its totals."""
     dx, loss, correct, totals, accuracy_totals = written
     rows = len(x)
-    if not rows:
-        return
     if smooth is not None and labels.ndim == 2:
         size = min(size, BLOCK // 2)  # the smoothed labels are one temporary more
-    total = 0.0
-    for x_, labels_, weight, dx_, loss_, correct_ in row_blocks(
-        x, labels, sample_weight, dx, loss, correct, size=size
-    ):
-        if labels_.ndim == 1:
-            _rows_of_classes(formula, dx_, loss_, correct_, x_, labels_, scale)
-        else:
-            wanted = labels_ if smooth is None else labels_ * smooth[0] + smooth[1]
-            formula(dx_, loss_, correct_, x_, wanted, scale)
-        if ignore_class is not None and labels_.ndim == 1:
-            ignored = np.equal(labels_, ignore_class)
-            loss_[ignored] = 0.0
-            if dx_ is not None:
-                dx_[ignored] = 0.0
-        if weight is not None:
-            np.multiply(loss_, weight, out=loss_)
-            if dx_ is not None:
-                np.multiply(dx_, weight[:, None], out=dx_)
-        total += float(np.dot(loss_, ones(len(x_), x_)))
-        if correct_ is not None and accuracy_totals is not None:
-            accuracy_totals[0] += np.dot(correct_, ones(len(x_), x_))
-    totals[0] += total * (scale * rows)
-    totals[1] += rows
-    if accuracy_totals is not None:
-        accuracy_totals[1] += rows
+    options = (formula, scale, smooth, ignore_class)
+    arrays = (x, labels, sample_weight, dx, loss, correct)
+    # Thousands of blocks are bound as they come: their views would take more memory than time.
+    single = [_bind_block(*options, *arrays)] if rows and x.size <= size else None
+
+    def run() -> None:
+        calls = single or (_bind_block(*options, *a) for a in row_blocks(*arrays, size=size))
+        total = right = 0.0
+        for call in calls if rows else ():
+            of_loss, of_correct = call()
+            total += of_loss
+            right += of_correct
+        totals[0] += total * (scale * rows)
+        totals[1] += rows
+        if accuracy_totals is not None:
+            accuracy_totals[0] += right
+            accuracy_totals[1] += rows
+
+    return run
 
 
-def _rows_of_classes(
+def _bind_block(
     formula: Formula,
+    scale: float,
+    smooth: Smoothing | None,
+    ignore_class: int | None,
+    x: Array,
+    labels: Array,
+    weight: Array | None,
     dx: Array | None,
     loss: Array,
     correct: Array | None,
+) -> Callable[[], tuple[float, float]]:
+    """The call of one block; it returns the sums of loss and correct."""
+    one = ones(len(x), x)
+    written = (dx, loss, correct)
+    if labels.ndim == 1:
+        compute = _bind_classes(formula, written, x, labels, scale)
+    elif smooth is None:
+        compute = bind(formula, *written, x, labels, scale)
+    else:
+        factor, shift = smooth
+        compute = lambda: formula(*written, x, labels * factor + shift, scale)  # noqa: E731
+
+    def run() -> tuple[float, float]:
+        compute()
+        if ignore_class is not None and labels.ndim == 1:
+            ignored = np.equal(labels, ignore_class)
+            loss[ignored] = 0.0
+            if dx is not None:
+                dx[ignored] = 0.0
+        if weight is not None:
+            np.multiply(loss, weight, out=loss)
+            if dx is not None:
+                np.multiply(dx, weight[:, None], out=dx)
+        return float(np.dot(loss, one)), 0.0 if correct is None else float(np.dot(correct, one))
+
+    return run
+
+
+def _bind_classes(
+    formula: Formula,
+    written: tuple[Array | None, Array, Array | None],
     x: Array,
     labels: Array,
     scale: float,
-) -> None:
-    """A block whose labels are class numbers, some of them perhaps outside of the columns."""
-    outside = _labels_outside(labels, x.shape[1])
-    if outside is None:
-        formula(dx, loss, correct, x, labels, scale)
-    else:
-        formula(dx, loss, correct, x, np.where(outside, 0, labels), scale)
-        _mark_outside(dx, loss, correct, outside)
-
-
-def _labels_outside(labels: Array, columns: int) -> Array | None:
-    """Which class numbers are outside [0, columns); None, at a third of the price, if none is."""
+) -> Call:
+    """The call of a block whose labels are class numbers, some perhaps outside of the columns."""
+    columns = x.shape[1]
     unsigned = labels.view(np.uint32)  # a negative label becomes a huge one
-    if unsigned.item(unsigned.argmax()) < columns:
-        return None
-    return np.greater_equal(unsigned, columns)
+    compute = bind(formula, *written, x, labels, scale)
+
+    def run() -> None:
+        # The largest label is found at a third of the price of comparing each with the columns.
+        if unsigned.item(unsigned.argmax()) < columns:
+            compute()
+        else:
+            outside = np.greater_equal(unsigned, columns)
+            formula(*written, x, np.where(outside, 0, labels), scale)
+            _mark_outside(*written, outside)
+
+    return run
 
 
 def _mark_outside(dx: Array | None, loss: Array, correct: Array | None, outside: Array) -> None:
@@ -236,28 +269,40 @@ def _mark_outside(dx: Array | None, loss: Array, correct: Array | None, outside:
         correct[outside] = 0.0
 
 
+@prepared
 def _softmax_of_classes(
     dx: Array | None, loss: Array, correct: Array | None, x: Array, labels: Array, scale: float
-) -> None:
-    columns = x.shape[1]
-    starts = row_starts(len(x), columns)
-    at_label = starts + labels
-    largest = x.argmax(axis=1)
-    largest += starts
-    if correct is not None:
-        correct[:] = largest == at_label
-    exps = np.subtract(x, x.reshape(-1)[largest][:, None], out=dx)
-    flat = exps.reshape(-1)
-    logit = flat[at_label]
-    np.exp(exps, out=exps)
-    total = np.dot(exps, ones(columns, x))
-    np.log(total, out=loss)
-    np.subtract(loss, logit, out=loss)
-    if dx is not None:
-        factor = constant(scale, x.dtype)
-        np.divide(factor, total, out=total)
-        np.multiply(dx, total[:, None], out=dx)
-        flat[at_label] = flat[at_label] - factor
+) -> Call:
+    rows, columns = x.shape
+    starts, one = row_starts(rows, columns), ones(columns, x)
+    factor = np.full(rows, scale, x.dtype)  # a ufunc takes two vectors in half the time of one
+    exps = np.empty_like(x) if dx is None else dx  # (rows, columns)
+    flat_x, flat_exps = x.reshape(-1), exps.reshape(-1)
+    at_label, at_largest = np.empty((2, rows), np.intp)  # places in the flat arrays
+    largest, total, logit = np.empty((3, rows), x.dtype)
+    largest_, total_ = largest[:, None], total[:, None]  # (rows, 1)
+
+    def run() -> None:
+        np.add(starts, labels, out=at_label)
+        x.argmax(1, at_largest)
+        np.add(at_largest, starts, out=at_largest)
+        if correct is not None:
+            correct[:] = at_largest == at_label
+        flat_x.take(at_largest, None, largest, "clip")
+        np.subtract(x, largest_, out=exps)
+        flat_exps.take(at_label, None, logit, "clip")
+        np.exp(exps, out=exps)
+        np.dot(exps, one, total)
+        np.log(total, out=loss)
+        np.subtract(loss, logit, out=loss)
+        if dx is not None:
+            np.divide(factor, total, out=total)
+            np.multiply(exps, total_, out=dx)
+            flat_exps.take(at_label, None, logit, "clip")
+            np.subtract(logit, factor, out=logit)
+            flat_exps.put(at_label, logit)
+
+    return run
 
 
 def _softmax_of_probabilities(

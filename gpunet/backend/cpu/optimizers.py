@@ -7,7 +7,7 @@ drops its scratch arrays after each piece: the next piece gets the same memory, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import inf, sqrt
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.backend.cpu.blocks import flat_blocks
+from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.spec import SEGMENT_COLUMNS, Array
 
 
@@ -52,6 +53,7 @@ def moving_average(
         step[0] += 1
 
 
+@prepared
 def sgd(
     weights: Array,
     velocity: Array | None,
@@ -63,25 +65,30 @@ def sgd(
     *,
     nesterov: bool = False,
     tick: bool = True,
-) -> None:
+) -> Call:
     """Stochastic gradient descent; hyper[3:] = (momentum)."""
-    *common, momentum = hyper.tolist()
-    for rate, pieces in _spans(common, segments, norms, weights, gradients, velocity):
-        for w, g, v in pieces:
-            change = np.multiply(g, rate)
-            if v is None:
-                np.subtract(w, change, out=w)
-            else:
-                np.multiply(v, momentum, out=v)
-                np.subtract(v, change, out=v)
-                if nesterov:
+    spans = _bind_spans(segments, norms, weights, gradients, velocity)
+
+    def run() -> None:
+        *common, momentum = hyper.tolist()
+        for rate, pieces in spans(common):
+            for w, g, v in pieces:
+                change = np.multiply(g, rate)
+                if v is None:
                     np.subtract(w, change, out=w)
-                    np.add(w, np.multiply(v, momentum, out=change), out=w)
                 else:
-                    np.add(w, v, out=w)
-            del change
-    if tick:
-        step[0] += 1
+                    np.multiply(v, momentum, out=v)
+                    np.subtract(v, change, out=v)
+                    if nesterov:
+                        np.subtract(w, change, out=w)
+                        np.add(w, np.multiply(v, momentum, out=change), out=w)
+                    else:
+                        np.add(w, v, out=w)
+                del change
+        if tick:
+            step[0] += 1
+
+    return run
 
 
 def adam(
@@ -315,10 +322,14 @@ def _to_mean(mean: Array, values: Array, decay: float, scratch: Array = None) ->
     return scratch
 
 
+Span = tuple[float, Iterable[tuple[Any, ...]]]
+"""(rate, pieces) of a run of weights, pieces being (weights, gradients, *slots) in blocks."""
+
+
 def _spans(
     common: Sequence[float], segments: Array, norms: Array | None, *arrays: Array | None
-) -> list[tuple[float, Iterable[tuple[Any, ...]]]]:
-    """(rate, pieces) of each run of weights, pieces being (weights, gradients, *slots) in blocks.
+) -> list[Span]:
+    """The spans of each run of weights.
 
     Gradients are clipped and weights decayed as the pieces come.
 
@@ -328,19 +339,39 @@ def _spans(
         norms: squared norms to clip by, or None.
         *arrays: weights, gradients and slots; slots may be None.
     """
-    learning_rate, weight_decay, clip = common
-    spans = []
-    for run, factor, decay, group in _runs(segments.tobytes(), norms is not None):
-        pieces = flat_blocks(*[None if array is None else array[run] for array in arrays])
-        rate = learning_rate * factor
-        if weight_decay or clip < inf:
-            scale = None if norms is None else _clip_scale(sqrt(norms[group]), clip)
-            pieces = _prepared(pieces, rate * weight_decay * decay, clip, scale)
-        spans.append((rate, pieces))
+    return _bind_spans(segments, norms, *arrays)(common)
+
+
+def _bind_spans(
+    segments: Array, norms: Array | None, *arrays: Array | None
+) -> Callable[[Sequence[float]], list[Span]]:
+    """`_spans` of everything but ``common``; cuts the arrays again only when the table changes."""
+    table = b""
+    runs: list[tuple[_Run, tuple[Array | None, ...]]] = []
+
+    def spans(common: Sequence[float]) -> list[Span]:
+        nonlocal table, runs
+        learning_rate, weight_decay, clip = common
+        if segments.tobytes() != table:
+            table = segments.tobytes()
+            runs = [
+                (run, tuple(None if array is None else array[run.place] for array in arrays))
+                for run in _runs(table, norms is not None)
+            ]
+        found = []
+        for (_, factor, decay, group), parts in runs:
+            pieces = flat_blocks(*parts)
+            rate = learning_rate * factor
+            if weight_decay or clip < inf:
+                scale = None if norms is None else _clip_scale(sqrt(norms[group]), clip)
+                pieces = _changed(pieces, rate * weight_decay * decay, clip, scale)
+            found.append((rate, pieces))
+        return found
+
     return spans
 
 
-def _prepared(
+def _changed(
     pieces: Iterable[tuple[Any, ...]], shrink: float, clip: float, scale: float | None
 ) -> Iterator[tuple[Any, ...]]:
     """The pieces with gradients scaled, or cut off at -clip and clip, and weights shrunk."""
