@@ -10,6 +10,8 @@ import pytest
 
 import gpunet.backend
 import gpunet.random
+from gpunet.errors import MissingDependency
+from gpunet.inspection import Toolkit
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +27,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(problem, pytrace=False)
         pytest.skip(problem)
+    if item.get_closest_marker("nvrtc") and (problem := why_no_nvrtc()):
+        pytest.skip(problem)
     if item.get_closest_marker("gpu") and (problem := why_no_gpu()):
         pytest.skip(f"no usable CuPy: {problem}")
+
+
+@functools.cache
+def why_no_nvrtc() -> str:
+    """Why kernels cannot be compiled for GPUs here; empty when they can."""
+    try:
+        Toolkit()
+    except MissingDependency as error:
+        return str(error)
+    return ""
 
 
 @functools.cache

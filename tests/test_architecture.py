@@ -29,6 +29,7 @@ RANKS = [
     ["export"],
     ["models"],
     ["testing"],
+    ["inspection"],
     [""],  # gpunet/__init__.py
     ["doctor"],
     ["__main__"],

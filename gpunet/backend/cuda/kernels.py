@@ -16,7 +16,8 @@ _PACKAGE = Path(__file__).parents[2]
 # have them beside it.
 _CANDIDATES = (_PACKAGE / "kernels", _PACKAGE.parent / "kernels")
 
-_ELEMENT_TYPES = {"float32": "float"}
+ELEMENT_TYPES = {"float32": "float"}
+"""What a model's arrays may hold, by NumPy's name, and what C++ calls it."""
 
 
 def find_kernels(candidates: tuple[Path, ...] = _CANDIDATES) -> Path:
@@ -62,12 +63,17 @@ def compile_options(dtype: np.dtype[Any]) -> tuple[str, ...]:
     Raises:
         DtypeError: there are no kernels for it.
     """
-    if dtype.name not in _ELEMENT_TYPES:
+    if dtype.name not in ELEMENT_TYPES:
         raise DtypeError(
-            f"the GPU backend computes in {' or '.join(_ELEMENT_TYPES)}, "
+            f"the GPU backend computes in {' or '.join(ELEMENT_TYPES)}, "
             f"got arrays of {dtype.name}; the numpy backend computes in float64."
         )
-    return ("-std=c++17", f"-DGPUNET_REAL={_ELEMENT_TYPES[dtype.name]}")
+    return element_type_options(dtype.name)
+
+
+def element_type_options(name: str) -> tuple[str, ...]:
+    """The compiler's options for kernels whose ``real`` is this one of `ELEMENT_TYPES`."""
+    return ("-std=c++17", f"-DGPUNET_REAL={ELEMENT_TYPES[name]}")
 
 
 class KernelCache:
