@@ -7,8 +7,9 @@ outside of arrays, divergent barriers). g++ compiles the kernels, when they are 
 Blocks run one after another on one core, in order, and a thread runs until it has to wait. So
 grid-wide barriers and threads that spin until another one writes never end, races stay hidden,
 and reading or writing the wrong element inside of an array goes unnoticed. Not emulated:
-cooperative groups, tensor cores, inline PTX, textures, structs as arguments, stream capture,
-flushing of denormal numbers.
+cooperative groups, tensor cores, inline PTX, textures, flushing of denormal numbers. Streams are
+queues whose work runs when it is submitted, or as late as possible inside of `late_streams`; they
+capture graphs as CuPy's do, and refuse what CuPy refuses.
 
 Example:
     >>> from gpunet.emulator import cupy as cp
@@ -27,7 +28,8 @@ from gpunet.emulator.faults import (
     CUDARuntimeError,
     KernelFault,
 )
-from gpunet.emulator.launch import LaunchRecord, record_launches
+from gpunet.emulator.queues import late_streams
+from gpunet.emulator.records import LaunchRecord, record_launches, record_synchronizations
 from gpunet.emulator.trace import Trace, record_accesses
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "KernelFault",
     "LaunchRecord",
     "Trace",
+    "late_streams",
     "record_accesses",
     "record_launches",
+    "record_synchronizations",
 ]

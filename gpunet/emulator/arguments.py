@@ -10,8 +10,8 @@ import numpy as np
 
 from gpunet.emulator.array import ndarray
 from gpunet.emulator.faults import KernelFault
-from gpunet.emulator.memory import MemoryPointer
-from gpunet.emulator.module import Parameter
+from gpunet.emulator.module import SLOT, Parameter
+from gpunet.emulator.pointers import MemoryPointer
 
 # Pointers to these take arrays of any type: they are how kernels look at raw bytes.
 _RAW_BYTES = ("void", "uint8")
@@ -20,7 +20,7 @@ _HELD_AS = {"float16": ("uint16",), "bfloat16": ("uint16",), "uint16": ("float16
 
 
 def pack(kernel: str, parameters: Sequence[Parameter], arguments: Sequence[Any]) -> bytes:
-    """Return the arguments' bytes, 8 for each.
+    """Return the arguments' bytes, each at a multiple of `module.SLOT` bytes.
 
     Args:
         kernel: The kernel's name, for messages.
@@ -35,10 +35,11 @@ def pack(kernel: str, parameters: Sequence[Parameter], arguments: Sequence[Any])
         raise KernelFault(
             f"kernel {kernel!r} takes {len(parameters)} arguments, got {len(arguments)}."
         )
-    return b"".join(
-        _pack_one(f"kernel {kernel!r}, argument {number}", parameter, argument)
-        for number, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True))
-    )
+    packed = b""
+    for number, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
+        value = _pack_one(f"kernel {kernel!r}, argument {number}", parameter, argument)
+        packed += value + bytes(-len(value) % SLOT)
+    return packed
 
 
 def _pack_one(where: str, parameter: Parameter, argument: Any) -> bytes:
@@ -59,7 +60,7 @@ def _pack_one(where: str, parameter: Parameter, argument: Any) -> bytes:
             f"({parameter})."
         )
     _check_scalar(where, parameter, argument, scalar)
-    return bytes(scalar.tobytes()).ljust(8, b"\0")
+    return bytes(scalar.tobytes())
 
 
 def _address(pointer: int) -> bytes:
@@ -67,16 +68,28 @@ def _address(pointer: int) -> bytes:
 
 
 def _scalar(argument: Any) -> Any:
-    """Return the NumPy scalar that CuPy packs an argument as."""
-    if isinstance(argument, np.generic):
-        if argument.dtype.kind in "biufV" and argument.dtype.itemsize <= 8:
-            return argument
-    elif isinstance(argument, bool):
+    """Return the NumPy scalar that CuPy packs an argument as.
+
+    (cupy/cuda/function.pyx: _pointer; cupy/_core/_scalar.pyx: numpy_dtype_from_pyscalar, CScalar.)
+    """
+    if isinstance(argument, np.ndarray):
+        if argument.size != 1:
+            raise TypeError(
+                f"You are trying to pass a numpy.ndarray of shape {argument.shape} as a kernel "
+                "parameter. Only numpy.ndarrays of size one can be passed by value. If you meant "
+                "to pass a pointer to __global__ memory, you need to pass a cupy.ndarray instead."
+            )
+        return argument.reshape(-1)[0]
+    if isinstance(argument, np.generic) and not argument.dtype.hasobject:
+        return argument
+    if type(argument) is bool:
         return np.bool_(argument)
-    elif isinstance(argument, int):
-        return np.int64(argument)
-    elif isinstance(argument, float):
+    if type(argument) is int:
+        return np.uint64(argument) if argument >= 2**63 else np.int64(argument)
+    if type(argument) is float:
         return np.float64(argument)
+    if type(argument) is complex:
+        return np.complex128(argument)
     raise TypeError(f"Unsupported type {type(argument)}")
 
 
@@ -108,6 +121,8 @@ def _check_scalar(where: str, parameter: Parameter, argument: Any, scalar: Any) 
         fits = scalar.dtype.itemsize == parameter.size
     elif parameter.dtype == "bfloat16":
         fits = scalar.dtype.name in ("bfloat16", "uint16")
+    elif parameter.size != np.dtype(parameter.dtype).itemsize:  # float2 and its like, by value
+        fits = scalar.dtype.itemsize == parameter.size and scalar.dtype.kind in "cV"
     else:
         wanted = np.dtype(parameter.dtype)
         kinds = "iu" if wanted.kind in "iu" else wanted.kind  # signedness does not matter

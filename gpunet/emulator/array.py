@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import operator
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.emulator.memory import Memory, MemoryPointer
+from gpunet.emulator import queues, records
+from gpunet.emulator.memory import Memory
+from gpunet.emulator.pinned import is_pinned
+from gpunet.emulator.pointers import PAGEABLE_AT_ONCE, MemoryPointer
+from gpunet.emulator.queues import Queue, Work
+from gpunet.emulator.reductions import Reductions
 
+_DLPACK_CPU, _DLPACK_CUDA = 1, 2
 _IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. "
     "Please use `.get()` to construct a NumPy array explicitly."
 )
 
 
-class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
+class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
     """An array in device memory; a look-alike of ``cupy.ndarray``.
 
     Like CuPy's it is no ``np.ndarray``, does not turn into one by itself, and refuses to meet
@@ -26,20 +32,27 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
     Args:
         shape: The shape.
         dtype: The element type.
+        memptr: Where the elements lie; in new memory, without it.
     """
 
     _host: npt.NDArray[Any]
     _memory: Memory
 
-    def __init__(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> None:
-        self._assign(shape, dtype, zeroed=False)
-
-    def _assign(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, *, zeroed: bool) -> None:
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = float,
+        memptr: MemoryPointer | None = None,
+    ) -> None:
         dtype = np.dtype(dtype)
+        if dtype.hasobject:
+            raise ValueError(f"Unsupported dtype {dtype}")
         shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        self._memory = Memory(size, zeroed=zeroed)
-        self._host = self._memory.bytes.view(dtype).reshape(shape)
+        size = math.prod(shape) * dtype.itemsize
+        memptr = MemoryPointer(Memory(size), 0) if memptr is None else memptr
+        start = memptr.ptr - memptr.mem.ptr
+        self._memory = memptr.mem
+        self._host = memptr.mem.bytes[start : start + size].view(dtype).reshape(shape)
 
     # ---- what the array is
 
@@ -97,40 +110,54 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
 
     # ---- host and device
 
-    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> npt.NDArray[Any]:
-        """Return a copy in host memory (in ``out``, if given)."""
-        if out is None:
-            return np.array(self._host, order=order, copy=True)  # type: ignore[call-overload,no-any-return]
-        out[...] = self._host
-        return out  # type: ignore[no-any-return]
+    def get(
+        self, stream: Any = None, order: Any = "C", out: Any = None, blocking: bool = True
+    ) -> npt.NDArray[Any]:
+        """Return a copy in host memory (in ``out``, if given), and wait for it if ``blocking``."""
+        if out is not None:
+            _check_same("obtained from", out, self, "Expected shape: {1}, actual shape: {0}")
+            if not (out.flags.c_contiguous or out.flags.f_contiguous):
+                raise RuntimeError(
+                    "`out` cannot be specified when copying to non-contiguous ndarray"
+                )
+        elif self.size == 0:
+            return np.empty(self.shape, self.dtype)
+        queue = _queue(stream)
+        if queue.is_capturing():
+            raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
+        host, source = np.empty_like(self._host, order=order) if out is None else out, self._host
+        queue.submit(Work("ndarray.get", lambda: np.copyto(host, source), (self._memory,)))
+        if blocking or not is_pinned(host):
+            queue.wait("ndarray.get")
+        return host
 
     def set(self, arr: npt.NDArray[Any], stream: Any = None) -> None:
         """Copy a host array of the same shape and dtype into this one."""
-        if not isinstance(arr, np.ndarray):
-            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
-        if self.dtype != arr.dtype:
-            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
-        if self.shape != arr.shape:
-            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
-        self._host[...] = arr
+        _check_same("set to", arr, self, "Old shape: {1}, new shape: {0}")
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        _upload(self, arr, _queue(stream), "ndarray.set")
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
-        return self._host.item()
+        if self.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        return self.get().item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
-        return self._host.tolist()
+        return self.get().tolist()
 
     def __array__(self, *arguments: Any, **keywords: Any) -> Any:
         raise TypeError(_IMPLICIT)
 
-    def __dlpack__(self, **keywords: Any) -> Any:
-        keywords.pop("stream", None)  # everything is finished when the call returns
-        return self._host.__dlpack__(**keywords)
+    def __dlpack__(self, *, dl_device: Any = None, **keywords: Any) -> Any:
+        if dl_device is None or tuple(dl_device) != (_DLPACK_CPU, 0):
+            raise BufferError("Unsupported device in DLTensor; ask for a copy with device='cpu'.")
+        return self.get().__dlpack__()
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._host.__dlpack_device__()
+        return (_DLPACK_CUDA, 0)
 
     # ---- other views and copies
 
@@ -145,15 +172,16 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
 
     def reshape(self, *shape: Any, order: Any = "C") -> ndarray:
         """Return the elements in another shape; a view where possible."""
-        return self._view(self._host.reshape(*shape, order=order))
+        return self._view_or_copy("reshape", lambda: self._host.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> ndarray:
         """Return the elements along one axis; a view where possible."""
-        return self._view(self._host.ravel(order))
+        return self._view_or_copy("ravel", lambda: self._host.ravel(order))
 
     def flatten(self, order: Any = "C") -> ndarray:
         """Return a copy of the elements along one axis."""
-        return wrap(self._host.flatten(order))
+        host = self._host
+        return compute("flatten", lambda: host.flatten(order), self)
 
     def squeeze(self, axis: Any = None) -> ndarray:
         """Return a view without axes of length 1."""
@@ -163,123 +191,102 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
         """Return the same memory as elements of another type."""
         return self._view(self._host.view() if dtype is None else self._host.view(dtype))
 
-    def astype(self, dtype: npt.DTypeLike, order: Any = "K", copy: bool = True) -> ndarray:
+    def astype(
+        self,
+        dtype: npt.DTypeLike,
+        order: Any = "K",
+        casting: Any = None,
+        subok: Any = None,
+        copy: bool = True,
+    ) -> ndarray:
         """Return the elements converted; the array itself if nothing changes and not ``copy``."""
         if not copy and self.dtype == np.dtype(dtype):
             return self
-        return wrap(self._host.astype(dtype, order=order))
+        host = self._host
+        rule: Any = "unsafe" if casting is None else casting
+        kind = np.dtype(dtype)
+        return compute("astype", lambda: host.astype(kind, order, rule), self)
 
     def copy(self, order: Any = "C") -> ndarray:
         """Return a copy in memory of its own."""
-        return wrap(self._host.copy(order=order))
+        host = self._host
+        return compute("copy", lambda: host.copy(order=order), self)
 
     def fill(self, value: Any) -> None:
         """Set every element."""
-        self._host.fill(unwrap(value))
-
-    # ---- reductions (the results stay on the device, as 0-dimensional arrays)
-
-    def sum(
-        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
-    ) -> Any:
-        """Return the sum along ``axis``."""
-        return self._reduce(np.sum, out, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def prod(
-        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
-    ) -> Any:
-        """Return the product along ``axis``."""
-        return self._reduce(np.prod, out, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def mean(
-        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
-    ) -> Any:
-        """Return the mean along ``axis``."""
-        return self._reduce(np.mean, out, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return the maximum along ``axis``."""
-        return self._reduce(np.max, out, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return the minimum along ``axis``."""
-        return self._reduce(np.min, out, axis=axis, keepdims=keepdims)
-
-    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return whether any element along ``axis`` is true."""
-        return self._reduce(np.any, out, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return whether all elements along ``axis`` are true."""
-        return self._reduce(np.all, out, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return the index of the maximum along ``axis``."""
-        return self._reduce(np.argmax, out, axis=axis, keepdims=keepdims)
-
-    def argmin(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Return the index of the minimum along ``axis``."""
-        return self._reduce(np.argmin, out, axis=axis, keepdims=keepdims)
+        if isinstance(value, ndarray | np.ndarray) and value.ndim:
+            kind = "cupy" if isinstance(value, ndarray) else "numpy"
+            raise ValueError(f"non-scalar {kind}.ndarray cannot be used for fill")
+        assign("fill", self, unwrap(value), value)
 
     def _reduce(self, function: Callable[..., Any], out: Any, **keywords: Any) -> Any:
-        result = function(self._host, **keywords)
+        host, name = self._host, function.__name__
         if out is None:
-            return wrap(result)
-        out[...] = wrap(result)
+            return compute(name, lambda: function(host, **keywords), self)
+        target = out._host
+        apply(name, lambda: np.copyto(target, function(host, **keywords)), self, out)
         return out
 
     # ---- Python's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        if ufunc is np.matmul:
+            check_library("cuBLAS")
         outputs = keywords.pop("out", ())
         values = [unwrap(value) for value in inputs]
+        function, name = getattr(ufunc, method), ufunc.__name__
         if outputs:
             keywords["out"] = tuple(None if out is None else unwrap(out) for out in outputs)
-        result = getattr(ufunc, method)(*values, **keywords)
-        if len(outputs) == 1:
-            return outputs[0]
-        return tuple(map(wrap, result)) if isinstance(result, tuple) else wrap(result)
+            apply(name, lambda: function(*values, **keywords), *inputs, *outputs)
+            return outputs[0] if len(outputs) == 1 else outputs
+        if ufunc.nout == 1 or method != "__call__":
+            return compute(name, lambda: function(*values, **keywords), *inputs)
+        return tuple(
+            compute(name, lambda n=n: function(*values, **keywords)[n], *inputs)  # type: ignore[misc]
+            for n in range(ufunc.nout)
+        )
 
     def __getitem__(self, key: Any) -> ndarray:
         parts = _index(key)
         if Ellipsis not in [part for part in parts if not isinstance(part, np.ndarray)]:
             parts = (*parts, Ellipsis)  # so that a single element is a view too, as in CuPy
-        return self._view(self._host[parts])
+        host = self._host
+        return self._view_or_copy("getitem", lambda: host[parts], *_arrays(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._host[_index(key)] = unwrap(value)
+        if isinstance(value, list | tuple):
+            value = wrap(value)
+        host, parts, source = self._host, _index(key), unwrap(value)
+        apply("setitem", lambda: host.__setitem__(parts, source), self, value, *_arrays(key))
 
     def __iter__(self) -> Iterator[ndarray]:
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
 
-    def __matmul__(self, other: Any) -> Any:
-        return wrap(self._host @ unwrap(other))
-
     def __len__(self) -> int:
         return len(self._host)
 
     def __bool__(self) -> bool:
-        return bool(self._host)
+        return bool(self.get())
 
     def __int__(self) -> int:
-        return int(self._host)
+        return int(self.get())
 
     def __float__(self) -> float:
-        return float(self._host)
+        return float(self.get())
 
-    def __index__(self) -> int:
-        return operator.index(self._host)
+    def __imatmul__(self, other: Any) -> Any:
+        return NotImplemented  # x @= y makes a new array, as in CuPy
 
     def __repr__(self) -> str:
-        return repr(self._host)
+        return repr(self.get())
 
     def __str__(self) -> str:
-        return str(self._host)
+        return str(self.get())
 
     def __format__(self, specification: str) -> str:
-        return format(self._host if self.ndim else self._host[()], specification)
+        return format(self.get() if self.ndim else self.get()[()], specification)
 
     def __copy__(self) -> ndarray:
         return self.copy()
@@ -290,10 +297,17 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
     __hash__ = None  # type: ignore[assignment]
 
     def _view(self, host: npt.NDArray[Any]) -> ndarray:
-        """Wrap an array that lies in this one's memory, or a new one that NumPy made."""
-        if not np.may_share_memory(host, self._memory.bytes) and host.size:
-            return wrap(host)
+        """Wrap an array that lies in this one's memory."""
         return _over(host, self._memory)
+
+    def _view_or_copy(
+        self, name: str, function: Callable[[], npt.NDArray[Any]], *arrays: Any
+    ) -> ndarray:
+        """Wrap what NumPy returns: a view of this array's memory, or something new."""
+        host = function()
+        if host.size == 0 or np.may_share_memory(host, self._memory.bytes):
+            return _over(host, self._memory)
+        return compute(name, function, self, *arrays)
 
 
 def unwrap(value: Any) -> Any:
@@ -309,20 +323,79 @@ def unwrap(value: Any) -> Any:
     return value
 
 
-def wrap(value: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
-    """Copy a host array, or what NumPy can make one of, into new device memory.
+def apply(name: str, run: Callable[[], Any], *arrays: Any) -> None:
+    """Do something to existing arrays, on the current stream."""
+    memories = tuple(array._memory for array in arrays if isinstance(array, ndarray))
+    queues.current().submit(Work(name, run, memories))
 
-    Fortran order is kept, as in CuPy: a kernel that takes rows for columns must do so here, too.
-    """
-    host = np.asarray(value, dtype)
-    if host.dtype.hasobject:
-        raise ValueError(f"Unsupported dtype {host.dtype}")
-    if host.flags.f_contiguous and not host.flags.c_contiguous:
-        result = empty(host.shape[::-1], host.dtype).T
-    else:
-        result = empty(host.shape, host.dtype)
-    result._host[...] = host
+
+def assign(name: str, target: ndarray, value: Any, *arrays: Any) -> None:
+    """Set all elements of an array, on the current stream."""
+    host = target._host
+    apply(name, lambda: host.__setitem__(..., value), target, *arrays)
+
+
+def compute(name: str, function: Callable[[], Any], *arrays: Any) -> ndarray:
+    """Make an array of what NumPy returns, on the current stream."""
+    queues.current().usable_capture()  # may refuse everything
+    if queues.current().is_plain:
+        values = np.asarray(function())
+        result = _empty_like(values)
+        result._host[...] = values
+        return result
+    with np.errstate(all="ignore"):  # it works on what happens to lie there, for the shape alone
+        result = _empty_like(np.asarray(function()))
+    target = result._host
+    apply(name, lambda: np.copyto(target, function()), result, *arrays)
     return result
+
+
+def wrap(value: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
+    """Copy a host array, or what NumPy can make one of, into new device memory."""
+    host = np.asarray(value, dtype)
+    result = _empty_like(host)
+    _upload(result, host, queues.current(), "array")
+    return result
+
+
+def check_library(name: str) -> None:
+    """Refuse, as CuPy does, to call a CUDA library while the current stream captures."""
+    if queues.current().is_capturing():
+        raise NotImplementedError(
+            f"calling {name} API during stream capture is currently unsupported"
+        )
+
+
+def _upload(array: ndarray, host: npt.NDArray[Any], queue: Queue, call: str) -> None:
+    if queue.is_capturing():
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
+    if not is_pinned(host):
+        if host.nbytes > PAGEABLE_AT_ONCE:
+            records.waited(call)
+        if not queue.is_plain:
+            host = host.copy()  # staged before the call returns
+    target = array._host
+    queue.submit(Work(call, lambda: np.copyto(target, host), (array._memory,)))
+
+
+def _check_same(verb: str, host: Any, device: ndarray, shapes: str) -> None:
+    """Check what a copy between host and device demands, in CuPy's words."""
+    if not isinstance(host, np.ndarray):
+        raise TypeError(f"Only numpy.ndarray can be {verb} cupy.ndarray")
+    if host.dtype != device.dtype:
+        raise TypeError(f"{host.dtype} array cannot be {verb} {device.dtype} array")
+    if host.shape != device.shape:
+        raise ValueError(f"Shape mismatch. {shapes.format(host.shape, device.shape)}")
+
+
+def _empty_like(host: npt.NDArray[Any]) -> ndarray:
+    """Return an array of poison; Fortran order is kept, as in CuPy.
+
+    A kernel that takes rows for columns must do so here, too.
+    """
+    if host.flags.f_contiguous and not host.flags.c_contiguous:
+        return ndarray(host.shape[::-1], host.dtype).T
+    return ndarray(host.shape, host.dtype)
 
 
 def borrow(host: npt.NDArray[Any]) -> ndarray:
@@ -339,8 +412,11 @@ def empty(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
 
 def zeros(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
     """Return an array of zeros."""
-    result = ndarray.__new__(ndarray)
-    result._assign(shape, dtype, zeroed=True)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    size, plain = math.prod(shape) * np.dtype(dtype).itemsize, queues.current().is_plain
+    result = ndarray(shape, dtype, MemoryPointer(Memory(size, zeroed=plain), 0))
+    if not plain:
+        assign("zeros", result, np.zeros((), dtype))
     return result
 
 
@@ -353,3 +429,12 @@ def _over(host: npt.NDArray[Any], memory: Memory) -> ndarray:
 def _index(key: Any) -> tuple[Any, ...]:
     parts = key if isinstance(key, tuple) else (key,)
     return tuple(part._host if isinstance(part, ndarray) else part for part in parts)
+
+
+def _arrays(key: Any) -> list[ndarray]:
+    """Return the device arrays in an index."""
+    return [part for part in (key if isinstance(key, tuple) else (key,)) if type(part) is ndarray]
+
+
+def _queue(stream: Any) -> Queue:
+    return queues.current() if stream is None else queues.queue_of(stream.ptr)

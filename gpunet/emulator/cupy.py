@@ -35,12 +35,22 @@ from numpy import (
     uint64,
 )
 
-from gpunet.emulator import cuda
-from gpunet.emulator.array import borrow, empty, ndarray, unwrap, wrap, zeros
+from gpunet.emulator import cuda, random
+from gpunet.emulator.array import (
+    apply,
+    assign,
+    borrow,
+    compute,
+    empty,
+    ndarray,
+    unwrap,
+    wrap,
+    zeros,
+)
 from gpunet.emulator.launch import RawKernel, RawModule
 from gpunet.emulator.memory import get_default_memory_pool
 
-__version__ = "14.0.0+emulator"
+__version__ = "14.2.0+emulator"
 
 __all__ = [
     "RawKernel",
@@ -73,6 +83,7 @@ __all__ = [
     "int64",
     "intp",
     "is_available",
+    "matmul",
     "may_share_memory",
     "nan",
     "ndarray",
@@ -80,6 +91,7 @@ __all__ = [
     "ones",
     "ones_like",
     "pi",
+    "random",
     "shares_memory",
     "uint8",
     "uint16",
@@ -99,7 +111,7 @@ def full(shape: Any, fill_value: Any, dtype: npt.DTypeLike | None = None) -> nda
     """Return an array with every element set to ``fill_value``."""
     value = unwrap(fill_value)
     result = empty(shape, np.asarray(value).dtype if dtype is None else dtype)
-    result[...] = value
+    assign("full", result, value, fill_value)
     return result
 
 
@@ -133,14 +145,14 @@ def arange(
 ) -> ndarray:
     """Return evenly spaced values."""
     bounds = (0, start) if stop is None else (start, stop)
-    values: npt.NDArray[Any] = np.arange(*bounds, step, dtype=dtype)  # type: ignore[call-overload]
-    return wrap(values)
+    make: Any = np.arange
+    return compute("arange", lambda: make(*bounds, step, dtype=dtype))
 
 
 def array(obj: Any, dtype: npt.DTypeLike | None = None, copy: bool = True) -> ndarray:
     """Return a device array of anything that NumPy makes an array of."""
     if isinstance(obj, ndarray):
-        return asarray(obj, dtype) if not copy else wrap(unwrap(obj), dtype)
+        return asarray(obj, dtype) if not copy else obj.astype(dtype or obj.dtype)
     if isinstance(obj, list | tuple) and any(isinstance(part, ndarray) for part in obj):
         obj = [part.get() if isinstance(part, ndarray) else part for part in obj]
     return wrap(obj, dtype)
@@ -171,11 +183,23 @@ def from_dlpack(array: Any) -> ndarray:
     return borrow(np.from_dlpack(array))
 
 
-def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = None) -> None:
     """Copy the values of ``src``, a device array or a scalar, into ``dst``."""
     if not isinstance(dst, ndarray):
         raise TypeError(f"Unsupported type {type(dst)}")
-    np.copyto(unwrap(dst), unwrap(src), casting=casting, where=unwrap(where))
+    if isinstance(src, np.ndarray) and src.size != 1:
+        raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
+    target, source = unwrap(dst), src if isinstance(src, np.ndarray) else unwrap(src)
+    mask = True if where is None else unwrap(where)
+    copy = lambda: np.copyto(target, source, casting=casting, where=mask)  # noqa: E731
+    apply("copyto", copy, dst, src, where)
+
+
+def matmul(x1: ndarray, x2: ndarray, out: ndarray | None = None) -> ndarray:
+    """Return the matrix product; refused while capturing, since CuPy calls cuBLAS."""
+    multiply: Any = np.matmul
+    product: ndarray = multiply(x1, x2) if out is None else multiply(x1, x2, out=out)
+    return product
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
@@ -194,7 +218,8 @@ def shares_memory(a: Any, b: Any) -> bool:
 
 def array_equal(a1: ndarray, a2: ndarray, equal_nan: bool = False) -> ndarray:
     """Return whether shapes and elements are equal, as a 0-dimensional device array."""
-    return wrap(np.array_equal(unwrap(a1), unwrap(a2), equal_nan=equal_nan))
+    x, y = unwrap(a1), unwrap(a2)
+    return compute("array_equal", lambda: np.array_equal(x, y, equal_nan=equal_nan), a1, a2)
 
 
 def get_array_module(*args: Any) -> Any:

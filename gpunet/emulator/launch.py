@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import operator
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
-from gpunet.emulator import build, trace
+from gpunet.emulator import build, queues, records, trace
 from gpunet.emulator import module as compiled
 from gpunet.emulator.arguments import pack
 from gpunet.emulator.array import ndarray
 from gpunet.emulator.faults import CUDADriverError, KernelFault
+from gpunet.emulator.memory import Memory
+from gpunet.emulator.pointers import MemoryPointer
+from gpunet.emulator.queues import Work
+from gpunet.emulator.records import LaunchRecord
 
 MAX_THREADS_PER_BLOCK = 1024
 _MAX_GRID = (2**31 - 1, 65535, 65535)
 _MAX_BLOCK = (1024, 1024, 64)
 SHARED_MEMORY = 48 * 1024
 SHARED_MEMORY_OPTIN = 163 * 1024  # compute capability 8.0
-
-
-@dataclass(frozen=True)
-class LaunchRecord:
-    """One launch.
-
-    Attributes:
-        name: The kernel's name.
-        grid: Blocks along x, y and z.
-        block: Threads along x, y and z.
-        shared_mem: Bytes of dynamic shared memory.
-    """
-
-    name: str
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    shared_mem: int
-
-
-_recorders: list[list[LaunchRecord]] = []
-
-
-@contextlib.contextmanager
-def record_launches() -> Iterator[list[LaunchRecord]]:
-    """Collect the launches made inside of the ``with`` block in the list that it yields.
-
-    Example:
-        >>> from gpunet.emulator import record_launches
-        >>> with record_launches() as launches:
-        ...     pass
-        >>> len(launches)
-        0
-    """
-    records: list[LaunchRecord] = []
-    _recorders.append(records)
-    try:
-        yield records
-    finally:
-        # By identity: two empty lists are equal.
-        _recorders[:] = [other for other in _recorders if other is not records]
 
 
 class RawModule:
@@ -80,27 +44,30 @@ class RawModule:
         *,
         code: str | None = None,
         path: str | None = None,
-        options: Sequence[str] = (),
+        options: tuple[str, ...] = (),
         backend: str = "nvrtc",
         translate_cucomplex: bool = False,
         enable_cooperative_groups: bool = False,
         name_expressions: Sequence[str] | None = None,
-        jitify: bool = False,
+        jitify: Any = None,
     ) -> None:
-        if code is None or path is not None:
-            raise TypeError("the emulator's RawModule takes source code (code=), not a path.")
+        if (code is None) == (path is None):
+            raise TypeError("Exactly one of `code` and `path` keyword arguments must be given.")
+        if code is None:
+            raise NotImplementedError("the emulator compiles source code, and has no cubin files.")
+        if not isinstance(options, tuple):
+            raise TypeError(
+                "Argument 'options' has incorrect type "
+                f"(expected tuple, got {type(options).__name__})"
+            )
         if enable_cooperative_groups or translate_cucomplex or jitify:
             raise NotImplementedError(
                 "the emulator has no cooperative groups, cuComplex translation or jitify."
             )
         self.code = code
-        self.options = tuple(options)
+        self.options = options
         self.backend = backend
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
-        if self.name_expressions and not any("-std=" in option for option in self.options):
-            raise ValueError(
-                "need to specify C++ standard for compiling template code: options=('-std=c++17',)"
-            )
         self._modules: dict[str, compiled.Module] = {}  # by build profile
 
     def compile(self, log_stream: Any = None) -> None:
@@ -148,7 +115,9 @@ class RawKernel:
         keywords: ``backend``, ``translate_cucomplex``, ``enable_cooperative_groups``, ``jitify``.
     """
 
-    def __init__(self, code: str, name: str, options: Sequence[str] = (), **keywords: Any) -> None:
+    def __init__(
+        self, code: str, name: str, options: tuple[str, ...] = (), **keywords: Any
+    ) -> None:
         self._setup(RawModule(code=code, options=options, **keywords), name)
 
     @classmethod
@@ -196,39 +165,27 @@ class RawKernel:
         *,
         shared_mem: int = 0,
         stream: Any = None,
-        enable_cooperative_groups: bool = False,
     ) -> None:
-        """Launch the kernel, and return when it has finished.
+        """Launch the kernel, and return when it has finished; or let a capture record it.
 
         Raises:
             KernelFault: The arguments do not fit, or the kernel misbehaved.
         """
         kernel = self._module._kernel(self.name)
-        record = LaunchRecord(self.name, _extent(grid), _extent(block), int(shared_mem))
-        self._check_extents(record, kernel.max_threads)
+        grid, block = _extent("grid", grid), _extent("block", block)
         packed = pack(self.name, kernel.parameters, args)
-        for recorder in _recorders:
-            recorder.append(record)
-        traces = trace.current()
-        crash = kernel.run(
-            record.grid,
-            record.block,
-            packed,
-            record.shared_mem,
-            observers=0 if traces is None else compiled.WITH_TRACE,
+        record = LaunchRecord(self.name, grid, block, int(shared_mem), packed)
+        self._check_extents(record, kernel.max_threads)
+        queue = queues.current() if stream is None else queues.queue_of(stream.ptr)
+        if queue.usable_capture() is None:
+            records.launched(record)
+        memories = {n: memory for n, arg in enumerate(args) if (memory := _memory_of(arg))}
+        # Weakly, so that a graph does not keep what CuPy's does not keep.
+        places = {number: weakref.ref(memory) for number, memory in memories.items()}
+        work = Work(
+            f"kernel {self.name!r}", lambda: _run(kernel, record, places), tuple(memories.values())
         )
-        if traces is not None:
-            accesses = trace.read(kernel.module.runtime)
-            traces.append(
-                trace.Trace(
-                    self.name, record.grid, record.block, accesses, kernel.module.access_line
-                )
-            )
-        damage = _damage(args)
-        if crash is not None:
-            raise KernelFault(f"kernel {self.name!r}: {crash}{_near(crash.address, args)}{damage}.")
-        if damage:
-            raise KernelFault(f"kernel {self.name!r}{damage}.")
+        queue.submit(work)
 
     def _check_extents(self, launch: LaunchRecord, launch_bound: int) -> None:
         threads = math.prod(launch.block)
@@ -250,35 +207,64 @@ class RawKernel:
             raise KernelFault(f"kernel {self.name!r}: {problem}.")
 
 
-def _extent(extent: tuple[int, ...]) -> tuple[int, int, int]:
+def _run(
+    kernel: compiled.Kernel, launch: LaunchRecord, places: dict[int, weakref.ref[Memory]]
+) -> None:
+    """Run a kernel and check the red zones of its arguments' memory."""
+    traces = trace.current()
+    crash = kernel.run(
+        launch.grid,
+        launch.block,
+        launch.arguments,
+        launch.shared_mem,
+        observers=0 if traces is None else compiled.WITH_TRACE,
+    )
+    if traces is not None:
+        accesses = trace.read(kernel.module.runtime)
+        line = kernel.module.access_line
+        traces.append(trace.Trace(launch.name, launch.grid, launch.block, accesses, line))
+    memories = {number: memory for number, place in places.items() if (memory := place())}
+    damage = _damage(memories)
+    if crash is not None:
+        where = _near(crash.address, memories)
+        raise KernelFault(f"kernel {launch.name!r}: {crash}{where}{damage}.")
+    if damage:
+        raise KernelFault(f"kernel {launch.name!r}{damage}.")
+
+
+def _extent(name: str, extent: tuple[int, ...]) -> tuple[int, int, int]:
     if not isinstance(extent, tuple):
-        raise TypeError(f"grid and block must be tuples of up to 3 integers, got {extent!r}")
+        raise TypeError(
+            f"Argument {name!r} has incorrect type (expected tuple, got {type(extent).__name__})"
+        )
     # A size of 0 counts as 1, as in CuPy (cupy/cuda/function.pyx): the caller skips empty launches.
-    x, y, z = (*(max(1, int(n)) for n in extent), 1, 1, 1)[:3]
+    x, y, z = (*(max(1, operator.index(n)) for n in extent[:3]), 1, 1, 1)[:3]
     return x, y, z
 
 
-def _damage(args: Sequence[Any]) -> str:
+def _memory_of(argument: Any) -> Memory | None:
+    if isinstance(argument, ndarray):
+        return argument._memory
+    return argument.mem if isinstance(argument, MemoryPointer) else None
+
+
+def _damage(memories: dict[int, Memory]) -> str:
     """Say which array's red zone the kernel overwrote, or return ""."""
-    checked = set()
-    for number, array in enumerate(args):
-        if not isinstance(array, ndarray) or id(array._memory) in checked:
-            continue
-        checked.add(id(array._memory))
-        where = array._memory.damage()
+    for number, memory in memories.items():
+        where = memory.damage()
         if where is not None:
             return f": wrote outside of argument {number}, {where}"
     return ""
 
 
-def _near(address: int | None, args: Sequence[Any]) -> str:
+def _near(address: int | None, memories: dict[int, Memory]) -> str:
     """Say where a bad address lies in terms of the arguments."""
     if address is None:
         return ""
     if address < 4096:
         return ": null pointer" if address == 0 else f": null pointer + {address} bytes"
-    arrays = [(n, a._memory) for n, a in enumerate(args) if isinstance(a, ndarray)]
-    after = [(address - (m.ptr + m.size), n) for n, m in arrays if address >= m.ptr + m.size]
+    ends = {number: memory.ptr + memory.size for number, memory in memories.items()}
+    after = [(address - end, number) for number, end in ends.items() if address >= end]
     if after:
         distance, number = min(after)
         if distance < 2**34:  # farther away it has nothing to do with the array

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from gpunet.emulator import queues
 
 #: What `empty` memory holds: NaN as floating point, -1 as signed integer.
 POISON = 0xFF
@@ -42,6 +45,7 @@ class MemoryPool:
 
 
 _pool = MemoryPool()
+_live: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
 
 
 class Memory:
@@ -64,6 +68,7 @@ class Memory:
         if borrowed is not None:
             self.bytes = borrowed
         else:
+            queues.check_unsafe_call()  # cudaMalloc: nothing is pooled here
             # np.zeros gets zeroed pages from the system, which costs nothing until they are used.
             self._raw = np.zeros(size + 2 * _GUARD_SIZE + _ALIGNMENT, np.uint8)
             address = self._raw.ctypes.data + _GUARD_SIZE
@@ -75,6 +80,7 @@ class Memory:
             self._pool.add(size)
         self.size = self.bytes.size
         self.ptr: int = self.bytes.ctypes.data
+        _live[self.ptr] = self
 
     @property
     def _before(self) -> Bytes:
@@ -108,20 +114,12 @@ class Memory:
             self._pool.add(-self.bytes.size)
 
 
-class MemoryPointer:
-    """An address in a Memory, as ``cupy.cuda.MemoryPointer``.
-
-    Attributes:
-        mem: The Memory.
-        ptr: The address.
-    """
-
-    def __init__(self, mem: Memory, offset: int = 0) -> None:
-        self.mem = mem
-        self.ptr = mem.ptr + offset
-
-    def __int__(self) -> int:
-        return self.ptr
+def find(address: int, size: int) -> Memory | None:
+    """Return the live allocation that holds so many bytes from an address, or None."""
+    for memory in tuple(_live.values()):
+        if memory.ptr <= address and address + size <= memory.ptr + memory.size:
+            return memory
+    return None
 
 
 def get_default_memory_pool() -> MemoryPool:

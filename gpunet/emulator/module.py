@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from gpunet.emulator.faults import KernelFault
 
 # Observers of a launch; runtime.cpp has the same numbers.
 WITH_TRACE = 1
+#: A kernel's arguments lie at multiples of so many bytes.
+SLOT = 8
 
 
 class _Index(ctypes.Structure):
@@ -108,6 +111,8 @@ class Kernel:
             Parameter(a.dtype.decode(), a.size, a.pointee_size, bool(a.is_pointer))
             for a in info.arguments[: info.argument_count]
         )
+        slots = (-(-parameter.size // SLOT) * SLOT for parameter in self.parameters)
+        self._offsets = (0, *itertools.accumulate(slots))[:-1]
 
     def run(
         self,
@@ -124,7 +129,7 @@ class Kernel:
         Args:
             grid: Blocks along x, y and z.
             block: Threads along x, y and z.
-            arguments: 8 bytes for each parameter, its value in front.
+            arguments: The values, each at a multiple of `SLOT` bytes.
             shared_mem: Bytes of dynamic shared memory.
             observers: Who watches: a sum of ``WITH_...``.
             seed: Of the order of blocks and threads; 0 is one after another.
@@ -132,10 +137,10 @@ class Kernel:
         Returns:
             None, or what stopped it.
         """
-        values = ctypes.create_string_buffer(arguments, max(8, len(arguments)))
+        values = ctypes.create_string_buffer(arguments, len(arguments) + SLOT)
         base = ctypes.addressof(values)
         pointers = (ctypes.c_void_p * (len(self.parameters) + 1))(
-            *(base + 8 * i for i in range(len(self.parameters)))
+            *(base + offset for offset in self._offsets)
         )
         fault = _Fault()
         device = self.module.runtime
