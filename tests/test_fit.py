@@ -22,7 +22,7 @@ def model():
 
 def classifier(optimizer="sgd", metrics=("accuracy",), **options):
     model = Sequential([layers.Dense(5, "relu", input_dim=6), layers.Dense(3, "softmax")])
-    model.compile(optimizer, "sparse_categorical_crossentropy", list(metrics), **options)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=list(metrics), **options)
     return model
 
 

@@ -25,7 +25,7 @@ ONE_HOT = np.eye(3)[Y]
 
 def classifier(loss="sparse_categorical_crossentropy", units=3, end="softmax"):
     model = Sequential([layers.Dense(5, "relu", input_dim=6), layers.Dense(units, end)])
-    model.compile("sgd", loss, ["accuracy"])
+    model.compile("sgd", loss, metrics=["accuracy"])
     model.prepare(None)
     return model
 
@@ -275,12 +275,12 @@ MISTAKES = {
         r"Unknown optimizer 'adamm': did you mean 'adam'",
     ),
     "a misspelt metric": (
-        lambda m: m.compile("sgd", "mse", ["acuracy"]),
+        lambda m: m.compile("sgd", "mse", metrics=["acuracy"]),
         ArgumentError,
         r"Unknown metric 'acuracy': did you mean 'accuracy'",
     ),
     "a metric without a list": (
-        lambda m: m.compile("sgd", "mse", metrics.Accuracy()),
+        lambda m: m.compile("sgd", "mse", metrics=metrics.Accuracy()),
         ArgumentError,
         r"compile takes a list of metrics, got",
     ),

@@ -305,7 +305,7 @@ def test_each_learns_the_digits(name):
         [layers.Dense(32, "relu", input_dim=x.shape[1]), layers.Dense(10, "softmax")]
     )
     model.compile(
-        make(name, {"learning_rate": rate}), "sparse_categorical_crossentropy", ["accuracy"]
+        make(name, {"learning_rate": rate}), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     model.fit(x, y, epochs=4, verbose=0)
     assert model.evaluate(x_test, y_test, verbose=0)[1] > 0.85

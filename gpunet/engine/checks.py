@@ -50,20 +50,18 @@ def check_backend(name: str, model: Backend, at_build: Backend, now: Backend) ->
 # -------------------------------------------------------------------------------- the data
 
 
-def check_data(where: str, inputs: Sequence[Any], y: Any, sample_weight: Any, graph: Graph) -> None:
-    """Data that spoil a training: NaN, infinity, pixels that nobody scaled, useless weights.
+def check_inputs(where: str, inputs: Sequence[Any], graph: Graph) -> None:
+    """Inputs that spoil a training: NaN, infinity, pixels that nobody scaled.
 
     One pass over host arrays; arrays that are on a device already are not read back.
 
     Args:
         where: "" for the training data, "validation " for the validation data.
         inputs: one array for each input of the model.
-        y: the targets.
-        sample_weight: the weights, or None.
         graph: the model's graph.
 
     Raises:
-        ArgumentError: numbers that are not finite, or weights that are all 0.
+        ArgumentError: numbers that are not finite.
     """
     many = len(inputs) > 1
     for tensor, x in zip(graph.inputs, inputs, strict=True):
@@ -71,20 +69,35 @@ def check_data(where: str, inputs: Sequence[Any], y: Any, sample_weight: Any, gr
         _check_finite(name, x)
         if not where:  # said once is enough
             _check_pixels(name, x, tensor, graph)
-    _check_finite(f"{where}y", y)
-    if sample_weight is not None:
-        weights = np.asarray(sample_weight)
-        _check_finite(f"{where}sample_weight", weights)
-        if not weights.any():
-            raise ArgumentError(
-                f"{where}sample_weight is 0 for every sample, so there is nothing to learn; give "
-                "positive weights, or leave sample_weight out."
-            )
-        if weights.min() < 0:
-            warn(
-                f"{where}sample_weight has negative values, the least {weights.min():g}: for these "
-                "samples the loss is pushed up without a bound; weights are usually at least 0."
-            )
+
+
+def check_targets(name: str, y: Any) -> None:
+    """Targets that spoil a training.
+
+    Raises:
+        ArgumentError: numbers that are not finite.
+    """
+    _check_finite(name, y)
+
+
+def check_weights(name: str, sample_weight: Any) -> None:
+    """Sample weights that are of no use.
+
+    Raises:
+        ArgumentError: numbers that are not finite, or weights that are all 0.
+    """
+    weights = np.asarray(sample_weight)
+    _check_finite(name, weights)
+    if not weights.any():
+        raise ArgumentError(
+            f"{name} is 0 for every sample, so there is nothing to learn; give positive weights, "
+            "or leave sample_weight out."
+        )
+    if weights.min() < 0:
+        warn(
+            f"{name} has negative values, the least {weights.min():g}: for these samples the loss "
+            "is pushed up without a bound; weights are usually at least 0."
+        )
 
 
 def _check_finite(name: str, array: Any) -> None:
@@ -115,7 +128,7 @@ def _check_pixels(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
 
 def _is_scaled(tensor: Tensor, graph: Graph) -> bool:
     """Whether all that reads an input, perhaps reshaped, is a layer that scales."""
-    readers = [node for node in graph.nodes if tensor in node.inputs]
+    readers = [node for node in graph.nodes if tensor in map(graph.origin, node.inputs)]
     return all(
         type(node.layer).__name__ in SCALING_LAYERS
         or (node.layer.passes_through(training=True) and _is_scaled(node.output, graph))

@@ -57,11 +57,14 @@ def as_batch(value: Any, where: str, backend: Backend) -> Array:
     return array
 
 
-def model_inputs(tensors: Sequence[Tensor], x: Any, backend: Backend, model: str) -> list[Array]:
+def model_inputs(
+    tensors: Sequence[Tensor], names: Sequence[str], x: Any, backend: Backend, model: str
+) -> list[Array]:
     """One array for each input of a model, checked against its shape.
 
     Args:
         tensors: the model's symbolic inputs.
+        names: what they are called in a dict.
         x: an array, or a list, tuple or dict (by input name) of arrays if there are several.
         backend: the model's backend.
         model: the model's name, for messages.
@@ -74,25 +77,26 @@ def model_inputs(tensors: Sequence[Tensor], x: Any, backend: Backend, model: str
     if x is None:
         raise ArgumentError(f"{model} needs inputs x, got None.")
     if isinstance(x, Mapping):
-        missing = [tensor.name for tensor in tensors if tensor.name not in x]
-        if missing:
-            raise ArgumentError(
-                f"{model} has the inputs {', '.join(t.name for t in tensors)}, got {', '.join(x)}."
-            )
-        values = [x[tensor.name] for tensor in tensors]
+        if any(name not in x for name in names):
+            listed = ", ".join(map(str, x))
+            raise ArgumentError(f"{model} has the inputs {', '.join(names)}, got {listed}.")
+        values = [x[name] for name in names]
     elif len(tensors) > 1:
         if not isinstance(x, list | tuple) or len(x) != len(tensors):
             got = len(x) if isinstance(x, list | tuple) else type(x).__name__
             raise ArgumentError(f"{model} takes a list of {len(tensors)} arrays, got {got}.")
         values = list(x)
     else:
-        values = [x[0] if isinstance(x, tuple) and len(x) == 1 else x]
+        rank = len(tensors[0].shape)
+        is_list = isinstance(x, list | tuple) and len(x) == 1
+        unpack = is_list and (isinstance(x, tuple) or np.ndim(x[0]) == rank)
+        values = [x[0] if unpack else x]
     arrays = [
         _sample_array(tensor, value, backend, model)
         for tensor, value in zip(tensors, values, strict=True)
     ]
     if len(arrays) > 1 or not len(arrays[0]):
-        check_lengths({t.name: a for t, a in zip(tensors, arrays, strict=True)}, model)
+        check_lengths(dict(zip(names, arrays, strict=True)), model)
     return arrays
 
 
@@ -265,39 +269,6 @@ def validation_tuple(data: Any) -> tuple[Any, ...]:
     if not isinstance(data, list | tuple) or len(data) not in (2, 3):
         raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight).")
     return tuple(data)
-
-
-def split_for_validation(
-    x: Any, y: Any, sample_weight: Any, validation_data: Any, share: float, backend: Backend
-) -> tuple[Any, Any, Any, Any]:
-    """Take the last part of the data for validation, before anything is shuffled, as Keras does.
-
-    Raises:
-        ArgumentError: a share that leaves no samples on one side.
-        ShapeError: x and y of different lengths.
-    """
-    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
-        raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
-    if share == 0 or validation_data is not None:
-        return x, y, sample_weight, validation_data
-    many = isinstance(x, list | tuple)
-    xs = [as_batch(part, "x", backend) for part in (x if many else [x])]
-    y = as_batch(y, "y", backend)
-    check_lengths({"x": xs[0], "y": y}, "validation_split")
-    cut = int(len(y) * (1 - share))
-    if cut in (0, len(y)):
-        raise ArgumentError(
-            f"validation_split={share} of {len(y)} samples leaves no samples to train or validate "
-            "on."
-        )
-    first = [part[:cut] for part in xs]
-    last = [part[cut:] for part in xs]
-    validation: list[Any] = [last if many else last[0], y[cut:]]
-    if sample_weight is not None:
-        sample_weight = as_batch(sample_weight, "sample_weight", backend)
-        validation.append(sample_weight[cut:])
-        sample_weight = sample_weight[:cut]
-    return first if many else first[0], y[:cut], sample_weight, tuple(validation)
 
 
 def positive(name: str, value: int | None, default: int) -> int:

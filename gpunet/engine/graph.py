@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -38,15 +38,22 @@ class Tensor:
         dtype: the NumPy name of the dtype; inputs may be integers, all else is floating-point.
         node: the call that computes it, or None for an input.
         name: the input's name; other tensors have the name of their layer.
+        index: its number among the outputs of the call.
     """
 
     def __init__(
-        self, shape: Shape, dtype: str = "float32", node: Node | None = None, name: str = ""
+        self,
+        shape: Shape,
+        dtype: str = "float32",
+        node: Node | None = None,
+        name: str = "",
+        index: int = 0,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.node = node
         self.name = name
+        self.index = index
 
     def batch_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of a batch of this many samples."""
@@ -59,16 +66,38 @@ class Tensor:
 class Node:
     """One call of one layer. A shared layer has several nodes.
 
-    Attributes:
+    Args:
         layer: the layer that was called.
         inputs: the tensors it was called on.
-        output: the tensor that it returned.
+        shapes: the shapes of what it returns.
+        form: how it was called: on "one" tensor, a "list" of tensors, or "many" arguments.
+        body: for a layer that is made of layers: what it called, from inputs to outputs.
+
+    Attributes:
+        outputs: the tensors that it returned: one, unless it is made of layers.
     """
 
-    def __init__(self, layer: Layer, inputs: Sequence[Tensor], output_shape: Shape) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: Sequence[Tensor],
+        shapes: Sequence[Shape],
+        form: str = "one",
+        body: Graph | None = None,
+    ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
-        self.output = Tensor(output_shape, node=self, name=layer.label)
+        self.form = form
+        self.body = body
+        self.outputs = tuple(
+            Tensor(shape, node=self, name=layer.label, index=i) for i, shape in enumerate(shapes)
+        )
+        layer.nodes.append(self)
+
+    @property
+    def output(self) -> Tensor:
+        """The first of the outputs."""
+        return self.outputs[0]
 
 
 def Input(  # noqa: N802 (Keras' name)
@@ -116,10 +145,15 @@ class Graph:
     Args:
         inputs: symbolic inputs.
         outputs: symbolic outputs that depend on nothing but these inputs.
+        is_body: whether this is what a layer that is made of layers called: then the inputs are
+            tensors of the graph around it and keep their names.
 
     Attributes:
-        nodes: the calls of layers, in order.
-        layers: the layers, in the order of their first call.
+        calls: the calls of layers, in order.
+        nodes: the same with the bodies of layers that are made of layers in their place.
+        layers: the layers of the calls, in the order of their first call.
+        paths: the names of the layers of the nodes: those in a body behind the name of the layer
+            around them, "encoder/dense".
         parameters: their weights, in this order.
         spans: where the weights lie, once they have values.
 
@@ -127,15 +161,74 @@ class Graph:
         ArgumentError: an output depends on an input that was not given.
     """
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], is_body: bool = False
+    ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self.nodes = _sorted_nodes(self.inputs, self.outputs)
-        self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
-        _name_inputs(self.inputs)
-        self.parameters = [p for layer in self.layers for p in layer.parameters]
+        self.calls = _sorted_nodes(self.inputs, self.outputs)
+        self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.calls))
+        if not is_body:
+            _name_inputs(self.inputs)
+        self.parameters = list(dict.fromkeys(p for layer in self.layers for p in layer.parameters))
         self.spans: list[Span] = []
         _name_layers(self)
+        self.nodes = [inner for node in self.calls for inner in _flat(node)]
+        self._origins = dict(_origins(self.calls))
+
+    @property
+    def paths(self) -> dict[Layer, str]:
+        """Each layer that has nodes, and its name, which is that of no other."""
+        paths: dict[Layer, str] = {}
+        for node in self.calls:
+            if node.body is None:
+                paths.setdefault(node.layer, node.layer.label)
+            else:
+                for layer, path in node.body.paths.items():
+                    paths.setdefault(layer, f"{node.layer.label}/{path}")
+        return paths
+
+    def origin(self, tensor: Tensor) -> Tensor:
+        """The same value as an input, or as the output of one of the nodes."""
+        while tensor in self._origins and tensor not in self.inputs:
+            tensor = self._origins[tensor]
+        return tensor
+
+
+def call_layer(layer: Layer, form: str, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Call a layer in the form of a node; returns all its outputs."""
+    returned = layer(list(tensors)) if form == "list" else layer(*tensors)
+    return returned if isinstance(returned, list | tuple) else [returned]
+
+
+def copied_calls(
+    graph: Graph, inputs: Sequence[Tensor], layer_for: Callable[[Layer], Layer]
+) -> list[Tensor]:
+    """Make all calls of a graph once more, from other inputs; returns its outputs.
+
+    Args:
+        graph: the graph.
+        inputs: what to call the first layers on.
+        layer_for: gives the layer to call in the place of one of the graph.
+    """
+    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.calls:
+        sources = [tensors[tensor] for tensor in node.inputs]
+        results = call_layer(layer_for(node.layer), node.form, sources)
+        tensors.update(zip(node.outputs, results, strict=True))
+    return [tensors[tensor] for tensor in graph.outputs]
+
+
+def _flat(node: Node) -> Sequence[Node]:
+    return (node,) if node.body is None else node.body.nodes
+
+
+def _origins(calls: Sequence[Node]) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a layer that is made of layers returned, and which tensor of its body that is."""
+    for node in calls:
+        if node.body is not None:
+            yield from zip(node.outputs, node.body.outputs, strict=True)
+            yield from _origins(node.body.calls)
 
 
 def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> list[Node]:

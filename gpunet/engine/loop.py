@@ -13,7 +13,8 @@ import numpy as np
 from gpunet import random
 from gpunet.callbacks import CallbackList
 from gpunet.engine.meters import Meters
-from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper
+from gpunet.engine.samples import Samples
+from gpunet.engine.steps import TEST, TRAIN, Stepper
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer

@@ -5,7 +5,7 @@ All states of a mode are one array on the device, so that reading them waits for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.errors import ArgumentError
-from gpunet.metrics import Mean, Metric, get
+from gpunet.metrics import Metric, get
+from gpunet.metrics.base import State, divide
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,49 @@ class Meter:
         name: the name.
         metric: the metric.
         weighted: whether sample weights count.
+        output: the number of the model's output that it looks at.
     """
 
     name: str
     metric: Metric
     weighted: bool = False
+    output: int = 0
+
+    def read(self, states: Mapping[str, State]) -> Any:
+        """Its value, from the states of all meters."""
+        return self.metric.value(states[self.name])
+
+
+@dataclass(frozen=True)
+class LossMeter(Meter):
+    """The loss of one of several outputs.
+
+    Attributes:
+        factor: the weight of the loss, with which its state was recorded; at 0 without it.
+    """
+
+    factor: float = 1.0
+
+    def read(self, states: Mapping[str, State]) -> float:
+        """The loss without its weight, as Keras shows it."""
+        return float(self.metric.value(states[self.name])) / (self.factor or 1.0)
+
+
+@dataclass(frozen=True)
+class TotalMeter(Meter):
+    """The weighted sum of several losses; its own state holds nothing but penalties.
+
+    Attributes:
+        parts: the losses.
+    """
+
+    parts: tuple[LossMeter, ...] = ()
+
+    def read(self, states: Mapping[str, State]) -> float:
+        """The sum; penalties count once for each row of the first loss."""
+        values = [part.metric.value(states[part.name]) for part in self.parts if part.factor]
+        rows = states[self.parts[0].name][1]
+        return float(sum(values) + divide(states[self.name][0], rows))
 
 
 class Meters:
@@ -38,16 +76,19 @@ class Meters:
     Args:
         backend: the device.
         meters: the meters.
-        output_shape: the shape of the model's output.
+        output_shapes: the shapes of the model's outputs.
     """
 
     def __init__(
-        self, backend: Backend, meters: Sequence[Meter], output_shape: Sequence[int | None]
+        self,
+        backend: Backend,
+        meters: Sequence[Meter],
+        output_shapes: Sequence[Sequence[int | None]],
     ) -> None:
         self._backend = backend
-        self._meters = {meter.name: meter.metric for meter in meters}
+        self._meters = {meter.name: meter for meter in meters}
         self._initial = {
-            name: metric.initial_state(output_shape) for name, metric in self._meters.items()
+            meter.name: meter.metric.initial_state(output_shapes[meter.output]) for meter in meters
         }
         self._values = np.concatenate([state.reshape(-1) for state in self._initial.values()])
         self._array = backend.empty(self._values.shape, "float64")
@@ -73,7 +114,7 @@ class Meters:
     def read(self) -> dict[str, Any]:
         """All values; waits for the device."""
         states = self._split(self._backend.to_numpy(self._array))
-        return {name: metric.value(states[name]) for name, metric in self._meters.items()}
+        return {name: meter.read(states) for name, meter in self._meters.items()}
 
     def _split(self, array: Array) -> dict[str, Array]:
         """The parts of an array that holds all states."""
@@ -84,24 +125,34 @@ class Meters:
         return parts
 
 
-def compiled_meters(metrics: Any, weighted_metrics: Any) -> list[Meter]:
-    """The loss' mean and the metrics that `compile` got, named as in Keras.
+def metric_meters(
+    metrics: Sequence[Any],
+    weighted_metrics: Sequence[Any],
+    taken: Sequence[str],
+    prefix: str = "",
+    output: int = 0,
+) -> list[Meter]:
+    """The metrics of one output, named as in Keras.
 
     A second metric of a name gets a number behind it; one of weighted_metrics that is also among
     metrics gets "weighted_" before it.
+
+    Args:
+        metrics: names, classes or objects of metrics.
+        weighted_metrics: the same of those in which sample weights count.
+        taken: names that others have.
+        prefix: what each name begins with.
+        output: the number of the model's output.
     """
-    meters = [Meter("loss", Mean("loss"))]
-    for argument, identifiers in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
-        if not isinstance(identifiers, list | tuple | None):
-            raise ArgumentError(
-                f"compile takes a list of {argument}, got {identifiers!r}: write [...]."
-            )
-        for identifier in identifiers or []:
-            metric, weighted = get(identifier), argument == "weighted_metrics"
-            taken = {meter.name for meter in meters}
-            name = metric.name
-            if weighted and name in taken:
-                name = f"weighted_{name}"
-            names = (name if k == 0 else f"{name}_{k}" for k in range(len(taken) + 1))
-            meters.append(Meter(next(n for n in names if n not in taken), metric, weighted))
+    meters: list[Meter] = []
+    for weighted, identifiers in ((False, metrics), (True, weighted_metrics)):
+        for identifier in identifiers:
+            metric = get(identifier)
+            used = {*taken, *(meter.name for meter in meters)}
+            name = f"{prefix}{metric.name}"
+            if weighted and name in used:
+                name = f"{prefix}weighted_{metric.name}"
+            names = (name if k == 0 else f"{name}_{k}" for k in range(len(used) + 1))
+            free = next(name for name in names if name not in used)
+            meters.append(Meter(free, metric, weighted, output))
     return meters

@@ -30,6 +30,7 @@ class Pass:
         self, graph: Graph, op: Recorder, rows: int, training: bool, random: Buffer | None = None
     ) -> None:
         self.graph = graph
+        self.paths = graph.paths
         self.op = op
         self.rows = rows
         self.training = training
@@ -55,8 +56,8 @@ class Pass:
         for number, node in enumerate(self.graph.nodes):
             layer = node.layer
             shape = node.output.batch_shape(self.rows)
-            xs = tuple(self.values[tensor] for tensor in node.inputs)
-            self.op.layer = layer.label
+            xs = tuple(self.value(tensor) for tensor in node.inputs)
+            self.op.layer = self.paths[layer]
             if layer.passes_through(self.training):
                 self.values[node.output] = xs[0].reshape(*shape)
                 self._contexts.append(None)
@@ -64,14 +65,18 @@ class Pass:
                 continue
             context = Context(self.op, self.training, number, self.random)
             context.x = xs[0] if layer.inputs == 1 else xs
-            context.y = self.op.scratch(shape, name=f"{layer.label}.y")
+            context.y = self.op.scratch(shape, name=f"{self.paths[layer]}.y")
             self._lend_weights(layer, context)
-            with _named(layer, "forward"):
+            with _named(self.paths[layer], "forward"):
                 layer.forward(self.op, context)
             self.values[node.output] = context.y
             self._contexts.append(context)
             self._penalize(node, None, totals, count)
-        return [self.values[tensor] for tensor in self.graph.outputs]
+        return [self.value(tensor) for tensor in self.graph.outputs]
+
+    def value(self, tensor: Tensor) -> Buffer:
+        """The buffer of a symbolic tensor, also of what a layer made of layers returned."""
+        return self.values[self.graph.origin(tensor)]
 
     def backward(self, totals: Buffer | None = None, count: int = 1) -> None:
         """Record each layer's backward in reverse order; totals and count as in `forward`.
@@ -86,22 +91,25 @@ class Pass:
             self._penalize(node, dy, totals, count)
             if context is None or not op.is_written(dy):
                 continue  # the memory is that of dx, or nothing that is wanted depends on y
-            op.layer = node.layer.label
+            op.layer = self.paths[node.layer]
             context.dy = dy
-            dxs = tuple(op.gradient_of(self.values[tensor]) for tensor in node.inputs)
+            dxs = tuple(op.gradient_of(self.value(tensor)) for tensor in node.inputs)
             context.dx = dxs[0] if node.layer.inputs == 1 else dxs
-            with _named(node.layer, "backward"):
+            with _named(self.paths[node.layer], "backward"):
                 node.layer.backward(op, context)
-        for parameter, gradient in self._gradients.items():
-            if parameter.is_trainable and not op.is_written(gradient):
-                op.fill(gradient, value=0.0)
+        for parameter in self.graph.parameters:
+            if parameter.is_trainable:
+                if parameter not in self._gradients:  # of a layer whose output nobody wants
+                    self._gradients[parameter] = self._gradient(parameter.layer, parameter)
+                if not op.is_written(self._gradients[parameter]):
+                    op.fill(self._gradients[parameter], value=0.0)
 
     def _penalize(self, node: Node, dy: Buffer | None, totals: Buffer | None, count: int) -> None:
         """Record the penalty on a layer's output, which is divided by the batch size."""
         regularizer = node.layer.activity_regularizer
         if regularizer is None or (dy is None and totals is None):
             return
-        self.op.layer = node.layer.label
+        self.op.layer = self.paths[node.layer]
         l1, l2 = regularizer.l1 / self.rows, regularizer.l2 / self.rows
         self.op.activity_penalty(dy, totals, self.values[node.output], l1=l1, l2=l2, count=count)
 
@@ -118,12 +126,12 @@ class Pass:
         def value() -> Any:
             return block_of(parameter).value(parameter)
 
-        name = f"{layer.label}.{parameter.name}"
+        name = f"{self.paths[layer]}.{parameter.name}"
         return self.op.external(name, parameter.shape, self.op.dtype, value)
 
     def _gradient(self, layer: Layer, parameter: Parameter) -> Buffer:
         """The gradient in its block; a frozen weight's goes where nobody reads it."""
-        name = f"{layer.label}.d{parameter.name}"
+        name = f"{self.paths.get(layer, layer.label)}.d{parameter.name}"
         if not parameter.is_trainable:
             buffer = self.op.scratch(parameter.shape, name=name)
         else:
@@ -142,10 +150,10 @@ class Pass:
 
 
 @contextmanager
-def _named(layer: Layer, direction: str) -> Iterator[None]:
+def _named(layer: str, direction: str) -> Iterator[None]:
     """Say in whose code an error arose; its type and its traceback stay."""
     try:
         yield
     except Exception as error:
-        error.args = (f"layer {layer.label!r}, {direction}: {error}",)
+        error.args = (f"layer {layer!r}, {direction}: {error}",)
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,10 +10,12 @@ import numpy as np
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.eager import EagerRecorder
+from gpunet.engine.heads import Head
 from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.engine.samples import Samples
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -27,36 +28,6 @@ class Slot:
 
     def __init__(self, array: Array) -> None:
         self.array = array
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The arrays of a data set on the device, each as a matrix with one row a sample.
-
-    Attributes:
-        inputs: one matrix for each input of the model.
-        labels: the targets.
-        weights: one row of weights a sample, or None.
-    """
-
-    inputs: tuple[Array, ...]
-    labels: Array
-    weights: Array | None
-
-    @property
-    def arrays(self) -> list[Array]:
-        """All arrays that are there."""
-        return [*self.inputs, self.labels] + ([] if self.weights is None else [self.weights])
-
-    @property
-    def count(self) -> int:
-        """The number of samples."""
-        return len(self.labels)
-
-    @property
-    def signature(self) -> tuple[Any, ...]:
-        """What a plan depends on: shapes and dtypes."""
-        return tuple((tuple(a.shape), np.dtype(a.dtype).name) for a in self.arrays)
 
 
 class RecordedStep:
@@ -91,14 +62,15 @@ class RecordedStep:
         self.slots: list[Slot] = []
         op.layer, op.direction = "feed", "feed"
         inputs = self._gather_inputs(samples)
-        shape = trainer.graph.outputs[0].batch_shape(rows)
-        labels, weights = self._gather_labels(samples, shape)
+        targets = self._gather_targets(samples)
         one_pass = Pass(trainer.graph, op, rows, mode == TRAIN, random)
         # The loss is a mean over this many rows; penalties count as if each row had them.
-        count = int(np.prod(shape[:-1], dtype=np.int64))
+        first = trainer.heads[0]
+        count = first.loss.rows_counted(trainer.graph.outputs[first.output].batch_shape(rows))
         totals = self._state("loss")
-        (y,) = one_pass.forward(inputs, totals if mode == TEST else None, count)
-        self._record_loss(y, labels, weights)
+        ys = one_pass.forward(inputs, totals if mode == TEST else None, count)
+        for head, (labels, weights) in zip(trainer.heads, targets, strict=True):
+            self._record_loss(head, ys[head.output], labels, weights)
         if mode == TRAIN:
             one_pass.backward(totals, count)
         record_weight_penalties(op, trainer.spans, totals, count, gradients=mode == TRAIN)
@@ -125,30 +97,45 @@ class RecordedStep:
             inputs.append(batch.reshape(*tensor.batch_shape(self._rows)))
         return inputs
 
-    def _gather_labels(
-        self, samples: Samples, shape: tuple[int, ...]
-    ) -> tuple[Buffer, Buffer | None]:
-        if self._trainer.loss.sparse:
-            labels = self._gather(samples.labels, "int32", "labels").reshape(-1)
-        else:
-            labels = self._gather(samples.labels, self._op.dtype, "labels")
-            labels = labels.reshape(-1, shape[-1])
-        weights = None
-        if samples.weights is not None:
-            weights = self._gather(samples.weights, self._op.dtype, "sample_weight").reshape(-1)
-        return labels, weights
+    def _gather_targets(self, samples: Samples) -> list[tuple[Buffer, Buffer | None]]:
+        """The labels and the weights of each head."""
+        labels = [
+            self._gather_labels(head, data)
+            for head, data in zip(self._trainer.heads, samples.labels, strict=True)
+        ]
+        weights = [
+            None if data is None else self._gather_weights(head, data)
+            for head, data in zip(self._trainer.heads, samples.weights, strict=True)
+        ]
+        return list(zip(labels, weights, strict=True))
 
-    def _record_loss(self, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
-        """The loss, which may also count an accuracy, and the metrics."""
-        op, trainer, x = self._op, self._trainer, y.rows
-        op.layer, op.direction = "loss", "loss"
-        state, *states = [self._state(meter.name) for meter in trainer.compiled]
-        dx = op.gradient_of(y) if self._mode == TRAIN else None
-        trainer.loss.record_batch(op, dx, state, y, labels, weights)
-        for meter, state in zip(trainer.compiled[1:], states, strict=True):
+    def _gather_labels(self, head: Head, data: Array) -> Buffer:
+        name = self._name(head, "labels")
+        if head.loss.sparse:
+            return self._gather(data, "int32", name).reshape(-1)
+        columns = self._trainer.graph.outputs[head.output].shape[-1] or 0
+        return self._gather(data, self._op.dtype, name).reshape(-1, columns)
+
+    def _gather_weights(self, head: Head, data: Array) -> Buffer:
+        return self._gather(data, self._op.dtype, self._name(head, "sample_weight")).reshape(-1)
+
+    def _name(self, head: Head, what: str) -> str:
+        return what if len(self._trainer.heads) == 1 else f"{head.name}.{what}"
+
+    def _record_loss(self, head: Head, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
+        """The loss of one head, which may also count an accuracy, and its metrics."""
+        op, x = self._op, y.rows
+        op.layer, op.direction = head.meter, "loss"
+        learns = self._mode == TRAIN and head.weight != 0
+        dx = op.gradient_of(y) if learns else None
+        # A loss of weight 0 is recorded as it is: it is shown, and adds nothing.
+        weight = head.weight if head.weight != 0 or head.meter == "loss" else 1.0
+        head.loss.record_batch(op, dx, self._state(head.meter), y, labels, weights, weight)
+        for meter in head.meters:
             op.layer = meter.name
             meter.metric.check(x, labels)
-            meter.metric.record(op, state, x, labels, weights if meter.weighted else None)
+            used = weights if meter.weighted else None
+            meter.metric.record(op, self._state(meter.name), x, labels, used)
 
     def _state(self, name: str) -> Buffer:
         meters = self._trainer.meters[self._mode]

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunet.engine.cost import flops
+from gpunet.engine.graph import Tensor
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Record
 
 if TYPE_CHECKING:
+    from gpunet.layers.base import Layer
     from gpunet.models import Model
 
 
@@ -27,36 +29,49 @@ def print_summary(model: Model, batch_size: int, print_fn: Callable[[str], Any])
 
 def _plan_to_show(model: Model, batch_size: int) -> tuple[Plan, str]:
     """The plan of a training step if the model is compiled, else of inference."""
-    if model.is_compiled and len(model.graph.outputs) == 1:
+    if model.is_compiled:
         return model.training_plan(batch_size), "training step"
     return model.inference_plan(batch_size), "inference"
 
 
 def _rows(model: Model, plan: Plan) -> list[list[str]]:
+    """A row for each call of a layer; a connection is a layer, which call of it, which output."""
     cost: dict[str, int] = {}
     for record in plan.recorded:
-        cost[record.layer] = cost.get(record.layer, 0) + flops(record)
+        for path in _parents(record.layer):
+            cost[path] = cost.get(path, 0) + flops(record)
     rows = [["Layer (type)", "Output Shape", "Param #", "FLOPs", "Connected to"]]
+    places: dict[Tensor, str] = {}
     for tensor in model.graph.inputs:
+        places[tensor] = f"{tensor.name}[0][0]"
         rows.append([f"{tensor.name} (Input)", str(tensor.shape), "0", "0", "-"])
-    seen = set()
-    for node in model.graph.nodes:
-        layer = node.layer
-        sources = ", ".join(t.node.layer.label if t.node else t.name for t in node.inputs)
-        first = layer not in seen
-        seen.add(layer)
+    calls: dict[Layer, int] = {}
+    for node in model.graph.calls:
+        layer, shapes = node.layer, [tensor.shape for tensor in node.outputs]
+        call = calls[layer] = calls.get(layer, -1) + 1
+        places.update((t, f"{layer.label}[{call}][{t.index}]") for t in node.outputs)
         rows.append(
             [
-                f"{layer.label} ({type(layer).__name__})",
-                str(node.output.shape),
-                f"{layer.count_params():,}" if first else "shared",
-                f"{cost.get(layer.label, 0):,}" if first else "shared",
-                sources,
+                f"{layer.label} ({_type(layer)})",
+                str(shapes[0] if len(shapes) == 1 else shapes),
+                f"{layer.count_params():,}" if call == 0 else "shared",
+                f"{cost.get(layer.label, 0):,}" if call == 0 else "shared",
+                ", ".join(places[tensor] for tensor in node.inputs),
             ]
         )
-    if all(len(node.inputs) == 1 for node in model.graph.nodes) and len(seen) == len(rows) - 2:
+    if all(len(node.inputs) == 1 for node in model.graph.calls) and len(calls) == len(rows) - 2:
         return [row[:-1] for row in rows]  # a plain stack: each layer reads the one above
     return rows
+
+
+def _parents(path: str) -> list[str]:
+    """The path of a layer and of all that it lies in: "a/b/c" in "a/b", in "a"."""
+    names = path.split("/")
+    return ["/".join(names[: i + 1]) for i in range(len(names))]
+
+
+def _type(layer: Layer) -> str:
+    return type(getattr(layer, "model", layer)).__name__
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -14,22 +14,16 @@ from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
 from gpunet.engine import checks
-from gpunet.engine.data import (
-    as_batch,
-    check_lengths,
-    class_weights,
-    model_inputs,
-    positive,
-    split_for_validation,
-    validation_tuple,
-)
+from gpunet.engine.data import model_inputs, positive, validation_tuple
 from gpunet.engine.graph import Graph
+from gpunet.engine.heads import Head, compile_heads
 from gpunet.engine.loop import Loop, evaluate
-from gpunet.engine.meters import Meter, Meters, compiled_meters
+from gpunet.engine.meters import Meter, Meters
 from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.plan import PlanCache
 from gpunet.engine.run import ArenaPool
-from gpunet.engine.steps import TEST, TRAIN, Samples, Stepper, StepPlan
+from gpunet.engine.samples import Samples, check, given, on_device, split
+from gpunet.engine.steps import TEST, TRAIN, Stepper, StepPlan
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.metrics import Metric
 
@@ -37,8 +31,8 @@ from gpunet.metrics import Metric
 class Trainer(ABC):
     """What a compiled model can do. `gpunet.models.Model` adds the graph and the weights."""
 
-    loss: losses.Loss
     optimizer: optimizers.Optimizer
+    heads: list[Head]
     compiled: list[Meter]
     dtype: str
     backend: Backend
@@ -81,8 +75,21 @@ class Trainer(ABC):
 
     @property
     @abstractmethod
-    def last_layer(self) -> Any:
-        """The layer that the output comes from; None if there is none, or not one alone."""
+    def input_names(self) -> list[str]:
+        """A name for each input."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> list[str]:
+        """A name for each output."""
+
+    @abstractmethod
+    def last_layer(self, output: int = 0) -> Any:
+        """The layer that an output comes from; None if there is none."""
+
+    @abstractmethod
+    def as_outputs(self, values: Sequence[Any]) -> Any:
+        """One value for each output in the form in which the model was given its outputs."""
 
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
@@ -102,15 +109,21 @@ class Trainer(ABC):
         self,
         optimizer: Any = "sgd",
         loss: Any = None,
-        metrics: Sequence[Any] | None = None,
-        weighted_metrics: Sequence[Any] | None = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
     ) -> None:
         """Say how to train.
 
+        Where there are several outputs, loss, loss_weights, metrics and weighted_metrics are lists
+        with one entry for each of them, or dicts by the outputs' names (those of their layers). An
+        output without a loss is not trained.
+
         Args:
             optimizer: a name of gpunet.optimizers ("sgd", "adam") or an Optimizer.
-            loss: a name ("mse"), a function of gpunet.losses or a Loss.
+            loss: a name ("mse"), a function of gpunet.losses or a Loss; one for all outputs.
+            loss_weights: what each loss is multiplied by; 1 if None. "loss" in History is the sum.
             metrics: a list of names ("accuracy"), classes or objects of gpunet.metrics, or losses.
             weighted_metrics: a list of metrics in which sample and class weights count.
             run_eagerly: whether each layer's forward and backward run at every step, and each op as
@@ -121,21 +134,28 @@ class Trainer(ABC):
             ArgumentError: one of them is unknown or missing; a loss that cannot work.
             GpunetWarning: a last layer that does not give what the loss takes.
         """
-        if loss is None:
-            raise ArgumentError(
-                "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
-            )
-        compiled = compiled_meters(metrics, weighted_metrics)
-        new_loss = losses.get(loss)
-        new_loss.check_model(self.last_layer)
-        self.optimizer, self.loss = optimizers.get(optimizer), new_loss
-        self.compiled = compiled
+        heads, compiled = compile_heads(
+            self.output_names, loss, loss_weights, metrics, weighted_metrics
+        )
+        for head in heads:
+            head.loss.check_model(self.last_layer(head.output))
+        self.optimizer = optimizers.get(optimizer)
+        self.heads, self.compiled = heads, compiled
         self.run_eagerly = bool(run_eagerly)
         checks.check_optimizer(self.optimizer)
-        given = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics}
-        self.compile_arguments = given  # for configs
+        self.compile_arguments = {  # for configs
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
         self.is_compiled = True
         self.forget_plans()
+
+    @property
+    def loss(self) -> losses.Loss:
+        """The loss; of several outputs the first one's."""
+        return self.heads[0].loss
 
     def forget_plans(self) -> None:
         """Drop what depends on how the model was compiled or where it lives."""
@@ -150,8 +170,8 @@ class Trainer(ABC):
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics, without the loss."""
-        return [meter.metric for meter in self.compiled[1:]]
+        """The metrics, without the losses."""
+        return [meter.metric for head in self.heads for meter in head.meters]
 
     def prepare(self, x: Any) -> None:
         """Build, and make the arrays that live as long as the compilation."""
@@ -161,13 +181,11 @@ class Trainer(ABC):
                 "first."
             )
         self.ensure_built(x)
-        if len(self.graph.outputs) != 1:
-            raise UsageError("fit and evaluate take models with one output; use run and backward.")
         self.optimizer.attach(self.backend, self.spans)
         for mode in (TRAIN, TEST):
             if mode not in self.meters:
-                shape = self.graph.outputs[0].shape
-                self.meters[mode] = Meters(self.backend, self.compiled, shape)
+                shapes = [tensor.shape for tensor in self.graph.outputs]
+                self.meters[mode] = Meters(self.backend, self.compiled, shapes)
 
     def next_pass(self) -> np.ndarray[Any, Any]:
         """(seed, pass) for the random ops of the next pass."""
@@ -176,40 +194,15 @@ class Trainer(ABC):
 
     # ---------------------------------------------------------------------- data
 
+    def feed(self, x: Any) -> list[Array]:
+        """One array for each input, checked against its shape."""
+        return model_inputs(self.graph.inputs, self.input_names, x, self.backend, self.name)
+
     def samples(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
     ) -> Samples:
         """Check a data set and put it on the device as matrices with one row a sample."""
-        inputs = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        if y is None:
-            raise ArgumentError(f"{self.name} needs targets y beside x, got None.")
-        count = len(inputs[0])
-        outputs = tuple(dim or 0 for dim in self.graph.outputs[0].shape[1:])
-        labels = self.loss.labels(y, (count, *outputs), self.backend)
-        check_lengths({"x": inputs[0], "y": labels}, self.name)
-        weights = None
-        if class_weight:
-            weights = class_weights(y, class_weight, outputs[-1])
-        if sample_weight is not None:
-            rows = self.loss.weights(sample_weight, (count, *outputs), "sample_weight")
-            scale = 1.0 if weights is None else weights.reshape((-1,) + (1,) * (rows.ndim - 1))
-            weights = rows * scale
-        elif weights is not None:
-            weights = self.loss.weights(weights, (count, *outputs), "class_weight")
-        on_device = [self._matrix(array) for array in (*inputs, labels)]
-        return Samples(
-            tuple(on_device[:-1]),
-            on_device[-1],
-            None if weights is None else self._matrix(weights),
-        )
-
-    def _matrix(self, array: Array) -> Array:
-        matrix = array.reshape(len(array), -1)
-        return (
-            matrix
-            if self.backend.owns(matrix) and matrix.flags.c_contiguous
-            else (self.backend.from_numpy(np.ascontiguousarray(matrix)))
-        )
+        return on_device(self, given(self, x, y, sample_weight), class_weight)
 
     # ----------------------------------------------------------------------- fit
 
@@ -233,7 +226,7 @@ class Trainer(ABC):
 
         Args:
             x: inputs: an array (samples, ...), or a list or dict of them.
-            y: targets: an array with one entry a sample.
+            y: targets: an array with one entry a sample, or a list or dict of them by output.
             batch_size: samples a step, 32 if None.
             epochs: the epoch to stop at.
             verbose: 0 silent, 1 a bar, 2 a line an epoch, "auto" a bar in a terminal, else lines.
@@ -242,7 +235,7 @@ class Trainer(ABC):
             validation_data: (x, y) or (x, y, sample_weight) to validate on.
             shuffle: whether each epoch takes the samples in a new order.
             class_weight: class number -> weight of its samples.
-            sample_weight: one weight a sample.
+            sample_weight: one weight a sample; a list or dict for outputs that weigh differently.
             initial_epoch: the epoch to start at, to go on with an earlier training.
             validation_batch_size: samples a step in validation, batch_size if None.
 
@@ -261,25 +254,21 @@ class Trainer(ABC):
                 raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
         self.prepare(x)
         checks.check_backend(self.name, self.backend, self.backend_at_build, get_backend())
-        x = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        is_split = validation_data is None
-        x, y, sample_weight, validation_data = split_for_validation(
-            x if len(x) > 1 else x[0],
-            y,
-            sample_weight,
-            validation_data,
-            validation_split,
-            self.backend,
-        )
-        samples = self.samples(x, y, sample_weight, class_weight)
-        self._check_data("", x, y, sample_weight)
-        validation = None
+        data = given(self, x, y, sample_weight)
+        later = None
+        if validation_data is None:
+            data, later = split(self, data, validation_split)
+        samples = on_device(self, data, class_weight)
+        check(self, "", data)
         if validation_data is not None:
-            parts = validation_tuple(validation_data)
-            validation = self.samples(*parts)
-            self._check_data("validation ", *parts)
-            if is_split:
-                checks.check_split(self.loss, y, parts[1])
+            later = given(self, *validation_tuple(validation_data))
+        validation = None
+        if later is not None:
+            validation = on_device(self, later)
+            check(self, "validation ", later)
+            if validation_data is None:
+                for head, own, others in zip(self.heads, data.targets, later.targets, strict=True):
+                    checks.check_split(head.loss, own, others)
         calls = CallbackList(
             callbacks,
             add_history=True,
@@ -294,11 +283,6 @@ class Trainer(ABC):
         loop = Loop(self, calls, samples, batch_size, shuffle, validation, validation_size)
         loop.run(range(initial_epoch, epochs))
         return calls.history if calls.history is not None else History()
-
-    def _check_data(self, where: str, x: Any, y: Any, sample_weight: Any = None) -> None:
-        inputs = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        labels = as_batch(y, f"{where}y", self.backend)
-        checks.check_data(where, inputs, labels, sample_weight, self.graph)
 
     # ------------------------------------------------------------------ evaluate
 
@@ -381,10 +365,8 @@ class Trainer(ABC):
         if stepper is None:
             while len(self._batch_steppers) >= 8:
                 self._batch_steppers.pop(next(iter(self._batch_steppers))).close()
-            own = [self.backend.empty(tuple(a.shape), a.dtype) for a in samples.arrays]
-            n = len(samples.inputs)
-            weights = own[n + 1] if samples.weights is not None else None
-            stepper = Stepper(self, mode, Samples(tuple(own[:n]), own[n], weights))
+            own = samples.map(lambda a: self.backend.empty(tuple(a.shape), a.dtype))
+            stepper = Stepper(self, mode, own)
             self._batch_steppers[key] = stepper
         for target, source in zip(stepper.samples.arrays, samples.arrays, strict=True):
             self.backend.ops["copy"](target, source)
@@ -418,11 +400,11 @@ class Trainer(ABC):
             callbacks: a list of callbacks.
 
         Returns:
-            An array (samples, ...), or a list of arrays if the model has several outputs.
+            An array (samples, ...), or a list or dict of arrays if there are several outputs.
         """
         batch_size = positive("batch_size", batch_size, 32)
         self.ensure_built(x)
-        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        arrays = self.feed(x)
         count = len(arrays[0])
         steps = -(-count // batch_size)
         calls = CallbackList(
@@ -440,11 +422,10 @@ class Trainer(ABC):
                 result[part] = out
             calls.on_predict_batch_end(step, {"outputs": outputs})
         calls.on_predict_end()
-        return results[0] if len(results) == 1 else results
+        return self.as_outputs(results)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         self.ensure_built(x)
-        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
-        outputs = self.forward_batch(arrays)
-        return outputs[0] if len(outputs) == 1 else outputs
+        arrays = self.feed(x)
+        return self.as_outputs(self.forward_batch(arrays))

@@ -141,10 +141,11 @@ class _Script:
             WIDTH,
         )
         lines += ["", f"    {'layer':20}{'output':20}weights"]
+        paths = self._model.graph.paths
         for node in self._model.graph.nodes:
             weights = ", ".join(f"{p.name} {_tuple(p.shape)}" for p in node.layer.parameters)
             shape = _tuple(node.output.batch_shape(self._rows))
-            lines.append(f"    {node.layer.label:20}{shape:20}{weights}".rstrip())
+            lines.append(f"    {paths[node.layer]:20}{shape:20}{weights}".rstrip())
         usage = _USAGE.format(script=self._name).splitlines()
         data = textwrap.wrap(
             f"data.npz holds {', '.join(map(self._shape, self._data))}; samples that fill no batch "
@@ -199,6 +200,7 @@ class _Script:
         named = {s.name: self._names[b] for s, b in self._names.arrays.items()}
         lines: list[str] = []
         keys: dict[str, str] = {}
+        paths = self._model.graph.paths
         for span, weights, gradients in zip(self._model.spans, *flats.values(), strict=True):
             size, dtype = span.stop - span.start, span.block.dtype
             lines += [f"{name} = {_zeros((size,), dtype)}" for name in (weights, gradients)]
@@ -207,7 +209,7 @@ class _Script:
                 view = f"[{start}:{start + p.size}]"
                 if len(p.shape) != 1:
                     view += f".reshape{_tuple(p.shape)}"
-                label = p.layer.label
+                label = paths.get(p.layer, p.layer.label)
                 name = named.get(f"{label}.{p.name}") or self._names.new(f"{label}_{p.name}")
                 keys[f"{label}/{p.name}"] = name
                 lines.append(f"{name} = {weights}{view}")
@@ -308,12 +310,15 @@ class _Script:
     def _random_numbers(self, buffer: Buffer) -> str:
         """An expression that makes data for the demonstration."""
         columns, dtype, count = buffer.shape[1], _dtype(buffer.dtype), 4 * self._rows
-        if buffer is not self._data[-1]:
+        heads = self._model.heads
+        of_labels = ["labels"] if len(heads) == 1 else [f"{head.name}.labels" for head in heads]
+        if buffer.storage.name not in of_labels:
             if np.dtype(buffer.dtype).kind != "f":
                 return f"rng.integers(0, 2, ({count}, {columns})).astype({dtype})"
             return f"rng.standard_normal(({count}, {columns})).astype({dtype})"
-        if self._model.loss.sparse:
-            classes = self._model.graph.outputs[0].shape[-1]
+        head = heads[of_labels.index(buffer.storage.name)]
+        if head.loss.sparse:
+            classes = self._model.graph.outputs[head.output].shape[-1]
             return f"rng.integers(0, {classes}, ({count}, {columns})).astype({dtype})"
         return f"np.eye({columns}, dtype={dtype})[rng.integers(0, {columns}, {count})]"
 

@@ -13,54 +13,12 @@ from gpunet import constraints, initializers, regularizers
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Input, Node, Shape, Tensor
 from gpunet.engine.parameters import Block, Parameter
-from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.layers.context import Context as Context
 from gpunet.saving.configs import describe
 
 _WORD = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
-Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
-
-
-class Context:
-    """What forward and backward of one call of a layer work with.
-
-    ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients (``x``
-    and ``dx`` are tuples where the layer has several inputs). Each weight stands under its name
-    and its gradient under d + name: ``c.kernel``, ``c.dkernel``. What forward stores on the
-    context, backward finds there. They are handles with a shape and a dtype; where a model was
-    compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
-
-    Attributes:
-        saved: what an activation's forward keeps for its backward.
-        training: whether the pass trains.
-        node: the number of the call in its graph; random streams differ from call to call.
-        random: the device array (seed, pass) that random ops read.
-    """
-
-    x: Buffers
-    dx: Buffers
-    y: Buffer
-    dy: Buffer
-    saved: Buffer
-    training: bool
-    node: int
-    random: Buffer
-
-    def __init__(self, op: Recorder, training: bool, node: int, random: Buffer) -> None:
-        self._op = op
-        self.training = training
-        self.node = node
-        self.random = random
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"the layer's context has no {name!r}; it has {', '.join(vars(self))}."
-        )
-
-    def scratch(self, shape: Sequence[int], name: str = "scratch") -> Buffer:
-        """Memory that this layer needs: alive from its first write to its last read, which may
-        lie in backward. The plan finds the lifetime by itself."""  # noqa: D205, D209
-        return self._op.scratch(tuple(shape), name=name)
 
 
 class Layer:
@@ -70,6 +28,11 @@ class Layer:
     ``build(input_shape)``, if it changes the shape also ``compute_output_shape(input_shape)``.
     Each op writes a buffer completely and once; several contributions to one gradient add up by
     themselves, and what nobody needs in the end (a frozen weight's gradient) is not run.
+
+    A subclass that is made of other layers writes ``call(x)`` instead, which calls them on symbolic
+    tensors and returns what the last one returned. It runs once for each call of the layer, when
+    the model is put together, and never with numbers; weights and gradients are those of the
+    layers within.
 
     Args:
         name: the layer's name; given by the model if None (dense, dense_1, ...).
@@ -89,6 +52,13 @@ class Layer:
         ...
         ...     def backward(self, op, c):
         ...         op.scale_shift(c.dx, c.dy, scale=2.0, offset=0.0)
+        >>> class Twice(Layer):
+        ...     def __init__(self, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.double = Double()
+        ...
+        ...     def call(self, x):
+        ...         return self.double(self.double(x))
     """
 
     inputs: int | None = 1
@@ -112,6 +82,8 @@ class Layer:
         self.name = name
         self.named_by_model = False
         self.graphs: WeakSet[Graph] = WeakSet()  # the models that it belongs to
+        self.nodes: list[Node] = []  # its calls
+        self.sublayers: list[Layer] = []  # what `call` called
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
         self.sample_shape: tuple[int, ...] | None = None
@@ -201,28 +173,136 @@ class Layer:
         """The class in snake_case: what automatic names begin with."""
         return re.sub(_WORD, "_", type(self).__name__).lower()
 
-    def __call__(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+    @property
+    def is_composite(self) -> bool:
+        """Whether it is made of other layers, which ``call`` calls."""
+        return hasattr(self, "call")
+
+    def __call__(self, *inputs: Any, training: None = None) -> Any:
         """Call the layer on symbolic tensors.
+
+        Args:
+            inputs: a tensor, or a list of them; what else ``call`` takes if there is one.
+            training: accepted for Keras' sake: None. Whether a pass trains is decided by who runs
+                it, fit or predict.
+
+        Returns:
+            A tensor; what ``call`` returned if there is one.
 
         Raises:
             ArgumentError: something else than symbolic tensors, or a wrong number of them.
             ShapeError: shapes that the layer does not take.
         """
-        tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-        strangers = [tensor for tensor in tensors if not isinstance(tensor, Tensor)]
+        if training is not None:
+            raise ArgumentError(
+                f"layer {self.label!r} got training={training!r}; leave it out: fit trains, predict"
+                " does not, and model.run(x, training=True) says it for a loop of your own."
+            )
+        flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
+        strangers = [tensor for tensor in flat if not isinstance(tensor, Tensor)]
         if strangers:
             raise ArgumentError(
                 f"layer {self.label!r} is called on symbolic tensors, got an object of type "
                 f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
             )
-        if self.inputs is not None and len(tensors) != self.inputs:
+        is_list = [isinstance(item, list | tuple) for item in inputs]
+        if not flat or (len(inputs) > 1 and any(is_list)):
             raise ArgumentError(
-                f"layer {self.label!r} takes {self.inputs} input(s), got {len(tensors)}."
+                f"layer {self.label!r} is called on one tensor, one list of tensors, or several "
+                f"tensors, got {len(inputs)} arguments with {sum(is_list)} lists."
             )
-        shapes = tuple(tensor.shape for tensor in tensors)
+        form = "many" if len(inputs) > 1 else "list" if is_list[0] else "one"
+        if self.is_composite:
+            return self._call_layers(inputs, flat, form)
+        if len(inputs) > 1 or (self.inputs is not None and len(flat) != self.inputs):
+            raise ArgumentError(
+                f"layer {self.label!r} takes {self.inputs or 'a list of'} input(s), got {len(flat)}"
+                f"{' arguments: write [...]' if len(inputs) > 1 else ''}."
+            )
+        shapes = tuple(tensor.shape for tensor in flat)
         shape = shapes[0] if self.inputs == 1 else shapes
         self.ensure_built(shape)
-        return Node(self, tensors, self.compute_output_shape(shape)).output
+        return Node(self, flat, [self.compute_output_shape(shape)], form).output
+
+    def _call_layers(self, inputs: Sequence[Any], flat: Sequence[Tensor], form: str) -> Any:
+        """Let ``call`` call other layers, and wrap up what they did as one call of this one."""
+        if self.built_for is None:
+            self.built_for = flat[0].shape if len(flat) == 1 else tuple(t.shape for t in flat)
+            self.build(self.built_for)
+        own_weights = any(parameter.layer is self for parameter in self.parameters)
+        if self.activity_regularizer is not None or own_weights:
+            raise ArgumentError(
+                f"layer {self.label!r} has call(), so that weights and activity_regularizer belong "
+                "to the layers that it calls; a layer with weights of its own has forward and "
+                "backward."
+            )
+        returned = self.call(*inputs)  # type: ignore[attr-defined]
+        results = list(returned) if isinstance(returned, list | tuple) else [returned]
+        if not results or not all(isinstance(result, Tensor) for result in results):
+            raise ArgumentError(
+                f"call() of layer {self.label!r} must return a symbolic tensor or a list of them, "
+                f"got {returned!r}."
+            )
+        body = Graph(flat, results, is_body=True)
+        self._adopt(body)
+        node = Node(self, flat, [result.shape for result in results], form, body)
+        if isinstance(returned, list | tuple):
+            return type(returned)(node.outputs)
+        return node.output
+
+    def _adopt(self, body: Graph) -> None:
+        """The layers of a call's body, and their weights, are those of this layer."""
+        new = [layer for layer in body.layers if layer not in self.sublayers]
+        self.sublayers += new
+        for layer in new:
+            if not self.trainable:
+                layer.trainable = False
+            if self.learning_rate_factor != 1:
+                layer.learning_rate_factor = self.learning_rate_factor
+        self.parameters = list(
+            dict.fromkeys(p for layer in self.sublayers for p in layer.parameters)
+        )
+
+    def forget_build(self) -> None:
+        """Go back to before the first call, which turned out to be a mistake."""
+        self.built_for = None
+        self.parameters = []
+        self.nodes.clear()
+        for layer in self.sublayers:
+            layer.forget_build()
+        self.sublayers = []
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor of its first call (a list where it was called on several).
+
+        Raises:
+            UsageError: the layer has not been called.
+        """
+        tensors = list(self._first_node().inputs)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    @property
+    def output(self) -> Any:
+        """What its first call returned: ``Model(model.input, layer.output)`` shows what it does.
+
+        Raises:
+            UsageError: the layer has not been called.
+        """
+        tensors = list(self._first_node().outputs)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    def _first_node(self) -> Node:
+        if not self.nodes:
+            raise UsageError(
+                f"layer {self.label!r} has no input and output yet: call it on a tensor, or build "
+                "the model that it belongs to."
+            )
+        return self.nodes[0]
+
+    def description(self) -> dict[str, Any]:
+        """The layer by plain values, as Keras writes it."""
+        return describe(self)
 
     def ensure_built(self, shape: Any) -> None:
         """Build once; a later call must have the same features."""
@@ -241,6 +321,19 @@ class Layer:
             )
 
     @property
+    def trainable(self) -> bool:
+        """Whether an optimizer may change its weights; of a layer made of layers, theirs."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise ArgumentError(f"layer {self.label!r} takes a bool for trainable, got {value!r}.")
+        self._trainable = bool(value)
+        for layer in self.sublayers:
+            layer.trainable = self._trainable
+
+    @property
     def learning_rate_factor(self) -> float:
         """By what the optimizer's learning rate is multiplied for the weights of this layer."""
         return self._learning_rate_factor
@@ -254,6 +347,8 @@ class Layer:
                 f"{value!r}."
             )
         self._learning_rate_factor = float(value)
+        for layer in self.sublayers:
+            layer.learning_rate_factor = self._learning_rate_factor
 
     @property
     def weights(self) -> list[Any]:

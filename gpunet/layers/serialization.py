@@ -9,7 +9,6 @@ from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.saving.configs import (
     CustomObjects,
-    describe,
     from_description,
     parts_of,
     public_classes,
@@ -29,7 +28,7 @@ def serialize(layer: Layer | Tensor) -> dict[str, Any]:
         {'name': 'flat', 'trainable': True}
     """
     if isinstance(layer, Layer):
-        return describe(layer)
+        return layer.description()
     if not isinstance(layer, Tensor) or layer.node is not None:
         raise ArgumentError(f"serialize takes a layer or an Input, got {shortened(layer)}.")
     config = {"batch_shape": list(layer.shape), "dtype": layer.dtype, "name": layer.name}

@@ -102,6 +102,10 @@ class Loss(ABC):
         """The shape under which the op takes predictions of this shape."""
         return prod(shape[:-1]), shape[-1]
 
+    def rows_counted(self, shape: tuple[int, ...]) -> int:
+        """What `totals` counts for predictions of this shape."""
+        return prod(shape[:-1])
+
     def weights(self, sample_weight: Any, shape: tuple[int, ...], where: str) -> Values:
         """One weight for each loss of predictions of this shape."""
         return row_weights(sample_weight, (*self.loss_shape(shape), 1), where)
@@ -126,7 +130,14 @@ class Loss(ABC):
     # --------------------------------------------------------------------- one batch
 
     def record_batch(
-        self, op: Recorder, dx: Any, totals: Any, y: Any, labels: Any, sample_weight: Any
+        self,
+        op: Recorder,
+        dx: Any,
+        totals: Any,
+        y: Any,
+        labels: Any,
+        sample_weight: Any,
+        weight: float = 1.0,
     ) -> Any:
         """Record the loss of one batch, reduced; `record` does the work.
 
@@ -137,12 +148,13 @@ class Loss(ABC):
             y: the predictions, (batch, ..., columns).
             labels: the targets of the same shape, or class numbers (rows,).
             sample_weight: one weight a loss, or None.
+            weight: what the loss and its gradient are multiplied by.
 
         Returns:
             The buffer of the losses.
         """
         shape, count = self.op_shape(y.shape), prod(self.loss_shape(y.shape))
-        scale = 1.0 if self.reduction == "sum" else 1.0 / count
+        scale = weight if self.reduction == "sum" else weight / count
         if self._divisor_varies(sample_weight is not None):
             divided = op.scratch((count,), name="weights")
             by_count = self.reduction != "mean_with_sample_weight"
@@ -151,7 +163,7 @@ class Loss(ABC):
             op.normalized_weights(
                 divided, sample_weight, valid, by_count=by_count, ignore_class=ignore
             )
-            sample_weight, scale = divided, 1.0
+            sample_weight, scale = divided, weight
         loss = op.scratch((count,), name="loss")
         if not self.sparse:
             labels = labels.reshape(*shape)

@@ -39,6 +39,10 @@ class _Overlap(Loss):
         first, behind = axes[0], axes[-1] + 1
         return prod(shape[:first]), prod(shape[first:behind]), prod(shape[behind:])
 
+    def rows_counted(self, shape: tuple[int, ...]) -> int:
+        """All elements: a batch may be a single group."""
+        return prod(shape)
+
     def weights(self, sample_weight: Any, shape: tuple[int, ...], where: str) -> Values:
         """One weight for each loss.
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpunet.engine.graph import Input, Tensor
+from gpunet.engine.graph import Input, Tensor, copied_calls
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.layers.base import Layer
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.models.model import Model
+from gpunet.models.nested import NestedModel
 from gpunet.models.sequential import Sequential
 from gpunet.saving.compiled import compile_from_config
 from gpunet.saving.configs import CustomObjects, parts_of
-from gpunet.saving.model_configs import (
-    read_json,
-)
+from gpunet.saving.model_configs import read_json
 
 
 def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> Model:
@@ -38,12 +37,7 @@ def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> M
     """
     description = read_json(text)
     name, config = parts_of(description, "model")
-    classes: dict[str, type[Model]] = {
-        "Sequential": Sequential,
-        "Functional": Model,
-        "Model": Model,
-    }
-    model = lookup(name, classes, "model").from_config(config, custom_objects)
+    model = lookup(name, model_classes(), "model").from_config(config, custom_objects)
     compiled = description.get("compile_config")
     if compiled:
         compile_from_config(model, compiled, custom_objects)
@@ -62,18 +56,27 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     """
     if not isinstance(model, Model):
         raise ArgumentError(f"clone_model takes a model, got {type(model).__name__}.")
-    copies = {layer: (clone_function or _clone)(layer) for layer in model.layers}
     if isinstance(model, Sequential):
+        copies = [_copy(layer, clone_function) for layer in model._stack]
         first = [] if model._input is None else [_fresh(model._input)]
-        return Sequential([*first, *copies.values()], model.name)
+        return Sequential([*first, *copies], model.name if model.named_by_user else None)
     graph = model.graph
-    tensors = {tensor: _fresh(tensor) for tensor in graph.inputs}
-    for node in graph.nodes:
-        sources = [tensors[tensor] for tensor in node.inputs]
-        copy = copies[node.layer]
-        tensors[node.output] = copy(sources[0] if copy.inputs == 1 else sources)
-    inputs, outputs = ([tensors[t] for t in end] for end in (graph.inputs, graph.outputs))
-    return Model(inputs, outputs, model.name)
+    of = {layer: _copy(layer, clone_function) for layer in graph.layers}
+    inputs = [_fresh(tensor) for tensor in graph.inputs]
+    outputs = copied_calls(graph, inputs, of.__getitem__)
+    name = model.name if model.named_by_user else None
+    return Model(model.as_inputs(inputs), model.as_outputs(outputs), name)
+
+
+def model_classes() -> dict[str, type[Model]]:
+    """The classes of models by the names that Keras writes."""
+    return {"Sequential": Sequential, "Functional": Model, "Model": Model}
+
+
+def _copy(layer: Layer, clone_function: Callable[[Layer], Layer] | None) -> Layer:
+    if isinstance(layer, NestedModel):
+        return layer.copy()
+    return (clone_function or _clone)(layer)
 
 
 def _fresh(tensor: Tensor) -> Tensor:

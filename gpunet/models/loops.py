@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.backend.spec import Array
-from gpunet.engine.data import model_inputs
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Recorder
@@ -54,7 +53,7 @@ class Loops(Trainer):
             >>> optimizers.SGD(0.1).step(model)
         """
         self.ensure_built(x)
-        arrays = model_inputs(self.graph.inputs, x, self.backend, self.name)
+        arrays = self.feed(x)
         rows, dtypes = len(arrays[0]), self._dtypes(arrays)
         key = ("gradient", rows, dtypes, training, self.weights_key())
         plan = self.plans.get(key, lambda: GradientPlan(self, rows, dtypes, training))

@@ -18,11 +18,14 @@ from gpunet.engine.infer import InferPlan
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Plan
 from gpunet.engine.run import ArenaPool, single
-from gpunet.engine.steps import TRAIN, Samples, StepPlan
+from gpunet.engine.samples import Samples
+from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
-from gpunet.layers.base import Layer, block_of, read_parameter, write_parameters
-from gpunet.models.loops import Loops, as_list
+from gpunet.layers.base import block_of, read_parameter, write_parameters
+from gpunet.models.loops import as_list
+from gpunet.models.nested import NestedModel, layer_from_description
+from gpunet.models.structure import Structure
 from gpunet.saving.compiled import compile_config
 from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import (
@@ -35,13 +38,15 @@ if TYPE_CHECKING:
     from gpunet.engine.profile import Profile
 
 
-class Model(Loops):
+class Model(Structure):
     """A graph of layers between inputs and outputs.
 
     Args:
-        inputs: a symbolic input or a list of them.
-        outputs: a symbolic output or a list of them.
+        inputs: a symbolic input, or a list or dict of them.
+        outputs: a symbolic output, or a list or dict of them.
         name: a name for messages and the summary.
+
+    Called on symbolic tensors it is a layer of another model, which shares its weights.
 
     Raises:
         ArgumentError: an output depends on an input that is not given.
@@ -55,65 +60,54 @@ class Model(Loops):
         20
     """
 
+    _layer: NestedModel | None = None
     is_stack = False
     """Whether its config is Keras' of a Sequential."""
 
     def __init__(
         self,
-        inputs: Tensor | Sequence[Tensor],
-        outputs: Tensor | Sequence[Tensor],
+        inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        outputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
         name: str | None = None,
     ) -> None:
-        for tensor in (tensors := [*as_list(inputs), *as_list(outputs)]):
+        keys = [list(end) if isinstance(end, Mapping) else None for end in (inputs, outputs)]
+        first, last = (
+            list(end.values()) if isinstance(end, Mapping) else as_list(end)
+            for end in (inputs, outputs)
+        )
+        for tensor in (tensors := [*first, *last]):
             if not isinstance(tensor, Tensor):
                 raise ArgumentError(
                     "Model takes symbolic inputs and outputs, as gpunet.Input and calls of layers "
                     f"return them, got {type(tensor).__name__}."
                 )
-        if len(tensors) < 2 or not as_list(outputs):
-            raise ArgumentError("Model takes at least one input and one output, got none.")
-        self._start(name or "model")
-        self._finish(Graph(as_list(inputs), as_list(outputs)))
+        if len(tensors) < 2 or not last or len(set(first)) < len(first):
+            raise ArgumentError(
+                "Model takes at least one input and one output, and each input once, got "
+                f"{len(first)} inputs and {len(last)} outputs."
+            )
+        self._start("model", name)
+        self._input_keys, self._output_keys = keys
+        self._finish(Graph(first, last))
 
-    def _start(self, name: str) -> None:
+    def _start(self, default_name: str, name: str | None) -> None:
         super().__init__()
-        self.name = name
+        self.name = name or default_name
+        self.named_by_user = name is not None
         self.dtype = "float32"
-        self._graph: Graph | None = None
 
     def _finish(self, graph: Graph) -> None:
         """Take a graph: weights that have no block yet get one, on today's backend."""
-        blocks = [p.block for layer in graph.layers for p in layer.parameters if p.block]
+        blocks = [p.block for p in graph.parameters if p.block]
         self.backend_at_build = backends.get_backend()
         self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
         self.dtype = blocks[0].dtype if blocks else "float32"
         self.arenas = ArenaPool(self.backend)
-        fresh = [p for layer in graph.layers for p in layer.parameters if p.block is None]
+        fresh = [p for p in graph.parameters if p.block is None]
         if fresh:
             Block(fresh, self.backend, self.dtype)
         graph.spans = spans_of(graph.parameters)
         self._graph = graph
-
-    # -------------------------------------------------------------------- structure
-
-    @property
-    def graph(self) -> Graph:
-        """The model's graph.
-
-        Raises:
-            UsageError: the input shape is not known yet.
-        """
-        if self._graph is None:
-            raise UsageError(
-                f"{self.name} is not built: give the first layer input_shape=, or call the model, "
-                "fit or build first."
-            )
-        return self._graph
-
-    @property
-    def built(self) -> bool:
-        """Whether the weights exist."""
-        return self._graph is not None
 
     def ensure_built(self, x: Any) -> None:
         """A functional model is built from the start; its weights must be where it is.
@@ -129,47 +123,12 @@ class Model(Loops):
                     f"{block.dtype}; move it, too, with model.to(...)."
                 )
 
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, in the order in which they run."""
-        return list(self.graph.layers)
-
-    @property
-    def last_layer(self) -> Layer | None:
-        """The layer whose numbers come out, behind those that only pass them on.
-
-        None if there are several outputs.
-        """
-        tensor, *others = self.graph.outputs
-        while tensor.node is not None and tensor.node.layer.passes_through(training=False):
-            tensor = tensor.node.inputs[0]
-        return tensor.node.layer if tensor.node is not None and not others else None
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of this name or index.
-
-        Raises:
-            ArgumentError: there is none.
-        """
-        if index is not None:
-            if not -len(self.layers) <= index < len(self.layers):
-                raise ArgumentError(f"{self.name} has {len(self.layers)} layers, got {index}.")
-            return self.layers[index]
-        for layer in self.layers:
-            if name is not None and layer.name == name:
-                return layer
-        names = ", ".join(layer.label for layer in self.layers)
-        raise ArgumentError(f"{self.name} has the layers {names}, got {name!r}.")
-
-    @property
-    def input_shape(self) -> Any:
-        """The shape of the input with None for the batch (a list if there are several)."""
-        return single([tensor.shape for tensor in self.graph.inputs])
-
-    @property
-    def output_shape(self) -> Any:
-        """The shape of the output with None for the batch (a list if there are several)."""
-        return single([tensor.shape for tensor in self.graph.outputs])
+    def as_layer(self) -> NestedModel:
+        """What stands for the model in the graph of another one."""
+        if self._layer is None:
+            self._layer = NestedModel(self)
+        self._layer.sample_shape = self.first_shape  # which may not have been known before
+        return self._layer
 
     # ---------------------------------------------------------------------- weights
 
@@ -250,7 +209,7 @@ class Model(Loops):
             BackendUnavailable: the backend cannot be used here; the model stays where it is.
             ArgumentError: no such backend, or it does not compute in this dtype.
         """
-        parameters = [p for layer in self.graph.layers for p in layer.parameters]
+        parameters = self.graph.parameters
         new = backend if isinstance(backend, Backend) else self.backend
         if backend is not None and not isinstance(backend, Backend):
             new = backends.backend_named(backend)
@@ -282,8 +241,11 @@ class Model(Loops):
         """The plan of a training step on float32 data with one batch of this size."""
         self.prepare(None)
         x = [np.zeros(t.batch_shape(batch_size), t.dtype) for t in self.graph.inputs]
-        y = np.zeros(self.graph.outputs[0].batch_shape(batch_size), np.float32)
-        samples = self.samples(single(x), y[..., 0] if self.loss.sparse else y)
+        y = []
+        for head in self.heads:
+            shape = self.graph.outputs[head.output].batch_shape(batch_size)
+            y.append(np.zeros(shape[:-1] if head.loss.sparse else shape, np.float32))
+        samples = self.samples(single(x), single(y))
         return self.step_plan(TRAIN, batch_size, samples).plan
 
     def inference_plan(self, batch_size: int) -> Plan:
@@ -309,7 +271,7 @@ class Model(Loops):
 
     def get_config(self) -> dict[str, Any]:
         """The layers and how they are connected, in Keras' form; without weights."""
-        return graph_config(self.name, self.graph)
+        return graph_config(self.name, self.graph, self._input_keys, self._output_keys)
 
     @classmethod
     def from_config(
@@ -325,7 +287,7 @@ class Model(Loops):
             ArgumentError: the config describes no model, or names an unknown class.
             ShapeError: its layers do not fit together.
         """
-        inputs, outputs, name = graph_from_config(config, custom_objects)
+        inputs, outputs, name = graph_from_config(config, custom_objects, layer_from_description)
         return cls(inputs, outputs, name)
 
     def to_json(self, **kwargs: Any) -> str:
@@ -334,15 +296,17 @@ class Model(Loops):
         Args:
             **kwargs: for json.dumps: ``indent=2``.
         """
-        is_stack = self.is_stack
-        description = {
-            "module": "keras" if is_stack else "keras.src.models.functional",
-            "class_name": "Sequential" if is_stack else "Functional",
+        compiled = compile_config(self) if self.is_compiled else {}
+        return json.dumps({**self.description(), "compile_config": compiled}, **kwargs)
+
+    def description(self) -> dict[str, Any]:
+        """The model by plain values, in Keras' form; without weights."""
+        return {
+            "module": "keras" if self.is_stack else "keras.src.models.functional",
+            "class_name": "Sequential" if self.is_stack else "Functional",
             "config": self.get_config(),
             "registered_name": None,
-            "compile_config": compile_config(self) if self.is_compiled else {},
         }
-        return json.dumps(description, **kwargs)
 
     # ---------------------------------------------------------------------- summary
 

@@ -10,6 +10,7 @@ from gpunet.engine.graph import Graph, Input, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer
 from gpunet.models.model import Model
+from gpunet.models.nested import as_layer, layer_from_description, unwrapped
 from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import (
     stack_config,
@@ -35,8 +36,10 @@ class Sequential(Model):
 
     is_stack = True
 
-    def __init__(self, layers: Iterable[Layer | Tensor] = (), name: str | None = None) -> None:
-        self._start(name or "sequential")
+    def __init__(
+        self, layers: Iterable[Layer | Tensor | Model] = (), name: str | None = None
+    ) -> None:
+        self._start("sequential", name)
         self._stack: list[Layer] = []
         self._input: Tensor | None = None
         if not isinstance(layers, Iterable):
@@ -44,8 +47,8 @@ class Sequential(Model):
         for layer in layers:
             self.add(layer)
 
-    def add(self, layer: Layer | Tensor) -> None:
-        """Put a layer (or first of all an Input) on top.
+    def add(self, layer: Layer | Tensor | Model) -> None:
+        """Put a layer (or a model, or first of all an Input) on top.
 
         Raises:
             ArgumentError: not a layer; a name that is taken; a layer with several inputs.
@@ -53,6 +56,7 @@ class Sequential(Model):
         """
         if self._graph is not None:
             raise UsageError(f"{self.name} is built already; add layers before its first use.")
+        layer = as_layer(layer)
         if isinstance(layer, Tensor):
             if self._stack or self._input is not None:
                 raise ArgumentError("an Input can only come first.")
@@ -71,11 +75,11 @@ class Sequential(Model):
             self._input = Input(layer.sample_shape)
         self._stack.append(layer)
 
-    def pop(self) -> Layer:
+    def pop(self) -> Any:
         """Take the last layer off."""
         if self._graph is not None or not self._stack:
             raise UsageError(f"{self.name} has no layer that could be taken off any more.")
-        return self._stack.pop()
+        return unwrapped(self._stack.pop())
 
     @property
     def graph(self) -> Graph:
@@ -96,7 +100,7 @@ class Sequential(Model):
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data if the layers do not say their input shape."""
-        if self._graph is None and self._input is None:
+        if self._graph is None and self._input is None and x is not None:
             array = as_numbers(x[0] if isinstance(x, list | tuple) else x, f"x of {self.name}")
             if array.ndim < 2:
                 raise ShapeError(
@@ -118,8 +122,7 @@ class Sequential(Model):
             self._finish(Graph([first], [tensor]))
         except GpunetError:
             for layer in fresh:  # so that other data may still build the model
-                layer.built_for = None
-                layer.parameters.clear()
+                layer.forget_build()
             raise
         self._input = first
 
@@ -132,15 +135,52 @@ class Sequential(Model):
         cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None
     ) -> Sequential:
         """A new model, with fresh weights, from `get_config`; arguments as `Model.from_config`."""
-        return cls(*stack_from_config(config, custom_objects))
+        return cls(*stack_from_config(config, custom_objects, layer_from_description))
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Any]:
         """The layers, whether the model is built or not."""
-        return list(self._stack)
+        return [unwrapped(layer) for layer in self._stack]
 
-    @property
-    def last_layer(self) -> Layer | None:
+    def last_layer(self, output: int = 0) -> Layer | None:
         """The layer whose numbers come out, whether the model is built or not."""
+        if self._graph is not None:
+            return super().last_layer(output)
         stack = reversed(self._stack)
         return next((layer for layer in stack if not layer.passes_through(training=False)), None)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The name of the last layer, whether the model is built or not."""
+        if self._graph is None:
+            return [self._stack[-1].label if self._stack else "output"]
+        return super().output_names
+
+    # ------------------------------------------------------------- as a layer of another
+
+    @property
+    def input_count(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def first_shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample of the input; None if it is not known."""
+        return None if self._input is None else self._input.batch_shape(1)[1:]
+
+    def replay(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Call the layers on another tensor; a model that is not built is built for its shape."""
+        if self._graph is None:
+            (tensor,) = tensors
+            self._connect(self._input or Input(tensor.batch_shape(1)[1:], dtype=tensor.dtype))
+        return super().replay(tensors)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its layers may change; setting it sets it for all layers."""
+        return any(layer.trainable for layer in self._stack)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self._stack:
+            layer.trainable = value

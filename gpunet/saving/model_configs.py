@@ -1,55 +1,87 @@
 """Models as configs, in the form that Keras 3 writes: a stack of layers, or a graph with its calls.
 
 A call of a layer stands in its ``inbound_nodes``: for each input where it comes from, as (layer,
-which call of it, 0). Layers that are called more than once are shared.
+which call of it, which output). Layers that are called more than once are shared.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpunet.engine.graph import Graph, Tensor
+from gpunet.engine.graph import Graph, Tensor, call_layer
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.saving.configs import CustomObjects, shortened
 
-Calls = dict[tuple[str, int], Tensor]
-"""(layer, which call of it) -> what the call returned; inputs have the call 0."""
+Place = tuple[str, int, int]
+"""(layer, which call of it, which of the call's outputs); inputs have the call 0."""
+Calls = dict[Place, Tensor]
+Keys = Sequence[str] | None
+Nested = Callable[[Mapping[str, Any], CustomObjects | None], Layer | None]
+"""Makes the layer that stands for a nested model; None if a description is not that of a model."""
 
 
 # ------------------------------------------------------------------------------- writing
 
 
-def graph_config(name: str, graph: Graph) -> dict[str, Any]:
-    """The config of a functional model."""
-    places = {tensor: (tensor.name, 0) for tensor in graph.inputs}
+def graph_config(
+    name: str, graph: Graph, input_keys: Keys = None, output_keys: Keys = None
+) -> dict[str, Any]:
+    """The config of a functional model.
+
+    Args:
+        name: the model's name.
+        graph: its graph.
+        input_keys: the keys of a model whose inputs are a dict.
+        output_keys: the keys of a model whose outputs are a dict.
+    """
+    places: dict[Tensor, Place] = {tensor: (tensor.name, 0, 0) for tensor in graph.inputs}
     calls: dict[Layer, list[dict[str, Any]]] = {layer: [] for layer in graph.layers}
-    for node in graph.nodes:
+    for node in graph.calls:
         sources = [_tensor_config(tensor, places[tensor]) for tensor in node.inputs]
-        argument = sources[0] if node.layer.inputs == 1 else sources
-        places[node.output] = (node.layer.label, len(calls[node.layer]))
-        calls[node.layer].append({"args": [argument], "kwargs": {}})
+        arguments = [sources] if node.form == "list" else sources
+        for tensor in node.outputs:
+            places[tensor] = (node.layer.label, len(calls[node.layer]), tensor.index)
+        calls[node.layer].append({"args": arguments, "kwargs": {}})
     entries = [
         {**serialize(tensor), "name": tensor.name, "inbound_nodes": []} for tensor in graph.inputs
     ]
     for layer, nodes in calls.items():
         entries.append({**serialize(layer), "name": layer.label, "inbound_nodes": nodes})
-    ends = [[[*places[tensor], 0] for tensor in end] for end in (graph.inputs, graph.outputs)]
-    inputs, outputs = (end[0] if len(end) == 1 else end for end in ends)
+    shift = _shifted(entries)
+    ends = [
+        [[label, call + (label in shift), index] for label, call, index in (places[t] for t in end)]
+        for end in (graph.inputs, graph.outputs)
+    ]
     return {
         "name": name,
         "trainable": True,
         "layers": entries,
-        "input_layers": inputs,
-        "output_layers": outputs,
+        "input_layers": _end_config(ends[0], input_keys),
+        "output_layers": _end_config(ends[1], output_keys),
     }
 
 
-def _tensor_config(tensor: Tensor, place: tuple[str, int]) -> dict[str, Any]:
-    history = {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": [*place, 0]}
+def _shifted(entries: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """The names of nested functional models, whose first call Keras' ends count as call 1."""
+    return {
+        entry["name"]
+        for entry in entries
+        if entry.get("class_name") == "Functional" and isinstance(entry.get("name"), str)
+    }
+
+
+def _end_config(ends: Sequence[list[Any]], keys: Keys) -> Any:
+    if keys is not None:
+        return dict(zip(keys, ends, strict=True))
+    return ends[0] if len(ends) == 1 else ends
+
+
+def _tensor_config(tensor: Tensor, place: Place) -> dict[str, Any]:
+    history = {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": list(place)}
     return {"class_name": "__keras_tensor__", "config": history}
 
 
@@ -80,17 +112,17 @@ def read_json(text: str) -> Any:
 
 
 def stack_from_config(
-    config: Mapping[str, Any], custom_objects: CustomObjects | None = None
+    config: Mapping[str, Any], custom_objects: CustomObjects | None, nested: Nested
 ) -> tuple[list[Any], str | None]:
     """The layers and the name of a Sequential."""
     entries, name = _entries(config), config.get("name")
-    return [deserialize(entry, custom_objects) for entry in entries], _checked_name(name)
+    return [_layer(entry, custom_objects, nested) for entry in entries], _checked_name(name)
 
 
 def graph_from_config(
-    config: Mapping[str, Any], custom_objects: CustomObjects | None = None
-) -> tuple[list[Tensor], list[Tensor], str | None]:
-    """The inputs, the outputs and the name of a functional model.
+    config: Mapping[str, Any], custom_objects: CustomObjects | None, nested: Nested
+) -> tuple[Any, Any, str | None]:
+    """The inputs, the outputs (lists or dicts of them) and the name of a functional model.
 
     Raises:
         ArgumentError: the config does not describe one.
@@ -99,17 +131,24 @@ def graph_from_config(
     tensors: Calls = {}
     waiting: list[tuple[str, int, Layer, Any]] = []
     for entry in _entries(config):
-        made, label = deserialize(entry, custom_objects), entry.get("name")
+        made, label = _layer(entry, custom_objects, nested), entry.get("name")
         calls = entry.get("inbound_nodes")
         if not isinstance(label, str) or not isinstance(calls, list):
             raise _malformed(f"a layer without 'name' and 'inbound_nodes': {shortened(entry)}")
         if isinstance(made, Tensor):
-            tensors[label, 0] = made
+            tensors[label, 0, 0] = made
         else:
             waiting += [(label, i, made, call) for i, call in enumerate(calls)]
     _call_layers(waiting, tensors)
-    ends = [_ends(config.get(key), key, tensors) for key in ("input_layers", "output_layers")]
+    shift = _shifted(_entries(config))
+    counted = {(label, i + (label in shift), k): t for (label, i, k), t in tensors.items()}
+    ends = [_ends(config.get(key), key, counted) for key in ("input_layers", "output_layers")]
     return ends[0], ends[1], name
+
+
+def _layer(entry: dict[str, Any], custom_objects: CustomObjects | None, nested: Nested) -> Any:
+    """The layer or the Input of one entry."""
+    return nested(entry, custom_objects) or deserialize(entry, custom_objects)
 
 
 def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> None:
@@ -117,40 +156,46 @@ def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> 
     parsed = [(label, i, layer, _argument(call)) for label, i, layer, call in waiting]
     while parsed:
         later = []
-        for label, i, layer, (places, is_list) in parsed:
+        for label, i, layer, (places, form) in parsed:
             ready = all(place in tensors for place in places)
-            if not ready or (i > 0 and (label, i - 1) not in tensors):
-                later.append((label, i, layer, (places, is_list)))
+            if not ready or (i > 0 and (label, i - 1, 0) not in tensors):
+                later.append((label, i, layer, (places, form)))
                 continue
-            if (label, i) in tensors:
+            if (label, i, 0) in tensors:
                 raise _malformed(f"two layers named {label!r}")
-            sources = [tensors[place] for place in places]
-            tensors[label, i] = layer(sources if is_list else sources[0])
+            results = call_layer(layer, form, [tensors[place] for place in places])
+            tensors.update({(label, i, k): result for k, result in enumerate(results)})
         if len(later) == len(parsed):
             label, i, _, (places, _) = later[0]
             raise _malformed(f"call {i} of {label!r}, which reads from {places}: these never come")
         parsed = later
 
 
-def _argument(call: Any) -> tuple[list[tuple[str, int]], bool]:
-    """Where the inputs of a call come from, and whether it takes a list of them."""
+def _argument(call: Any) -> tuple[list[Place], str]:
+    """Where the inputs of a call come from, and the form of the call."""
     args = call.get("args") if isinstance(call, Mapping) else None
-    if not isinstance(args, list) or len(args) != 1 or call.get("kwargs"):
-        raise _malformed(f"a call must have one argument, got {shortened(call)}")
-    is_list = isinstance(args[0], list)
+    kwargs = call.get("kwargs") if isinstance(call, Mapping) else None
+    says_more = (
+        any(v is not None for v in kwargs.values()) if isinstance(kwargs, Mapping) else kwargs
+    )
+    if not isinstance(args, list) or not args or says_more:
+        raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
+    is_list = len(args) == 1 and isinstance(args[0], list)
     places = []
     for tensor in args[0] if is_list else args:
         inner = tensor.get("config") if isinstance(tensor, Mapping) else None
         places.append(_place(inner.get("keras_history") if isinstance(inner, Mapping) else None))
-    return places, is_list
+    return places, "list" if is_list else "one" if len(args) == 1 else "many"
 
 
-def _ends(listed: Any, key: str, tensors: Calls) -> list[Tensor]:
-    """The tensors of [layer, call, 0], or of a list of these."""
+def _ends(listed: Any, key: str, tensors: Calls) -> Any:
+    """The tensors of [layer, call, output], or of a list or dict of these."""
+    if isinstance(listed, Mapping) and listed:
+        return {name: _ends(place, key, tensors)[0] for name, place in listed.items()}
     if isinstance(listed, list) and listed and isinstance(listed[0], str):
         listed = [listed]
     if not isinstance(listed, list) or not listed:
-        raise _malformed(f"{key} must list (layer, call, 0), got {shortened(listed)}")
+        raise _malformed(f"{key} must list (layer, call, output), got {shortened(listed)}")
     places = [_place(item) for item in listed]
     missing = [place for place in places if place not in tensors]
     if missing:
@@ -158,16 +203,16 @@ def _ends(listed: Any, key: str, tensors: Calls) -> list[Tensor]:
     return [tensors[place] for place in places]
 
 
-def _place(history: Any) -> tuple[str, int]:
+def _place(history: Any) -> Place:
     if (
         not isinstance(history, list | tuple)
         or len(history) != 3
         or not isinstance(history[0], str)
         or type(history[1]) is not int
-        or history[2] != 0
+        or type(history[2]) is not int
     ):
-        raise _malformed(f"a tensor must say (layer, call, 0), got {shortened(history)}")
-    return history[0], history[1]
+        raise _malformed(f"a tensor must say (layer, call, output), got {shortened(history)}")
+    return history[0], history[1], history[2]
 
 
 def _entries(config: Any) -> list[dict[str, Any]]:

@@ -101,11 +101,8 @@ def _write(model: Model, arrays: Mapping[str, Any], target: Path) -> None:
 
 
 def _names(model: Model) -> list[str]:
-    return [
-        f"{layer.label}/{parameter.name}"
-        for layer in model.graph.layers
-        for parameter in layer.parameters
-    ]
+    paths = model.graph.paths
+    return [f"{paths.get(p.layer, p.layer.label)}/{p.name}" for p in model.parameters]
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

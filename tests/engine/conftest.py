@@ -81,7 +81,7 @@ def mlp():
     def make(optimizer="sgd", dropout=0.0, metrics=None):
         stack = [layers.Dense(5, "relu", input_dim=6), layers.Dropout(dropout)]
         model = Sequential([*stack, layers.Dense(3, "softmax")])
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics)
         return model
 
     return make

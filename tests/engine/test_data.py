@@ -12,7 +12,7 @@ Y = RNG.integers(0, 3, 40)
 
 def classifier():
     model = Sequential([layers.Dense(5, "relu", input_dim=6), layers.Dense(3, "softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -75,7 +75,7 @@ def test_labels_of_every_form_train_alike(form):
 
 def test_one_hot_and_integer_labels_train_alike():
     ours, theirs = classifier(), classifier()
-    theirs.compile("sgd", "categorical_crossentropy", ["accuracy"])
+    theirs.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
     theirs.set_weights(ours.get_weights())
     first = ours.fit(X, Y, epochs=2, shuffle=False, verbose=0).history
     second = theirs.fit(X, np.eye(3)[Y], epochs=2, shuffle=False, verbose=0).history
@@ -122,7 +122,7 @@ def test_several_outputs_come_as_a_list():
 
 def test_vectors_fit_models_with_one_input_and_one_output():
     model = Sequential([layers.Dense(1, input_dim=1)])
-    model.compile(optimizers.SGD(0.1), "mse", ["accuracy"])
+    model.compile(optimizers.SGD(0.1), "mse", metrics=["accuracy"])
     x = np.linspace(-1, 1, 32)
     history = model.fit(x, 2 * x + 1, epochs=60, verbose=0).history
     assert history["loss"][-1] < 1e-3
@@ -131,7 +131,7 @@ def test_vectors_fit_models_with_one_input_and_one_output():
 
 def test_predictions_of_many_rows_per_sample_train():
     model = Sequential([layers.Dense(4, "relu", input_shape=(5, 6)), layers.Dense(3, "softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x = np.random.default_rng(3).standard_normal((8, 5, 6))
     y = np.random.default_rng(4).integers(0, 3, (8, 5))
     loss, accuracy = model.evaluate(x, y, batch_size=3, verbose=0)

@@ -34,7 +34,7 @@ def trained(make, run_eagerly, optimizer, loss, x, y, backend="numpy"):
     """Weights, losses and predictions after some steps of fit."""
     random.set_seed(3)
     model = make().to(backend)
-    model.compile(optimizer(), loss, ["accuracy"], run_eagerly=run_eagerly)
+    model.compile(optimizer(), loss, metrics=["accuracy"], run_eagerly=run_eagerly)
     history = model.fit(x, y, batch_size=4, epochs=3, verbose=0, validation_data=(x, y)).history
     return [*model.get_weights(), *history.values(), model.predict(x, batch_size=5, verbose=0)]
 

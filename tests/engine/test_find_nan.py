@@ -19,7 +19,7 @@ BACKENDS = ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)]
 def classifier(backend="numpy"):
     stack = [layers.Dense(5, "relu", input_dim=6), layers.Dropout(0.5)]
     model = Sequential([*stack, layers.Dense(3, "softmax")]).to(backend)
-    model.compile(optimizers.Adam(0.1), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(optimizers.Adam(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

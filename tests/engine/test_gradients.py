@@ -184,7 +184,7 @@ def test_a_step_of_sgd_goes_down_the_slope_of_the_loss(loss, end, y, weighted, f
     x = np.random.default_rng(6).standard_normal((ROWS, 4))
     weights = np.linspace(0.25, 2, ROWS) if weighted else None
     model = Sequential([Dense(5, "tanh", input_dim=4), Dense(3, end)])
-    model.compile(optimizers.SGD(1.0), loss, ["accuracy"])
+    model.compile(optimizers.SGD(1.0), loss, metrics=["accuracy"])
     model.to(dtype="float64")
     with contextlib.nullcontext() if fused else unfused():
         slopes = central_differences(model, lambda: model.test_on_batch(x, y, weights)[0])

@@ -25,7 +25,7 @@ def every_layer(end, optimizer, loss):
     y = layers.ReLU()(layers.Add()([*branches, layers.Softmax()(branches[0])]))
     y = layers.Activation("tanh")(layers.Dense(4, use_bias=False)(y))
     model = Model(x, layers.Dense(3, end)(y))
-    model.compile(optimizer, loss, ["accuracy"])
+    model.compile(optimizer, loss, metrics=["accuracy"])
     return model
 
 

@@ -17,7 +17,7 @@ def model():
     stack = [layers.Dropout(0.3), layers.Dense(WIDTH, "tanh"), layers.Dense(WIDTH, "softmax")]
     first = layers.Dense(WIDTH, "relu", input_dim=WIDTH)
     model = Sequential([layers.Rescaling(0.5, input_dim=WIDTH), first, *stack])
-    model.compile("adam", "categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

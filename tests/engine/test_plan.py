@@ -30,7 +30,7 @@ def double_model(random_model, seed):
     model = random_model(seed)
     loss = {"softmax": "categorical_crossentropy", "sigmoid": "binary_crossentropy"}
     end = model.layers[-1].activation.name
-    model.compile(optimizers.SGD(0.1, momentum=0.9), loss.get(end, "mse"), ["accuracy"])
+    model.compile(optimizers.SGD(0.1, momentum=0.9), loss.get(end, "mse"), metrics=["accuracy"])
     return model.to(dtype="float64")
 
 
@@ -60,7 +60,9 @@ def test_random_graphs_give_the_same_numbers_as_without(
 def wide_mlp():
     stack = [layers.Dense(512, "relu", input_dim=784), layers.Dense(512, "relu")]
     model = Sequential([*stack, layers.Dense(10, "softmax")])
-    model.compile(optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", ["acc"])
+    model.compile(
+        optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", metrics=["acc"]
+    )
     return model
 
 

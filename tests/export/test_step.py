@@ -86,7 +86,7 @@ CASES_OF_MODELS = {
 def test_the_script_trains_to_the_same_bits_without_gpunet(case, tmp_path):
     make, optimizer, loss, x, y = CASES_OF_MODELS[case]
     model = make()
-    model.compile(optimizer, loss, ["accuracy"] if "crossentropy" in loss else None)
+    model.compile(optimizer, loss, metrics=["accuracy"] if "crossentropy" in loss else None)
     model.export_step(tmp_path / "step.py", (x[:ROWS], y[:ROWS]))
     model.save_weights(tmp_path / "before.npz")
     np.savez(tmp_path / "data.npz", x=x, y=y)
@@ -162,7 +162,7 @@ def test_no_name_becomes_code(tmp_path):
     x = Input((6,), name=name)
     y = layers.Dense(4, "relu", name=name)(x)
     model = Model([x], layers.Dense(3, name="class")(y), name=name)
-    model.compile("sgd", "mse", [Accuracy(name=name)])
+    model.compile("sgd", "mse", metrics=[Accuracy(name=name)])
     model.export_step(tmp_path / "step.py", 4)
     model.save_weights(tmp_path / "before.npz")
     np.savez(tmp_path / "data.npz", x=X, y=NUMBERS)

@@ -1,4 +1,4 @@
-"""Golden configs: two models as Keras 3 writes them.
+"""Golden configs: models as Keras 3 writes them.
 
     KERAS_BACKEND=torch python tests/golden/keras_models.py
 
@@ -35,10 +35,22 @@ def graph(k):
     return k.Model([a, b], [y, shared(y)], name="g")
 
 
+def nested(k):
+    dense, dropout = k.layers.Dense(5, "tanh", name="wide"), k.layers.Dropout(0.1, name="drop")
+    last = k.layers.Dense(4, name="narrow")
+    stack = k.Sequential([k.Input((4,), name="s"), dense, dropout, last], name="stack")
+    x = k.Input((4,), name="x")
+    ends = [k.layers.Dense(4, name="one")(x), k.layers.Dense(2, name="two")(x)]
+    fork = k.Model(x, ends, name="fork")
+    a, b = k.Input((4,), name="a"), k.Input((4,), name="b")
+    one, two = fork(k.layers.Add(name="add")([stack(a), stack(b)]))
+    return k.Model([a, b], [two, k.layers.Dense(1, name="end")(one)], name="outer")
+
+
 def main():
     import keras
 
-    models = {"stack": stack(keras), "graph": graph(keras)}
+    models = {"stack": stack(keras), "graph": graph(keras), "nested": nested(keras)}
     PATH.write_text(
         json.dumps({name: json.loads(m.to_json()) for name, m in models.items()}) + "\n"
     )

@@ -409,7 +409,7 @@ def test_a_failed_compile_changes_nothing():
 )
 def test_after_a_final_activation_losses_are_computed_from_logits(loss, end, op):
     model = Sequential([Dense(3, end, input_dim=4)])
-    model.compile("sgd", loss, ["accuracy"])
+    model.compile("sgd", loss, metrics=["accuracy"])
     records = {record.op.name: record for record in model.training_plan(8).records}
     assert op in records
     assert not {"softmax", "softmax_backward", "accuracy"} & set(records)

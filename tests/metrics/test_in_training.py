@@ -168,7 +168,12 @@ def test_names_in_history_and_order_in_evaluate():
 
 def test_class_weights_count_in_weighted_metrics_alone():
     model = make("classes")
-    model.compile(optimizers.SGD(0.0), "sparse_categorical_crossentropy", ["acc"], ["acc"])
+    model.compile(
+        optimizers.SGD(0.0),
+        "sparse_categorical_crossentropy",
+        metrics=["acc"],
+        weighted_metrics=["acc"],
+    )
     history = model.fit(X, CLASSES, verbose=0, class_weight={0: 5.0}).history
     right = model.predict(X, verbose=0).argmax(1) == CLASSES
     weight = np.where(CLASSES == 0, 5.0, 1.0)
@@ -248,7 +253,7 @@ def test_the_loss_counts_an_accuracy_in_its_own_launch(name):
     model = make("classes")
     model.compile("sgd", "sparse_categorical_crossentropy")
     launches = {mode: ops_of(model, mode, CLASSES) for mode in (TRAIN, TEST)}
-    model.compile("sgd", "sparse_categorical_crossentropy", [name])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[name])
     for mode, ops in launches.items():
         assert ops_of(model, mode, CLASSES) == ops
     model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=[name])
@@ -287,7 +292,7 @@ def test_metrics_do_not_change_what_is_learnt():
 def test_a_metric_that_does_not_fit_is_refused_before_anything_changes(metric, said):
     model = make("classes")
     before = model.get_weights()
-    model.compile("sgd", "sparse_categorical_crossentropy", [metric])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
     with pytest.raises(ArgumentError, match=said):
         model.fit(X, CLASSES, verbose=0)
     for ours, theirs in zip(before, model.get_weights(), strict=True):
@@ -296,7 +301,7 @@ def test_a_metric_that_does_not_fit_is_refused_before_anything_changes(metric, s
 
 def test_class_numbers_for_one_hot_labels_are_refused():
     model = make("one-hot")
-    model.compile("sgd", "categorical_crossentropy", ["sparse_categorical_crossentropy"])
+    model.compile("sgd", "categorical_crossentropy", metrics=["sparse_categorical_crossentropy"])
     with pytest.raises(ArgumentError, match="takes class numbers, but the labels have"):
         model.fit(X, ONE_HOT, verbose=0)
 
@@ -304,9 +309,9 @@ def test_class_numbers_for_one_hot_labels_are_refused():
 def test_what_compile_refuses():
     model = make("numbers")
     with pytest.raises(ArgumentError, match="Unknown metric 'acuracy': did you mean 'accuracy'"):
-        model.compile("sgd", "mse", ["acuracy"])
+        model.compile("sgd", "mse", metrics=["acuracy"])
     with pytest.raises(ArgumentError, match="a list of metrics, got 'mse'"):
-        model.compile("sgd", "mse", "mse")
+        model.compile("sgd", "mse", metrics="mse")
     with pytest.raises(ArgumentError, match="a list of weighted_metrics, got 'mse'"):
         model.compile("sgd", "mse", weighted_metrics="mse")
 
@@ -326,7 +331,7 @@ class Largest(metrics.MeanOfRows):
 
 def test_a_metric_of_ones_own():
     model = make("classes")
-    model.compile("sgd", "sparse_categorical_crossentropy", [Largest])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[Largest])
     outputs = model.predict(X, verbose=0)
     wanted = (outputs.argmax(1) == 0).mean()
     assert model.evaluate(X, CLASSES, 10, 0)[1] == pytest.approx(wanted)
@@ -338,7 +343,9 @@ def test_outputs_with_several_rows_a_sample():
     stack = [layers.Dense(12, input_dim=6), layers.Reshape((2, 2, 3)), layers.Activation("softmax")]
     model, y = Sequential(stack), RNG.integers(0, 3, (ROWS, 2, 2))
     overlap = metrics.MeanIoU(3, sparse_y_pred=False)
-    model.compile("sgd", "sparse_categorical_crossentropy", [overlap, "acc"], ["acc"])
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", metrics=[overlap, "acc"], weighted_metrics=["acc"]
+    )
     results = model.evaluate(X, y, 10, 0, WEIGHTS, return_dict=True)
     outputs = model.predict(X, verbose=0)
     right = outputs.argmax(-1) == y

@@ -1,0 +1,221 @@
+"""Data sets: as a user gave them, checked and cut in two, and as matrices on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.backend.spec import Array
+from gpunet.engine import checks
+from gpunet.engine.data import as_batch, check_lengths, class_weights
+from gpunet.engine.heads import Head, check_names
+from gpunet.errors import ArgumentError, GpunetError
+
+if TYPE_CHECKING:
+    from gpunet.engine.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The arrays of a data set on the device, each as a matrix with one row a sample.
+
+    Attributes:
+        inputs: one matrix for each input of the model.
+        labels: the targets of each head.
+        weights: for each head one row of weights a sample, or None.
+    """
+
+    inputs: tuple[Array, ...]
+    labels: tuple[Array, ...]
+    weights: tuple[Array | None, ...]
+
+    @property
+    def arrays(self) -> list[Array]:
+        """All arrays that are there."""
+        return [a for a in (*self.inputs, *self.labels, *self.weights) if a is not None]
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(self.labels[0])
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """What a plan depends on: shapes and dtypes, and which weights there are."""
+        described = [(tuple(a.shape), np.dtype(a.dtype).name) for a in self.arrays]
+        return (*described, *(weights is None for weights in self.weights))
+
+    def map(self, function: Callable[[Array], Array]) -> Samples:
+        """The same data set with a function applied to each array."""
+        inputs, labels = (tuple(map(function, arrays)) for arrays in (self.inputs, self.labels))
+        weights = tuple(None if array is None else function(array) for array in self.weights)
+        return Samples(inputs, labels, weights)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A data set as its user gave it.
+
+    Attributes:
+        inputs: an array for each input of the model.
+        targets: what was given for each head.
+        weights: the sample weights of each head, or None.
+    """
+
+    inputs: list[Array]
+    targets: list[Any]
+    weights: list[Any]
+
+
+def given(trainer: Trainer, x: Any, y: Any, sample_weight: Any = None) -> Given:
+    """Sort what a user passed in by input and by head.
+
+    Raises:
+        ArgumentError, ShapeError, DtypeError: a wrong number of arrays, wrong names, no arrays.
+    """
+    inputs = trainer.feed(x)
+    if y is None:
+        raise ArgumentError(f"{trainer.name} needs targets y beside x, got None.")
+    targets = _targets(trainer, y)
+    return Given(inputs, targets, _sample_weights(trainer, sample_weight))
+
+
+def _targets(trainer: Trainer, y: Any) -> list[Any]:
+    heads, names = trainer.heads, trainer.output_names
+    if isinstance(y, Mapping):
+        check_names(y, names, "y")
+        targets = {names[head.output]: y.get(names[head.output]) for head in heads}
+        missing = [name for name, target in targets.items() if target is None]
+        if missing:
+            raise ArgumentError(f"{trainer.name} needs targets y for the output {missing[0]!r}.")
+        return list(targets.values())
+    if len(names) == 1:
+        return [y]
+    if not isinstance(y, list | tuple) or len(y) not in (len(names), len(heads)):
+        got = f"{len(y)} entries" if isinstance(y, list | tuple) else type(y).__name__
+        raise ArgumentError(
+            f"{trainer.name} takes targets y as a list or a dict with an array for each of the "
+            f"outputs {', '.join(names)}, got {got}."
+        )
+    return [y[head.output] for head in heads] if len(y) == len(names) else list(y)
+
+
+def _sample_weights(trainer: Trainer, sample_weight: Any) -> list[Any]:
+    """One array for all heads, or a list or a dict with one (or None) for each."""
+    heads, names = trainer.heads, trainer.output_names
+    if isinstance(sample_weight, Mapping):
+        check_names(sample_weight, names, "sample_weight")
+        return [sample_weight.get(names[head.output]) for head in heads]
+    is_list = isinstance(sample_weight, list | tuple) and len(names) > 1
+    if not is_list or not any(entry is None or np.ndim(entry) for entry in sample_weight):
+        return [sample_weight] * len(heads)
+    if len(sample_weight) not in (len(names), len(heads)):
+        raise ArgumentError(
+            f"sample_weight must be one array, or a list or a dict with an array (or None) for "
+            f"each of the outputs {', '.join(names)}, got {len(sample_weight)} entries."
+        )
+    if len(sample_weight) == len(names):
+        return [sample_weight[head.output] for head in heads]
+    return list(sample_weight)
+
+
+def split(trainer: Trainer, data: Given, share: float) -> tuple[Given, Given | None]:
+    """Take the last part of the data for validation, before anything is shuffled, as Keras does.
+
+    Raises:
+        ArgumentError: a share that leaves no samples on one side.
+        ShapeError: arrays of different lengths.
+    """
+    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
+        raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
+    if share == 0:
+        return data, None
+    targets = [as_batch(y, "y", trainer.backend) for y in data.targets]
+    for y in targets:
+        check_lengths({"x": data.inputs[0], "y": y}, "validation_split")
+    weights = [
+        None if w is None else as_batch(w, "sample_weight", trainer.backend) for w in data.weights
+    ]
+    count = len(targets[0])
+    cut = int(count * (1 - share))
+    if cut in (0, count):
+        raise ArgumentError(
+            f"validation_split={share} of {count} samples leaves no samples to train or validate "
+            "on."
+        )
+
+    def part(piece: slice) -> Given:
+        cut_weights = [None if w is None else w[piece] for w in weights]
+        return Given([x[piece] for x in data.inputs], [y[piece] for y in targets], cut_weights)
+
+    return part(slice(cut)), part(slice(cut, None))
+
+
+def check(trainer: Trainer, where: str, data: Given) -> None:
+    """Look for data that spoil a training; see `gpunet.engine.checks`."""
+    checks.check_inputs(where, data.inputs, trainer.graph)
+    for head, y, weights in zip(trainer.heads, data.targets, data.weights, strict=True):
+        name = f" ({head.name})" if len(trainer.heads) > 1 else ""
+        labels = as_batch(y, f"{where}y{name}", trainer.backend)
+        checks.check_targets(f"{where}y{name}", labels)
+        if weights is not None:
+            checks.check_weights(f"{where}sample_weight{name}", weights)
+
+
+def on_device(trainer: Trainer, data: Given, class_weight: Any = None) -> Samples:
+    """Check a data set and put it on the device."""
+    if class_weight and len(trainer.heads) > 1:
+        raise ArgumentError(
+            "class_weight works with one output; for several pass sample_weight as a dict by "
+            "output."
+        )
+    labels, weights = [], []
+    for head, y, sample_weight in zip(trainer.heads, data.targets, data.weights, strict=True):
+        with _named(trainer.heads, head):
+            rows, row_weights = _head_arrays(trainer, head, data, y, sample_weight, class_weight)
+        labels.append(_matrix(trainer, rows))
+        weights.append(None if row_weights is None else _matrix(trainer, row_weights))
+    inputs = tuple(_matrix(trainer, array) for array in data.inputs)
+    return Samples(inputs, tuple(labels), tuple(weights))
+
+
+def _head_arrays(
+    trainer: Trainer, head: Head, data: Given, y: Any, sample_weight: Any, class_weight: Any
+) -> tuple[Array, Array | None]:
+    """The targets of one head as its loss takes them, and the weights of its losses."""
+    count, loss = len(data.inputs[0]), head.loss
+    shape = trainer.graph.outputs[head.output].batch_shape(count)
+    labels = loss.labels(y, shape, trainer.backend)
+    check_lengths({"x": data.inputs[0], "y": labels}, trainer.name)
+    weights = None
+    if class_weight:
+        weights = class_weights(y, class_weight, shape[-1])
+    if sample_weight is not None:
+        rows = loss.weights(sample_weight, shape, "sample_weight")
+        scale = 1.0 if weights is None else weights.reshape((-1,) + (1,) * (rows.ndim - 1))
+        weights = rows * scale
+    elif weights is not None:
+        weights = loss.weights(weights, shape, "class_weight")
+    return labels, weights
+
+
+@contextmanager
+def _named(heads: Sequence[Head], head: Head) -> Iterator[None]:
+    """Say which of several outputs an error is about."""
+    try:
+        yield
+    except GpunetError as error:
+        if len(heads) > 1:
+            error.args = (f"output {head.name!r}: {error}",)
+        raise
+
+
+def _matrix(trainer: Trainer, array: Array) -> Array:
+    backend, matrix = trainer.backend, array.reshape(len(array), -1)
+    if backend.owns(matrix) and matrix.flags.c_contiguous:
+        return matrix
+    return backend.from_numpy(np.ascontiguousarray(matrix))

@@ -1,0 +1,52 @@
+"""What a layer's forward and backward work with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet.engine.recorder import Buffer, Recorder
+
+Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
+
+
+class Context:
+    """What forward and backward of one call of a layer work with.
+
+    ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients (``x``
+    and ``dx`` are tuples where the layer has several inputs). Each weight stands under its name
+    and its gradient under d + name: ``c.kernel``, ``c.dkernel``. What forward stores on the
+    context, backward finds there. They are handles with a shape and a dtype; where a model was
+    compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
+
+    Attributes:
+        saved: what an activation's forward keeps for its backward.
+        training: whether the pass trains.
+        node: the number of the call in its graph; random streams differ from call to call.
+        random: the device array (seed, pass) that random ops read.
+    """
+
+    x: Buffers
+    dx: Buffers
+    y: Buffer
+    dy: Buffer
+    saved: Buffer
+    training: bool
+    node: int
+    random: Buffer
+
+    def __init__(self, op: Recorder, training: bool, node: int, random: Buffer) -> None:
+        self._op = op
+        self.training = training
+        self.node = node
+        self.random = random
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"the layer's context has no {name!r}; it has {', '.join(vars(self))}."
+        )
+
+    def scratch(self, shape: Sequence[int], name: str = "scratch") -> Buffer:
+        """Memory that this layer needs: alive from its first write to its last read, which may
+        lie in backward. The plan finds the lifetime by itself."""  # noqa: D205, D209
+        return self._op.scratch(tuple(shape), name=name)

@@ -1,0 +1,431 @@
+"""Models with several inputs and outputs, models in models, and layers made of layers."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import Input, Model, Sequential, layers, losses, optimizers
+from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.models import clone_model, model_from_json
+from gpunet.testing import gradient_check
+
+GOLDEN = Path(__file__).parent / "golden"
+_spec = importlib.util.spec_from_file_location("golden_functional", GOLDEN / "functional.py")
+golden = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(golden)
+RESULTS = json.loads((GOLDEN / "functional.json").read_text())
+X = [golden.LEFT, golden.RIGHT]
+Y = [golden.PRICE, golden.KIND]
+
+
+def two_headed(**options):
+    model = golden.model(gpunet)
+    model.compile("sgd", ["mse", "sparse_categorical_crossentropy"], **options)
+    return model
+
+
+# ---------------------------------------------------------------------------- several outputs
+
+
+@pytest.mark.parametrize("setup", RESULTS)
+def test_history_and_evaluate_are_those_of_keras(setup):
+    history, results = golden.train(gpunet, golden.SETUPS[setup])
+    expected, expected_results = RESULTS[setup]
+    assert set(history) == set(expected)
+    for name, series in expected.items():
+        np.testing.assert_allclose(history[name], series, rtol=2e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(results, expected_results, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.emulator
+def test_several_outputs_train_alike_on_the_device():
+    setup = golden.SETUPS["dicts"]
+    with_numpy = golden.train(gpunet, setup)[1]
+    before = gpunet.get_backend().name
+    gpunet.set_backend("emulator")
+    try:
+        np.testing.assert_allclose(golden.train(gpunet, setup)[1], with_numpy, rtol=1e-4)
+    finally:
+        gpunet.set_backend(before)
+
+
+def test_lists_and_dicts_of_data_train_alike():
+    as_lists, as_dicts = two_headed(), two_headed()
+    one = as_lists.fit(X, Y, verbose=0, sample_weight=[golden.WEIGHT, None]).history
+    x = {"right": X[1], "left": X[0]}
+    y = {"kind": Y[1], "price": Y[0]}
+    weights = {"price": golden.WEIGHT}
+    gpunet.utils.set_random_seed(1)
+    assert set(as_dicts.fit(x, y, verbose=0, sample_weight=weights).history) == set(one)
+    assert as_lists.evaluate(X, Y, verbose=0, return_dict=True).keys() == one.keys()
+    for a, b in zip(as_lists.get_weights(), as_dicts.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_one_array_of_weights_counts_for_all_outputs():
+    model = two_headed()
+    both = model.evaluate(X, Y, verbose=0, sample_weight=golden.WEIGHT)
+    each = model.evaluate(X, Y, verbose=0, sample_weight=[golden.WEIGHT] * 2)
+    listed = model.evaluate(X, Y, verbose=0, sample_weight=golden.WEIGHT.tolist())
+    assert both == each == listed
+
+
+def test_an_output_without_a_loss_is_not_trained():
+    model = golden.model(gpunet)
+    model.compile("sgd", {"kind": "sparse_categorical_crossentropy"})
+    before = model.get_layer("price").get_weights()
+    history = model.fit(X, {"kind": Y[1]}, verbose=0).history
+    assert set(history) == {"loss"}
+    np.testing.assert_array_equal(model.get_layer("price").get_weights()[0], before[0])
+
+
+def test_one_weighted_loss():
+    results = []
+    for weight in (None, 0.5, [0.5]):
+        model = Sequential([layers.Dense(1, kernel_initializer="ones", input_dim=4)])
+        model.compile(optimizers.SGD(0.1), "mse", loss_weights=weight, metrics=["mae"])
+        first = model.train_on_batch(X[0], Y[0])
+        results.append((first, model.get_weights()[0]))
+    (plain, after), (half, after_half), again = results
+    assert half == pytest.approx([plain[0] / 2, plain[1]])
+    np.testing.assert_allclose(after_half - 1, (after - 1) / 2, rtol=1e-5)
+    assert again[0] == half
+
+
+def test_a_penalty_counts_once_whatever_the_loss_counts():
+    shape = (6, 3)
+    for loss in ("mse", losses.Dice(), losses.Tversky(axis=-1)):
+        model = Sequential([layers.Dense(3, "sigmoid", kernel_regularizer="l2", input_shape=shape)])
+        model.compile("sgd", loss)
+        x, y = np.ones((4, *shape)), np.ones((4, *shape))
+        expected = losses.get(loss)(y, model.predict(x, verbose=0)) + sum(model.losses)
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_dicts_of_inputs_and_outputs():
+    left, right = Input((4,)), Input((3,))
+    a, b = layers.Dense(2, name="one")(left), layers.Dense(3, name="two")(right)
+    model = Model({"l": left, "r": right}, {"first": a, "second": b})
+    x = {"r": X[1], "l": X[0]}
+    y = {"second": np.zeros((12, 3)), "first": np.zeros((12, 2))}
+    model.compile("sgd", {"first": "mse", "second": "mae"}, metrics={"second": "mse"})
+    history = model.fit(x, y, verbose=0).history
+    assert set(history) == {"loss", "first_loss", "second_loss", "second_mse"}
+    predicted = model.predict(x, verbose=0)
+    assert {name: out.shape for name, out in predicted.items()} == {
+        "first": (12, 2),
+        "second": (12, 3),
+    }
+    read = model_from_json(model.to_json())
+    read.set_weights(model.get_weights())
+    for name, out in read.predict(x, verbose=0).items():
+        np.testing.assert_array_equal(out, predicted[name])
+    assert isinstance(clone_model(model).predict(x, verbose=0), dict)
+    assert set(model({"l": left, "r": right})) == {"first", "second"}
+
+
+MISTAKES = {
+    "loss for an output that there is not": (
+        {"loss": {"cost": "mse"}},
+        "loss names the output 'cost', but the model has the outputs price, kind",
+    ),
+    "too few losses": ({"loss": ["mse"]}, "one entry in loss for each of the outputs price, kind"),
+    "one weight for two losses": ({"loss": "mse", "loss_weights": 0.5}, "one number for each of"),
+    "a weight that is none": (
+        {"loss": "mse", "loss_weights": ["accuracy", 1.0]},
+        r"finite numbers, got 'accuracy'; metrics go into metrics=",
+    ),
+    "metrics for all": ({"loss": "mse", "metrics": ["mae"]}, "metrics as a dict by output"),
+    "metrics without a loss": (
+        {"loss": ["mse", None], "metrics": {"kind": ["accuracy"]}},
+        "output 'kind' has metrics but no loss",
+    ),
+    "no loss at all": ({"loss": [None, None]}, "compile needs a loss"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_in_compile(mistake):
+    arguments, message = MISTAKES[mistake]
+    with pytest.raises(ArgumentError, match=message):
+        golden.model(gpunet).compile("sgd", **arguments)
+
+
+DATA_MISTAKES = {
+    "one array for two outputs": ((X, Y[0]), {}, "list or a dict with an array for each of the"),
+    "a name that is no output": ((X, {"cost": Y[0]}), {}, "y names the output 'cost'"),
+    "an output without targets": ((X, {"kind": Y[1]}), {}, "needs targets y for the output"),
+    "labels that do not fit": ((X, [Y[0], Y[1] + 9]), {}, "output 'kind': y for the loss"),
+    "weights for three": (
+        (X, Y),
+        {"sample_weight": [golden.WEIGHT] * 3},
+        "sample_weight must be one array, or a list",
+    ),
+    "class weights": ((X, Y), {"class_weight": {0: 2.0}}, "class_weight works with one output"),
+    "a name that is no input": (({"left": X[0], "middle": X[1]}, Y), {}, "has the inputs left, ri"),
+}
+
+
+@pytest.mark.parametrize("mistake", DATA_MISTAKES)
+def test_mistakes_in_data(mistake):
+    data, options, message = DATA_MISTAKES[mistake]
+    with pytest.raises(ArgumentError, match=message):
+        two_headed().fit(*data, verbose=0, **options)
+
+
+# --------------------------------------------------------------------------- models in models
+
+
+def encoder(name="encoder"):
+    return Sequential([layers.Dense(5, "tanh"), layers.Dense(4)], name=name)
+
+
+def siamese():
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    inner = encoder()
+    return Model([a, b], layers.Dense(1, name="end")(layers.Add()([inner(a), inner(b)]))), inner
+
+
+def test_a_model_is_a_layer_of_another_and_shares_its_weights():
+    model, inner = siamese()
+    assert model.get_layer("encoder") is inner
+    assert [layer.name for layer in model.layers] == ["encoder", "add", "end"]
+    kernel, *_ = inner.get_weights()
+    inner.layers[0].set_weights([kernel * 0, np.zeros(5)])
+    bias = inner.get_weights()[3]
+    np.testing.assert_allclose(
+        model.predict([X[0], X[0]], verbose=0)[0],
+        (2 * bias) @ model.get_weights()[-2] + model.get_weights()[-1],
+        rtol=1e-5,
+    )
+    model.compile("sgd", "mse")
+    model.fit([X[0], X[0][::-1]], Y[0], verbose=0)
+    assert not np.array_equal(inner.get_weights()[3], bias)
+
+
+def test_models_in_models_survive_configs_and_clones(tmp_path):
+    model, _ = siamese()
+    x = [X[0], X[0][::-1]]
+    for again in (model_from_json(model.to_json()), clone_model(model)):
+        assert [w.shape for w in again.get_weights()] == [w.shape for w in model.get_weights()]
+        model.save_weights(tmp_path / "w.npz")
+        again.load_weights(tmp_path / "w.npz")
+        np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+        assert again.get_layer("encoder") is not model.get_layer("encoder")
+
+
+def test_models_in_models_are_keras_configs():
+    model, _ = siamese()
+    (entry,) = [e for e in model.get_config()["layers"] if e["name"] == "encoder"]
+    assert entry["class_name"] == "Sequential"
+    assert len(entry["inbound_nodes"]) == 2
+
+
+def test_two_models_without_a_name_get_one():
+    x = Input((4,))
+    first, second = Sequential([layers.Dense(4)]), Sequential([layers.Dense(4)])
+    model = Model(x, second(first(x)))
+    assert [layer.label for layer in model.graph.layers] == ["sequential", "sequential_1"]
+    assert model.get_layer("sequential_1") is second
+    nested = Sequential([first, layers.Dense(2)])
+    assert nested.output_shape == (None, 2)
+    assert nested.layers[0] is first
+
+
+def test_a_model_with_several_outputs_in_another():
+    inner = golden.model(gpunet)
+    left, right = Input((4,), name="l"), Input((3,), name="r")
+    price, kind = inner([left, right])
+    model = Model([left, right], layers.Dense(1)(kind))
+    assert price.shape == (None, 1)
+    model.compile(optimizers.SGD(0.1), "mse")
+    before = inner.get_layer("price").get_weights()
+    model.fit(X, Y[0], verbose=0)
+    # Nobody reads the price here, so that its weights have no gradient.
+    for a, b in zip(inner.get_layer("price").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model_from_json(model.to_json()).count_params() == model.count_params()
+
+
+def test_summary_names_connections_and_counts_what_lies_within():
+    lines = []
+    model, _ = siamese()
+    model.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert "encoder (Sequential)  (None, 4)          49" in text
+    assert "encoder[0][0], encoder[1][0]" in text
+
+
+def test_intermediate_outputs():
+    model, inner = siamese()
+    hidden = Model(model.inputs, model.get_layer("add").output)
+    x = [X[0], X[0][::-1]]
+    end = model.get_layer("end").get_weights()
+    features = hidden.predict(x, verbose=0)
+    np.testing.assert_allclose(features @ end[0] + end[1], model.predict(x, verbose=0), rtol=1e-5)
+    first = Model(inner.inputs, inner.layers[0].output)
+    assert first.output_shape == (None, 5)
+    with pytest.raises(UsageError, match="has no input and output yet"):
+        layers.Dense(3).output  # noqa: B018
+
+
+def test_a_model_refuses_tensors_that_do_not_fit():
+    _, inner = siamese()
+    with pytest.raises(ShapeError, match=r"input 'input' of encoder expects samples of shape \(4"):
+        inner(Input((7,)))
+    with pytest.raises(ArgumentError, match=r"takes 1 input\(s\), got 2"):
+        inner([Input((4,)), Input((4,))])
+
+
+# ------------------------------------------------------------------------ trainable, shared
+
+
+def changed(model, x, y):
+    before = model.get_weights()
+    model.fit(x, y, verbose=0)
+    return [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
+
+
+def test_a_frozen_model_stays_as_it_is_within_another():
+    model, inner = siamese()
+    inner.trainable = False
+    model.compile("adam", "mse")
+    x = [X[0], X[0][::-1]]
+    assert changed(model, x, Y[0]) == [False] * 4 + [True] * 2
+    inner.trainable = True  # between compiles
+    assert all(changed(model, x, Y[0]))
+    inner.layers[1].trainable = False
+    assert changed(model, x, Y[0]) == [True] * 2 + [False] * 2 + [True] * 2
+
+
+# ------------------------------------------------------------------------ layers made of layers
+
+
+class Block(layers.Layer):
+    """A residual block: y = x + dense(act(dense(x)))."""
+
+    def __init__(self, units, rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.rate = units, rate
+        self.up = layers.Dense(units, "tanh")
+        self.drop = layers.Dropout(rate)
+
+    def build(self, input_shape):
+        self.down = layers.Dense(input_shape[-1])
+
+    def call(self, x, training=None):
+        return layers.Add()([x, self.down(self.drop(self.up(x), training=training))])
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "rate": self.rate}
+
+
+class Pair(layers.Layer):
+    """Two outputs of two inputs, one of them a block."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.block = Block(3)
+
+    def call(self, a, b):
+        return self.block(a), layers.Add()([a, b])
+
+
+def test_a_layer_made_of_layers_computes_what_they_do():
+    x = Input((4,))
+    block = Block(6)
+    model = Model(x, block(block(x)))  # shared
+    up, up_bias, down, down_bias = block.get_weights()
+    expected = X[0]
+    for _ in range(2):
+        expected = expected + np.tanh(expected @ up + up_bias) @ down + down_bias
+    np.testing.assert_allclose(model.predict(X[0], verbose=0), expected, rtol=1e-5, atol=1e-6)
+    assert model.count_params() == block.count_params() == 4 * 6 + 6 + 6 * 4 + 4
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.4])
+def test_gradients_of_layers_made_of_layers(dropped):
+    gradient_check(Block(5, dropped), X[0])
+
+
+def test_layers_of_several_inputs_and_outputs():
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    first, second = Pair(name="pair")(a, b)
+    model = Model([a, b], [second, first])
+    out = model.predict([X[0], X[0]], verbose=0)
+    np.testing.assert_allclose(out[0], 2 * X[0])
+    assert model.get_layer("pair").sublayers[0].name == "block"
+    assert "pair/block/dense" in model.graph.paths.values()
+    read = model_from_json(model.to_json(), {"Pair": Pair})
+    read.set_weights(model.get_weights())
+    np.testing.assert_array_equal(read.predict([X[0], X[0]], verbose=0)[1], out[1])
+
+
+def test_a_layer_made_of_layers_in_sequential_freezes_and_is_copied():
+    model = Sequential([Block(5, 0.2, input_dim=4), Block(5), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.layers[0].trainable = False
+    assert changed(model, X[0], Y[0]) == [False] * 4 + [True] * 6
+    late = Block(5, trainable=False)
+    frozen = Sequential([late, layers.Dense(1)])
+    frozen.build((None, 4))
+    frozen.compile("sgd", "mse")
+    assert changed(frozen, X[0], Y[0]) == [False] * 4 + [True] * 2
+    copy = clone_model(model)
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict(X[0], verbose=0), model.predict(X[0], verbose=0))
+    assert copy.layers[0].rate == 0.2
+
+
+def test_dropout_within_differs_from_call_to_call():
+    class Twice(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.5)
+
+        def call(self, x):
+            return [self.drop(x), self.drop(x)]
+
+    x = Input((500,))
+    model = Model(x, list(Twice()(x)))
+    one, two = model(np.ones((2, 500)), training=True)
+    assert not np.array_equal(one, two)
+
+
+def test_wrong_shapes_leave_a_stack_that_others_may_build():
+    model = Sequential([Block(5), layers.Reshape((4, 2))])
+    with pytest.raises(ShapeError):
+        model.build((None, 6))
+    model.build((None, 8))
+    assert model.output_shape == (None, 4, 2)
+
+
+class _WithWeights(layers.Layer):
+    def build(self, input_shape):
+        self.add_weight("w", (3,))
+
+    def call(self, x):
+        return x
+
+
+class _Returns(layers.Layer):
+    def call(self, x):
+        return None
+
+
+def test_mistakes_of_layers_made_of_layers():
+    x = Input((4,))
+    with pytest.raises(ArgumentError, match="has call\\(\\), so that weights and activity_reg"):
+        Block(3, activity_regularizer="l2")(x)
+    with pytest.raises(ArgumentError, match="has call\\(\\), so that weights"):
+        _WithWeights()(x)
+    with pytest.raises(ArgumentError, match="must return a symbolic tensor or a list"):
+        _Returns()(x)
+    with pytest.raises(ArgumentError, match="got training=True; leave it out"):
+        layers.Dropout(0.5)(x, training=True)
+    with pytest.raises(ArgumentError, match=r"takes a list of input\(s\), got 2 arguments: write"):
+        layers.Add()(x, x)
