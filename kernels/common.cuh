@@ -3,9 +3,13 @@
 //
 // Only names that NVRTC knows by itself are used (no INFINITY, FLT_MAX, <stdint.h>), no inline PTX
 // and no float atomics: the same input gives the same bits in every run.
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// Arrays of a model's type hold GPUNET_REAL; sums and formulas are float whatever it is.
+// What the contract calls real is GPUNET_REAL, that is float, __half or __nv_bfloat16, and what it
+// calls full is float. Sums and formulas are float whatever real is: a number is converted when it
+// is loaded and rounded, to the nearest and then to even, when it is stored. The bytes that a file
+// names are those of float; an array of 16-bit numbers has half of its share.
 #ifndef GPUNET_REAL
 #define GPUNET_REAL float
 #endif
@@ -16,14 +20,16 @@ typedef unsigned long long uint64;
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 constexpr int MAX_WARPS = 32;                // a block has at most 1024 threads
-constexpr int PACK = 16 / sizeof(real);      // elements in the widest load of one thread
+constexpr int PACK = 16 / sizeof(real);      // elements of real in the widest load of one thread
+constexpr int FLOAT_PACK = 16 / sizeof(float);  // and of float
 
 __device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ __forceinline__ float not_a_number() { return __int_as_float(0x7fffffff); }
 
 // ------------------------------------------------------------------------------------ packs
 
-// WIDTH neighbouring elements that travel in one load or store.
+// WIDTH neighbouring elements that travel in one load or store, at most 16 bytes. Where arrays of
+// several types meet, a pack has as many elements as are 16 bytes of the widest type.
 template <typename T, int WIDTH>
 struct alignas(WIDTH * sizeof(T)) Pack {
     T v[WIDTH];
@@ -184,33 +190,34 @@ struct RowWalk {
 };
 
 // Shared memory of the size given at launch, as arrays of one pack a thread; the array behind
-// `slots_before` others.
-template <int WIDTH>
-__device__ __forceinline__ Pack<real, WIDTH>* row_cache(int slots_before)
+// `slots_before` others, which are of real.
+template <int WIDTH, typename T = real>
+__device__ __forceinline__ Pack<T, WIDTH>* row_cache(int slots_before)
 {
     extern __shared__ __align__(16) unsigned char dynamic_shared[];
-    return reinterpret_cast<Pack<real, WIDTH>*>(dynamic_shared) + (int64)slots_before * blockDim.x;
+    return reinterpret_cast<Pack<T, WIDTH>*>(
+        reinterpret_cast<Pack<real, WIDTH>*>(dynamic_shared) + (int64)slots_before * blockDim.x);
 }
 
 // Reads a row more than once but, if there is a cache, global memory only once. Each thread comes
 // back to the very units that it read itself, therefore no barrier is needed.
-template <int WIDTH>
+template <int WIDTH, typename T = real>
 struct RowReader {
-    const real* row;
-    Pack<real, WIDTH>* cache;  // null for rows that do not fit: they are read again
+    const T* row;
+    Pack<T, WIDTH>* cache;  // null for rows that do not fit: they are read again
 
-    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int step) const
+    __device__ __forceinline__ Pack<T, WIDTH> first(int unit, int step) const
     {
-        const Pack<real, WIDTH> pack = load_pack<real, WIDTH>(row, unit);
+        const Pack<T, WIDTH> pack = load_pack<T, WIDTH>(row, unit);
         if (cache != nullptr) {
             cache[step * blockDim.x + threadIdx.x] = pack;
         }
         return pack;
     }
-    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    __device__ __forceinline__ Pack<T, WIDTH> again(int unit, int step) const
     {
         return cache != nullptr ? cache[step * blockDim.x + threadIdx.x]
-                                : load_pack<real, WIDTH>(row, unit);
+                                : load_pack<T, WIDTH>(row, unit);
     }
 };
 

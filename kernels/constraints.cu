@@ -34,7 +34,7 @@ __device__ __forceinline__ float column_sum(float sum)
 }
 
 template <int WIDTH>
-__device__ __forceinline__ void constrain_norms(real* weights, float min_value, float max_value,
+__device__ __forceinline__ void constrain_norms(float* weights, float min_value, float max_value,
                                                 float rate, int64 outer, int64 reduced,
                                                 int64 inner)
 {
@@ -45,10 +45,10 @@ __device__ __forceinline__ void constrain_norms(real* weights, float min_value, 
         const int64 first = o * reduced * units + unit;
         float factors[WIDTH] = {};
         for (int64 r = threadIdx.y; r < end; r += blockDim.y) {
-            const Pack<real, WIDTH> w = load_pack<real, WIDTH>(weights, first + r * units);
+            const Pack<float, WIDTH> w = load_pack<float, WIDTH>(weights, first + r * units);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                factors[j] += (float)w.v[j] * (float)w.v[j];
+                factors[j] += w.v[j] * w.v[j];
             }
         }
 #pragma unroll
@@ -58,22 +58,22 @@ __device__ __forceinline__ void constrain_norms(real* weights, float min_value, 
             factors[j] = wanted / (EPSILON + norm);
         }
         for (int64 r = threadIdx.y; r < end; r += blockDim.y) {
-            Pack<real, WIDTH> w = load_pack<real, WIDTH>(weights, first + r * units);
+            Pack<float, WIDTH> w = load_pack<float, WIDTH>(weights, first + r * units);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                w.v[j] = (real)((float)w.v[j] * factors[j]);
+                w.v[j] *= factors[j];
             }
-            store_pack<real, WIDTH>(weights, first + r * units, w);
+            store_pack<float, WIDTH>(weights, first + r * units, w);
         }
     }
 }
 
-extern "C" __global__ void norm_constraint(real* weights, float min_value, float max_value,
+extern "C" __global__ void norm_constraint(float* weights, float min_value, float max_value,
                                            float rate, int64 outer, int64 reduced, int64 inner,
                                            int packed)
 {
     if (packed) {
-        constrain_norms<PACK>(weights, min_value, max_value, rate, outer, reduced, inner);
+        constrain_norms<FLOAT_PACK>(weights, min_value, max_value, rate, outer, reduced, inner);
     } else {
         constrain_norms<1>(weights, min_value, max_value, rate, outer, reduced, inner);
     }

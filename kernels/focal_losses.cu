@@ -72,7 +72,8 @@ struct FocalCrossEntropy {
         Best best = nothing_yet(), target = nothing_yet();
         float sum = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.first(unit, step), label = labels.first(unit, step);
+            const Pack<real, WIDTH> values = x.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 if constexpr (LOGITS) {
@@ -80,7 +81,7 @@ struct FocalCrossEntropy {
                 }
                 sum += (float)values.v[j];
                 keep_best(best, (float)values.v[j], unit * WIDTH + j);
-                keep_best(target, (float)label.v[j], unit * WIDTH + j);
+                keep_best(target, label.v[j], unit * WIDTH + j);
             }
         }
         best = group_reduce(best, Better(), walk.lanes);
@@ -103,10 +104,11 @@ struct FocalCrossEntropy {
     {
         float loss = 0.0f, h_sum = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.again(unit, step), label = labels.again(unit, step);
+            const Pack<real, WIDTH> values = x.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                const FocalTerm term = share.at(formula, (float)values.v[j], (float)label.v[j]);
+                const FocalTerm term = share.at(formula, (float)values.v[j], label.v[j]);
                 loss += term.loss;
                 h_sum += term.h;
             }
@@ -118,11 +120,11 @@ struct FocalCrossEntropy {
         }
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
             Pack<real, WIDTH> values = x.again(unit, step);
-            const Pack<real, WIDTH> label = labels.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float value = (float)values.v[j];
-                const float h = share.at(formula, value, (float)label.v[j]).h;
+                const float h = share.at(formula, value, label.v[j]).h;
                 values.v[j] = (real)(scale * share.gradient(value, h, h_sum));
             }
             store_pack<real, WIDTH>(dx, unit, values);
@@ -166,7 +168,7 @@ struct BinaryFocalTerm : MeanTerm {
     }
 };
 
-GPUNET_LOSS_KERNEL(softmax_focal_cross_entropy, real, FocalCrossEntropy<WIDTH, true>)
-GPUNET_LOSS_KERNEL(focal_cross_entropy, real, FocalCrossEntropy<WIDTH, false>)
-GPUNET_LOSS_KERNEL(sigmoid_focal_cross_entropy, real, MeanOfTerms<WIDTH, SigmoidFocalTerm>)
-GPUNET_LOSS_KERNEL(binary_focal_cross_entropy, real, MeanOfTerms<WIDTH, BinaryFocalTerm>)
+GPUNET_LOSS_KERNEL(softmax_focal_cross_entropy, float, FocalCrossEntropy<WIDTH, true>)
+GPUNET_LOSS_KERNEL(focal_cross_entropy, float, FocalCrossEntropy<WIDTH, false>)
+GPUNET_LOSS_KERNEL(sigmoid_focal_cross_entropy, float, MeanOfTerms<WIDTH, SigmoidFocalTerm>)
+GPUNET_LOSS_KERNEL(binary_focal_cross_entropy, float, MeanOfTerms<WIDTH, BinaryFocalTerm>)

@@ -11,10 +11,10 @@
 //   accuracy               hits alone
 //   normalized_weights     weights = w v / sum(w v), v = 0 for an ignored class, else 1
 //
-// Shapes: x, dx (rows, columns); labels (rows, columns), or class numbers (rows) where the symbol
-// ends in _int32; loss, correct, sample_weight (rows). dx, correct, accuracy_totals and
-// sample_weight may be null. Labels of rows are smoothed on the way: l factor + shift. Rows of the
-// class `ignored` have loss and dx 0. Aliasing: dx = x.
+// Shapes: x, dx (rows, columns), of real; labels (rows, columns), or class numbers (rows) where the
+// symbol ends in _int32; loss, correct, sample_weight (rows); these are float. dx, correct,
+// accuracy_totals and sample_weight may be null. Labels of rows are smoothed on the way: l factor +
+// shift. Rows of the class `ignored` have loss and dx 0. Aliasing: dx = x.
 //
 // Bytes an element, read + written: class numbers 4 + 4, labels as rows 8 + 4; besides 12 to 16 a
 // row for loss, correct, class number and weight. That is the least; rows that do not fit on chip
@@ -36,13 +36,14 @@ struct SoftmaxCrossEntropy {
         Best best = nothing_yet(), target = nothing_yet();
         float label_sum = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> logits = x.first(unit, step), label = labels.first(unit, step);
+            const Pack<real, WIDTH> logits = x.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 state.add((float)logits.v[j]);
                 keep_best(best, (float)logits.v[j], unit * WIDTH + j);
-                keep_best(target, (float)label.v[j], unit * WIDTH + j);
-                label_sum += (float)label.v[j];
+                keep_best(target, label.v[j], unit * WIDTH + j);
+                label_sum += label.v[j];
             }
         }
         best = group_reduce(best, Better(), walk.lanes);
@@ -53,12 +54,12 @@ struct SoftmaxCrossEntropy {
         float loss = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
             Pack<real, WIDTH> logits = x.again(unit, step);
-            const Pack<real, WIDTH> label = labels.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float shifted = (float)logits.v[j] - state.largest;
-                loss += (float)label.v[j] * (log_sum - shifted);
-                logits.v[j] = (real)(scale * (expf(shifted) * factor - (float)label.v[j]));
+                loss += label.v[j] * (log_sum - shifted);
+                logits.v[j] = (real)(scale * (expf(shifted) * factor - label.v[j]));
             }
             if (dx != nullptr) {
                 store_pack<real, WIDTH>(dx, unit, logits);
@@ -80,13 +81,14 @@ struct CrossEntropy {
         Best best = nothing_yet(), target = nothing_yet();
         float sum = 0.0f, label_sum = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.first(unit, step), label = labels.first(unit, step);
+            const Pack<real, WIDTH> values = x.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 sum += (float)values.v[j];
-                label_sum += (float)label.v[j];
+                label_sum += label.v[j];
                 keep_best(best, (float)values.v[j], unit * WIDTH + j);
-                keep_best(target, (float)label.v[j], unit * WIDTH + j);
+                keep_best(target, label.v[j], unit * WIDTH + j);
             }
         }
         best = group_reduce(best, Better(), walk.lanes);
@@ -95,12 +97,13 @@ struct CrossEntropy {
         const float no_class = 0.0f * labels.sum(label_sum, walk.lanes);  // NaN without a class
         float loss = 0.0f, unclipped = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.again(unit, step), label = labels.again(unit, step);
+            const Pack<real, WIDTH> values = x.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float p = (float)values.v[j] / sum;
-                loss -= (float)label.v[j] * logf(clip(p));
-                unclipped += is_clipped(p) ? 0.0f : (float)label.v[j];
+                loss -= label.v[j] * logf(clip(p));
+                unclipped += is_clipped(p) ? 0.0f : label.v[j];
             }
         }
         loss = group_sum(loss, walk.lanes) + no_class;
@@ -118,11 +121,11 @@ struct CrossEntropy {
     {
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
             Pack<real, WIDTH> values = x.again(unit, step);
-            const Pack<real, WIDTH> label = labels.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float p = (float)values.v[j] / sum;
-                const float through_log = is_clipped(p) ? 0.0f : (float)label.v[j] / p;
+                const float through_log = is_clipped(p) ? 0.0f : label.v[j] / p;
                 values.v[j] = (real)(factor * (unclipped - through_log));
             }
             store_pack<real, WIDTH>(dx, unit, values);
@@ -161,16 +164,16 @@ struct NoTerm : MeanTerm {
 // ------------------------------------------------------------------------------------ kernels
 
 GPUNET_LOSS_KERNEL(softmax_cross_entropy_int32, int, SoftmaxCrossEntropy<WIDTH>)
-GPUNET_LOSS_KERNEL(softmax_cross_entropy_real, real, SoftmaxCrossEntropy<WIDTH>)
+GPUNET_LOSS_KERNEL(softmax_cross_entropy_float32, float, SoftmaxCrossEntropy<WIDTH>)
 GPUNET_LOSS_KERNEL(cross_entropy_int32, int, CrossEntropy<WIDTH>)
-GPUNET_LOSS_KERNEL(cross_entropy_real, real, CrossEntropy<WIDTH>)
-GPUNET_LOSS_KERNEL(sigmoid_cross_entropy, real, MeanOfTerms<WIDTH, SigmoidTerm>)
-GPUNET_LOSS_KERNEL(binary_cross_entropy, real, MeanOfTerms<WIDTH, BinaryTerm>)
+GPUNET_LOSS_KERNEL(cross_entropy_float32, float, CrossEntropy<WIDTH>)
+GPUNET_LOSS_KERNEL(sigmoid_cross_entropy, float, MeanOfTerms<WIDTH, SigmoidTerm>)
+GPUNET_LOSS_KERNEL(binary_cross_entropy, float, MeanOfTerms<WIDTH, BinaryTerm>)
 GPUNET_LOSS_KERNEL(accuracy_int32, int, MeanOfTerms<WIDTH, NoTerm>)
-GPUNET_LOSS_KERNEL(accuracy_real, real, MeanOfTerms<WIDTH, NoTerm>)
+GPUNET_LOSS_KERNEL(accuracy_float32, float, MeanOfTerms<WIDTH, NoTerm>)
 
 // One block: a divisor that every row needs, of few bytes.
-extern "C" __global__ void normalized_weights(real* weights, const real* sample_weight,
+extern "C" __global__ void normalized_weights(float* weights, const float* sample_weight,
                                               const int* labels, int by_count, int64 ignored,
                                               int64 rows)
 {
@@ -185,6 +188,6 @@ extern "C" __global__ void normalized_weights(real* weights, const real* sample_
     for (int64 row = threadIdx.x; row < rows; row += blockDim.x) {
         const bool counts = labels == nullptr || labels[row] != ignored;
         const double weight = sample_weight == nullptr ? 1.0 : (double)sample_weight[row];
-        weights[row] = (real)(counts ? weight * factor : 0.0);
+        weights[row] = (float)(counts ? weight * factor : 0.0);
     }
 }

@@ -7,11 +7,11 @@ constexpr float CLIP_LOW = 1e-7f, CLIP_HIGH = 1.0f - 1e-7f;  // Keras' epsilon
 
 // What all losses write, beside dx.
 struct Outputs {
-    real* loss;
-    real* correct;
+    float* loss;
+    float* correct;
     double* totals;
     double* accuracy_totals;
-    const real* sample_weight;
+    const float* sample_weight;
     double* partials;  // 2 a block
     unsigned* ticket;
     double scale;
@@ -32,7 +32,13 @@ struct LabelRule {
 
 // ------------------------------------------------------------------------------------ labels
 //
-// Both kinds of labels look like rows of numbers; of a class number the row is never stored.
+// Both kinds of labels look like rows of floats; of a class number the row is never stored.
+
+// How many elements make a pack: labels that are rows travel in packs, too, class numbers do not.
+template <typename LabelType>
+constexpr int LOSS_PACK = PACK;
+template <>
+constexpr int LOSS_PACK<float> = FLOAT_PACK;
 
 template <int WIDTH>
 struct ClassLabel {
@@ -40,20 +46,20 @@ struct ClassLabel {
     bool is_ignored;
 
     __device__ __forceinline__ ClassLabel(const int* labels, int64 row, bool inside, int columns_,
-                                          const LabelRule& rule, Pack<real, WIDTH>*)
+                                          const LabelRule& rule, Pack<float, WIDTH>*)
         : label(inside ? labels[row] : 0), columns(columns_), is_ignored(label == rule.ignored)
     {
     }
-    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int) const
+    __device__ __forceinline__ Pack<float, WIDTH> first(int unit, int) const
     {
-        Pack<real, WIDTH> pack;
+        Pack<float, WIDTH> pack;
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             pack.v[j] = unit * WIDTH + j == label ? 1.0f : 0.0f;
         }
         return pack;
     }
-    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    __device__ __forceinline__ Pack<float, WIDTH> again(int unit, int step) const
     {
         return first(unit, step);
     }
@@ -69,27 +75,27 @@ struct ClassLabel {
 template <int WIDTH>
 struct DenseLabel {
     static constexpr bool is_ignored = false;
-    RowReader<WIDTH> row;
+    RowReader<WIDTH, float> row;
     float factor, shift;
 
-    __device__ __forceinline__ DenseLabel(const real* labels, int64 row_, bool, int columns,
-                                          const LabelRule& rule, Pack<real, WIDTH>* cache)
+    __device__ __forceinline__ DenseLabel(const float* labels, int64 row_, bool, int columns,
+                                          const LabelRule& rule, Pack<float, WIDTH>* cache)
         : row{labels + row_ * columns, cache}, factor(rule.factor), shift(rule.shift)
     {
     }
-    __device__ __forceinline__ Pack<real, WIDTH> first(int unit, int step) const
+    __device__ __forceinline__ Pack<float, WIDTH> first(int unit, int step) const
     {
         return smoothed(row.first(unit, step));
     }
-    __device__ __forceinline__ Pack<real, WIDTH> again(int unit, int step) const
+    __device__ __forceinline__ Pack<float, WIDTH> again(int unit, int step) const
     {
         return smoothed(row.again(unit, step));
     }
-    __device__ __forceinline__ Pack<real, WIDTH> smoothed(Pack<real, WIDTH> pack) const
+    __device__ __forceinline__ Pack<float, WIDTH> smoothed(Pack<float, WIDTH> pack) const
     {
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            pack.v[j] = (real)((float)pack.v[j] * factor + shift);
+            pack.v[j] = pack.v[j] * factor + shift;
         }
         return pack;
     }
@@ -111,7 +117,7 @@ struct DenseLabel {
 template <int WIDTH>
 __device__ __forceinline__ ClassLabel<WIDTH> label_type(const int*);
 template <int WIDTH>
-__device__ __forceinline__ DenseLabel<WIDTH> label_type(const real*);
+__device__ __forceinline__ DenseLabel<WIDTH> label_type(const float*);
 
 // ------------------------------------------------------------------------------ small pieces
 
@@ -131,7 +137,7 @@ struct Sums {
     __device__ __forceinline__ void add(const Outputs& out, int64 row, float row_loss, bool right)
     {
         if (out.loss != nullptr) {
-            out.loss[row] = (real)row_loss;
+            out.loss[row] = row_loss;
         }
         if (out.correct != nullptr) {
             out.correct[row] = right ? 1.0f : 0.0f;
@@ -171,7 +177,7 @@ struct Sums {
 
 __device__ __forceinline__ float weight_of(const Outputs& out, int64 row, bool inside)
 {
-    return inside && out.sample_weight != nullptr ? (float)out.sample_weight[row] : 1.0f;
+    return inside && out.sample_weight != nullptr ? out.sample_weight[row] : 1.0f;
 }
 
 // ------------------------------------------------------- means of a term of each element
@@ -199,14 +205,14 @@ struct MeanOfTerms {
         float loss = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
             Pack<real, WIDTH> values = x.first(unit, step);
-            const Pack<real, WIDTH> label = labels.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 if constexpr (ElementTerm::COUNTS) {
                     keep_best(best, (float)values.v[j], unit * WIDTH + j);
-                    keep_best(target, (float)label.v[j], unit * WIDTH + j);
+                    keep_best(target, label.v[j], unit * WIDTH + j);
                 }
-                const Term term = ElementTerm::at(formula, (float)values.v[j], (float)label.v[j]);
+                const Term term = ElementTerm::at(formula, (float)values.v[j], label.v[j]);
                 loss += term.loss;
                 values.v[j] = (real)(factor * term.gradient);
             }
@@ -251,8 +257,8 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
     using Label = decltype(label_type<WIDTH>(labels));
     const int units = layout.columns / WIDTH, lanes = layout.lanes;
     Pack<real, WIDTH>* x_cache = layout.cached ? row_cache<WIDTH>(0) : nullptr;
-    Pack<real, WIDTH>* label_cache =
-        layout.cached ? row_cache<WIDTH>((units + lanes - 1) / lanes) : nullptr;
+    Pack<float, WIDTH>* label_cache =
+        layout.cached ? row_cache<WIDTH, float>((units + lanes - 1) / lanes) : nullptr;
     Sums sums = {0.0, 0.0};
     for (RowWalk walk(layout.rows, units, lanes); walk.more(); walk.next()) {
         const int64 row = walk.row(), start = row * layout.columns;
@@ -278,10 +284,11 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
 // The symbol, the type of the labels, and the loss as a type that may use WIDTH.
 #define GPUNET_LOSS_KERNEL(SYMBOL, LABEL, ...)                                                    \
     extern "C" __global__ void SYMBOL(                                                            \
-        real* dx, real* loss, real* correct, double* totals, double* accuracy_totals,             \
-        const real* x, const LABEL* labels, const real* sample_weight, double scale, float alpha, \
-        float gamma, int kind, float label_factor, float label_shift, int64 ignored, int64 rows,  \
-        int columns, int packed, int lanes, int cached, double* partials, unsigned* ticket)       \
+        real* dx, float* loss, float* correct, double* totals, double* accuracy_totals,           \
+        const real* x, const LABEL* labels, const float* sample_weight, double scale,             \
+        float alpha, float gamma, int kind, float label_factor, float label_shift,                \
+        int64 ignored, int64 rows, int columns, int packed, int lanes, int cached,                \
+        double* partials, unsigned* ticket)                                                       \
     {                                                                                             \
         const Outputs out = {loss,          correct,  totals, accuracy_totals,                    \
                              sample_weight, partials, ticket, scale};                             \
@@ -289,7 +296,7 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
         const LabelRule rule = {label_factor, label_shift, ignored};                              \
         const Layout layout = {rows, columns, lanes, cached};                                     \
         if (packed) {                                                                             \
-            constexpr int WIDTH = PACK;                                                           \
+            constexpr int WIDTH = LOSS_PACK<LABEL>;                                               \
             loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);             \
         } else {                                                                                  \
             constexpr int WIDTH = 1;                                                              \

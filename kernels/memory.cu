@@ -12,29 +12,31 @@
 // by the same thread. All kernels but `add` exist once for each number type, named NAME_TYPE after
 // the type of x (of y for fill); gather_int32_TYPE fills an int32 y, for labels.
 //
-// Aligned arrays move in packs of 4 elements, at most 16 bytes a thread and load for 4-byte types;
-// the last elements, and arrays at odd addresses, go one by one.
+// Aligned arrays move in packs, of which the array of the wider type fills 16 bytes; the last
+// elements, and arrays at odd addresses, go one by one.
 #include "common.cuh"
 
-constexpr int QUAD = 4;
+// How many elements make a pack where y and x meet.
+template <typename Y, typename X>
+constexpr int WIDTH_OF = 16 / (sizeof(Y) > sizeof(X) ? sizeof(Y) : sizeof(X));
 
-template <typename T>
-__device__ __forceinline__ bool quad_aligned(const T* p)
+template <int WIDTH, typename T>
+__device__ __forceinline__ bool pack_aligned(const T* p)
 {
-    return is_aligned(p, sizeof(Pack<T, QUAD>));
+    return is_aligned(p, sizeof(Pack<T, WIDTH>));
 }
 
-// y[i] = f(i-th of each input) for all i < n, in quads where `packed`.
-template <typename Y, typename QuadBody, typename Body>
-__device__ __forceinline__ void for_each(Y* y, int64 n, bool packed, QuadBody quad, Body single)
+// y[i] = f(i-th of each input) for all i < n, in packs where `packed`.
+template <int WIDTH, typename Y, typename PackBody, typename Body>
+__device__ __forceinline__ void for_each(Y* y, int64 n, bool packed, PackBody pack, Body single)
 {
-    const int64 quads = packed ? n / QUAD : 0;
-    for (int64 unit = grid_thread(); unit < quads; unit += grid_threads()) {
-        Pack<Y, QUAD> result;
-        quad(unit, result.v);
-        store_pack<Y, QUAD>(y, unit, result);
+    const int64 packs = packed ? n / WIDTH : 0;
+    for (int64 unit = grid_thread(); unit < packs; unit += grid_threads()) {
+        Pack<Y, WIDTH> result;
+        pack(unit, result.v);
+        store_pack<Y, WIDTH>(y, unit, result);
     }
-    for (int64 i = quads * QUAD + grid_thread(); i < n; i += grid_threads()) {
+    for (int64 i = packs * WIDTH + grid_thread(); i < n; i += grid_threads()) {
         y[i] = single(i);
     }
 }
@@ -43,12 +45,13 @@ __device__ __forceinline__ void for_each(Y* y, int64 n, bool packed, QuadBody qu
 template <typename Y, typename X, typename F>
 __device__ __forceinline__ void map(Y* y, const X* x, int64 n, F f)
 {
-    for_each(
-        y, n, quad_aligned(y) && quad_aligned(x),
+    constexpr int WIDTH = WIDTH_OF<Y, X>;
+    for_each<WIDTH>(
+        y, n, pack_aligned<WIDTH>(y) && pack_aligned<WIDTH>(x),
         [=](int64 unit, Y* result) {
-            const Pack<X, QUAD> in = load_pack<X, QUAD>(x, unit);
+            const Pack<X, WIDTH> in = load_pack<X, WIDTH>(x, unit);
 #pragma unroll
-            for (int j = 0; j < QUAD; ++j) {
+            for (int j = 0; j < WIDTH; ++j) {
                 result[j] = f(in.v[j]);
             }
         },
@@ -58,11 +61,12 @@ __device__ __forceinline__ void map(Y* y, const X* x, int64 n, F f)
 template <typename T>
 __device__ __forceinline__ void fill_with(T* y, T value, int64 n)
 {
-    for_each(
-        y, n, quad_aligned(y),
+    constexpr int WIDTH = WIDTH_OF<T, T>;
+    for_each<WIDTH>(
+        y, n, pack_aligned<WIDTH>(y),
         [=](int64, T* result) {
 #pragma unroll
-            for (int j = 0; j < QUAD; ++j) {
+            for (int j = 0; j < WIDTH; ++j) {
                 result[j] = value;
             }
         },
@@ -92,13 +96,13 @@ __device__ __forceinline__ void gather_rows(Y* y, const X* x, const int* indices
     }
 }
 
-// `packed` comes from the launcher, which chose the grid by it: columns % 4 == 0, all aligned.
+// `packed` comes from the launcher, which chose the grid by it: rows of whole packs, all aligned.
 template <typename Compute, typename Y, typename X>
 __device__ __forceinline__ void gather_any(Y* y, const X* x, const int* indices, Compute scale,
                                            Compute offset, int64 batch, int columns, int packed)
 {
     if (packed) {
-        gather_rows<QUAD>(y, x, indices, scale, offset, batch, columns);
+        gather_rows<WIDTH_OF<Y, X>>(y, x, indices, scale, offset, batch, columns);
     } else {
         gather_rows<1>(y, x, indices, scale, offset, batch, columns);
     }
@@ -106,13 +110,13 @@ __device__ __forceinline__ void gather_any(Y* y, const X* x, const int* indices,
 
 extern "C" __global__ void add(real* y, const real* a, const real* b, int64 n)
 {
-    for_each(
-        y, n, quad_aligned(y) && quad_aligned(a) && quad_aligned(b),
+    for_each<PACK>(
+        y, n, is_aligned(y) && is_aligned(a) && is_aligned(b),
         [=](int64 unit, real* result) {
-            const Pack<real, QUAD> left = load_pack<real, QUAD>(a, unit);
-            const Pack<real, QUAD> right = load_pack<real, QUAD>(b, unit);
+            const Pack<real, PACK> left = load_pack<real, PACK>(a, unit);
+            const Pack<real, PACK> right = load_pack<real, PACK>(b, unit);
 #pragma unroll
-            for (int j = 0; j < QUAD; ++j) {
+            for (int j = 0; j < PACK; ++j) {
                 result[j] = (real)((float)left.v[j] + (float)right.v[j]);
             }
         },
@@ -156,5 +160,6 @@ GPUNET_MEMORY_KERNELS(int32, int)
 GPUNET_MEMORY_KERNELS(uint64, uint64)
 GPUNET_MEMORY_KERNELS(int64, int64)
 GPUNET_MEMORY_KERNELS(float16, __half)
+GPUNET_MEMORY_KERNELS(bfloat16, __nv_bfloat16)
 GPUNET_MEMORY_KERNELS(float32, float)
 GPUNET_MEMORY_KERNELS(float64, double)

@@ -11,7 +11,8 @@
 //
 // Shapes: x (rows, columns), but class numbers (rows) in confusion_matrix; labels like x, or class
 // numbers (rows) where the symbol ends in _int32; sample_weight (rows) or null; state (5, outputs)
-// in double, of which threshold_counts reads the thresholds first. Aliasing: none.
+// in double, of which threshold_counts reads the thresholds first. x is real, all else float; class
+// numbers and values, too. Aliasing: none.
 //
 // Bytes an element, read + written: 4 to 12 + 0, the least, from DRAM. The sums are small next to
 // any layer, hence plain scalar loads: each output (a threshold, a cell, a column) has threads of
@@ -41,7 +42,8 @@ struct LargestFirst {
 };
 
 // The first of the largest elements of a row, for all lanes of its group.
-__device__ __forceinline__ int largest_of_row(const real* row, const RowWalk& walk)
+template <typename T>
+__device__ __forceinline__ int largest_of_row(const T* row, const RowWalk& walk)
 {
     Best best = nothing_yet();
     for (int j = walk.lane; j < walk.end(); j += walk.lanes) {
@@ -52,21 +54,21 @@ __device__ __forceinline__ int largest_of_row(const real* row, const RowWalk& wa
     return group_reduce(best, LargestFirst(), walk.lanes).index;
 }
 
-__device__ __forceinline__ void store_row(real* y, const RowWalk& walk, float value)
+__device__ __forceinline__ void store_row(float* y, const RowWalk& walk, float value)
 {
     if (walk.lane == 0 && walk.row() < walk.rows) {
-        y[walk.row()] = (real)value;
+        y[walk.row()] = value;
     }
 }
 
-extern "C" __global__ void argmax(real* y, const real* x, int64 rows, int columns, int lanes)
+extern "C" __global__ void argmax(float* y, const real* x, int64 rows, int columns, int lanes)
 {
     for (RowWalk walk(rows, columns, lanes); walk.more(); walk.next()) {
         store_row(y, walk, (float)largest_of_row(x + walk.row() * columns, walk));
     }
 }
 
-extern "C" __global__ void matches(real* share, const real* x, const real* labels,
+extern "C" __global__ void matches(float* share, const real* x, const float* labels,
                                    int has_threshold, float threshold, int64 rows, int columns,
                                    int lanes)
 {
@@ -76,7 +78,7 @@ extern "C" __global__ void matches(real* share, const real* x, const real* label
         for (int j = walk.lane; j < walk.end(); j += walk.lanes) {
             const float value = (float)x[start + j];
             const float answer = has_threshold ? (value > threshold ? 1.0f : 0.0f) : value;
-            count += answer == (float)labels[start + j] ? 1.0f : 0.0f;
+            count += answer == labels[start + j] ? 1.0f : 0.0f;
         }
         store_row(share, walk, group_sum(count, lanes) / columns);
     }
@@ -86,13 +88,13 @@ __device__ __forceinline__ int class_of_row(const int* labels, const RowWalk& wa
 {
     return walk.row() < walk.rows ? labels[walk.row()] : 0;
 }
-__device__ __forceinline__ int class_of_row(const real* labels, const RowWalk& walk)
+__device__ __forceinline__ int class_of_row(const float* labels, const RowWalk& walk)
 {
     return largest_of_row(labels + walk.row() * walk.units, walk);
 }
 
 template <typename Label>
-__device__ __forceinline__ void top_k_rows(real* correct, const real* x, const Label* labels,
+__device__ __forceinline__ void top_k_rows(float* correct, const real* x, const Label* labels,
                                            int k, int64 rows, int columns, int lanes)
 {
     for (RowWalk walk(rows, columns, lanes); walk.more(); walk.next()) {
@@ -109,14 +111,15 @@ __device__ __forceinline__ void top_k_rows(real* correct, const real* x, const L
     }
 }
 
-extern "C" __global__ void top_k_accuracy_int32(real* correct, const real* x, const int* labels,
+extern "C" __global__ void top_k_accuracy_int32(float* correct, const real* x, const int* labels,
                                                 int k, int64 rows, int columns, int lanes)
 {
     top_k_rows(correct, x, labels, k, rows, columns, lanes);
 }
 
-extern "C" __global__ void top_k_accuracy_real(real* correct, const real* x, const real* labels,
-                                               int k, int64 rows, int columns, int lanes)
+extern "C" __global__ void top_k_accuracy_float32(float* correct, const real* x,
+                                                  const float* labels, int k, int64 rows,
+                                                  int columns, int lanes)
 {
     top_k_rows(correct, x, labels, k, rows, columns, lanes);
 }
@@ -211,25 +214,25 @@ __device__ __forceinline__ void add_sums(double* state, const Source& source, in
     }
 }
 
-__device__ __forceinline__ double weight_of(const real* sample_weight, int64 row)
+__device__ __forceinline__ double weight_of(const float* sample_weight, int64 row)
 {
-    return sample_weight != nullptr ? (double)(float)sample_weight[row] : 1.0;
+    return sample_weight != nullptr ? (double)sample_weight[row] : 1.0;
 }
 
 struct Totals {
-    const real* values;
-    const real* sample_weight;
+    const float* values;
+    const float* sample_weight;
 
     __device__ __forceinline__ void add(double (&sums)[2], int, int64 row) const
     {
         const double weight = weight_of(sample_weight, row);
-        sums[0] += weight * (double)(float)values[row];
+        sums[0] += weight * (double)values[row];
         sums[1] += weight;
     }
 };
 
-extern "C" __global__ void weighted_totals(double* totals, const real* values,
-                                           const real* sample_weight, int outputs, int64 elements,
+extern "C" __global__ void weighted_totals(double* totals, const float* values,
+                                           const float* sample_weight, int outputs, int64 elements,
                                            double* partials, unsigned* tickets)
 {
     add_sums<2>(totals, Totals{values, sample_weight}, outputs, elements, partials, tickets);
@@ -237,14 +240,14 @@ extern "C" __global__ void weighted_totals(double* totals, const real* values,
 
 struct Moments {
     const real* x;
-    const real* labels;
-    const real* sample_weight;
+    const float* labels;
+    const float* sample_weight;
     int columns;
 
     __device__ __forceinline__ void add(double (&sums)[5], int column, int64 row) const
     {
         const double weight = weight_of(sample_weight, row);
-        const double label = (float)labels[row * columns + column];
+        const double label = labels[row * columns + column];
         const double error = label - (double)(float)x[row * columns + column];
         sums[0] += weight;
         sums[1] += weight * label;
@@ -254,8 +257,8 @@ struct Moments {
     }
 };
 
-extern "C" __global__ void moments(double* state, const real* x, const real* labels,
-                                   const real* sample_weight, int outputs, int64 elements,
+extern "C" __global__ void moments(double* state, const real* x, const float* labels,
+                                   const float* sample_weight, int outputs, int64 elements,
                                    double* partials, unsigned* tickets)
 {
     const Moments source = {x, labels, sample_weight, outputs};
@@ -266,9 +269,9 @@ __device__ __forceinline__ bool is_positive(const int* labels, int64 row, int co
 {
     return labels[row] == column;
 }
-__device__ __forceinline__ bool is_positive(const real* labels, int64, int, int64 place)
+__device__ __forceinline__ bool is_positive(const float* labels, int64, int, int64 place)
 {
-    return (float)labels[place] != 0.0f;
+    return labels[place] != 0.0f;
 }
 
 // Output `group * thresholds + t`: one group of all elements, of one column's, or one a column.
@@ -277,7 +280,7 @@ struct ThresholdCounts {
     const double* state;
     const real* x;
     const Label* labels;
-    const real* sample_weight;
+    const float* sample_weight;
     int thresholds, columns, together, column;
 
     __device__ __forceinline__ void add(double (&sums)[4], int output, int64 element) const
@@ -298,7 +301,7 @@ struct ThresholdCounts {
 
 #define GPUNET_COUNTS_KERNEL(SYMBOL, LABEL)                                                       \
     extern "C" __global__ void SYMBOL(                                                            \
-        double* state, const real* x, const LABEL* labels, const real* sample_weight,             \
+        double* state, const real* x, const LABEL* labels, const float* sample_weight,            \
         int thresholds, int columns, int together, int column, int outputs, int64 elements,       \
         double* partials, unsigned* tickets)                                                      \
     {                                                                                             \
@@ -308,7 +311,7 @@ struct ThresholdCounts {
     }
 
 GPUNET_COUNTS_KERNEL(threshold_counts_int32, int)
-GPUNET_COUNTS_KERNEL(threshold_counts_real, real)
+GPUNET_COUNTS_KERNEL(threshold_counts_float32, float)
 
 // The class of a number whose fraction is cut off; -1 if there is none.
 __device__ __forceinline__ int class_number(int value, int classes)
@@ -322,23 +325,23 @@ __device__ __forceinline__ int class_number(float value, int classes)
 
 template <typename Label>
 struct ConfusionMatrix {
-    const real* x;
+    const float* x;
     const Label* labels;
-    const real* sample_weight;
+    const float* sample_weight;
     int classes, ignore_class;
 
     __device__ __forceinline__ void add(double (&sums)[1], int cell, int64 row) const
     {
         const int label = class_number(labels[row], classes);
         const bool counts = label == cell / classes && label != ignore_class &&
-                            class_number((float)x[row], classes) == cell % classes;
+                            class_number(x[row], classes) == cell % classes;
         sums[0] += counts ? weight_of(sample_weight, row) : 0.0;
     }
 };
 
 #define GPUNET_CONFUSION_KERNEL(SYMBOL, LABEL)                                                    \
-    extern "C" __global__ void SYMBOL(double* matrix, const real* x, const LABEL* labels,         \
-                                      const real* sample_weight, int classes, int ignore_class,   \
+    extern "C" __global__ void SYMBOL(double* matrix, const float* x, const LABEL* labels,        \
+                                      const float* sample_weight, int classes, int ignore_class,   \
                                       int outputs, int64 elements, double* partials,              \
                                       unsigned* tickets)                                          \
     {                                                                                             \
@@ -347,4 +350,4 @@ struct ConfusionMatrix {
     }
 
 GPUNET_CONFUSION_KERNEL(confusion_matrix_int32, int)
-GPUNET_CONFUSION_KERNEL(confusion_matrix_real, real)
+GPUNET_CONFUSION_KERNEL(confusion_matrix_float32, float)

@@ -19,10 +19,11 @@
 // moving_average: a = momentum a + (1 - momentum) w, every so many steps w = a; squared_norms: one
 // sum of g^2 for each group of segments, added in an order that only the sizes decide.
 //
-// All buffers have n elements. `segments` has one row of six doubles for each weight (offset, size,
-// decay, learning-rate factor, trainable, clip group), in order of offset. What lies in no segment,
-// or in one that is not trainable, stays untouched. The last block adds 1 to `step` if `tick`. No
-// two arrays overlap; slots that may be missing are null pointers.
+// All buffers have n elements, gradients of real, weights and slots of float. `segments` has one row
+// of six doubles for each weight (offset, size, decay, learning-rate factor, trainable, clip group),
+// in order of offset. What lies in no segment, or in one that is not trainable, stays untouched. The
+// last block adds 1 to `step` if `tick`. No two arrays overlap; slots that may be missing are null
+// pointers.
 //
 // Bytes an element: weights and each slot are read and written, gradients read: 12 and 8 for each
 // slot (sgd 12, with momentum 20, adam 28), moving_average 12 (16 where it overwrites),
@@ -64,19 +65,19 @@ __device__ __forceinline__ int64 stretch_of(int64 n)
 
 // Calls body.at<WIDTH>(unit) for all elements of [begin, end): packs inside, single ones at the
 // edges.
-template <typename Body>
+template <int WIDTH, typename Body>
 __device__ __forceinline__ void for_span(Body& body, bool packed, int64 begin, int64 end)
 {
     int64 inner = begin, inner_end = begin;
     if (packed) {
-        inner = min(end, (begin + PACK - 1) / PACK * PACK);
-        inner_end = max(inner, end / PACK * PACK);
+        inner = min(end, (begin + WIDTH - 1) / WIDTH * WIDTH);
+        inner_end = max(inner, end / WIDTH * WIDTH);
     }
     for (int64 i = begin + threadIdx.x; i < inner; i += blockDim.x) {
         body.template at<1>(i);
     }
-    for (int64 unit = inner / PACK + threadIdx.x; unit < inner_end / PACK; unit += blockDim.x) {
-        body.template at<PACK>(unit);
+    for (int64 unit = inner / WIDTH + threadIdx.x; unit < inner_end / WIDTH; unit += blockDim.x) {
+        body.template at<WIDTH>(unit);
     }
     for (int64 i = inner_end + threadIdx.x; i < end; i += blockDim.x) {
         body.template at<1>(i);
@@ -87,7 +88,7 @@ __device__ __forceinline__ void for_span(Body& body, bool packed, int64 begin, i
 
 // What the host passes to every update.
 struct Common {
-    real* weights;
+    float* weights;
     const real* gradients;  // null for moving_average
     const double* segments;
     const double* norms;  // null where gradients are not clipped by norm
@@ -97,7 +98,7 @@ struct Common {
     bool stores_weights;
 };
 
-__device__ __forceinline__ Common common(real* weights, const real* gradients,
+__device__ __forceinline__ Common common(float* weights, const real* gradients,
                                          const double* segments, const double* norms,
                                          const double* hyper, int64 n, int segment_count)
 {
@@ -110,9 +111,9 @@ __device__ __forceinline__ Common common(real* weights, const real* gradients,
 template <typename Formula>
 struct Update {
     Formula formula;
-    real* weights;
+    float* weights;
     const real* gradients;
-    real* slots[Formula::SLOTS];
+    float* slots[Formula::SLOTS];
     float rate, shrink, scale, limit;
     bool stores_weights;
 
@@ -133,39 +134,40 @@ struct Update {
     template <int WIDTH>
     __device__ __forceinline__ void at(int64 unit) const
     {
-        Pack<real, WIDTH> weight = load_pack<real, WIDTH>(weights, unit), gradient = {};
-        Pack<real, WIDTH> slot[Formula::SLOTS] = {};
+        Pack<float, WIDTH> weight = load_pack<float, WIDTH>(weights, unit);
+        Pack<float, WIDTH> slot[Formula::SLOTS] = {};
+        Pack<real, WIDTH> gradient = {};
         if (gradients != nullptr) {
             gradient = load_pack<real, WIDTH>(gradients, unit);
         }
 #pragma unroll
         for (int k = 0; k < Formula::SLOTS; ++k) {
             if (slots[k] != nullptr) {
-                slot[k] = load_pack<real, WIDTH>(slots[k], unit);
+                slot[k] = load_pack<float, WIDTH>(slots[k], unit);
             }
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            float w = (float)weight.v[j], of_element[Formula::SLOTS];
+            float w = weight.v[j], of_element[Formula::SLOTS];
 #pragma unroll
             for (int k = 0; k < Formula::SLOTS; ++k) {
-                of_element[k] = (float)slot[k].v[j];
+                of_element[k] = slot[k].v[j];
             }
             w -= w * shrink;
             formula(w, clipped((float)gradient.v[j]), of_element, rate);
-            weight.v[j] = (real)w;
+            weight.v[j] = w;
 #pragma unroll
             for (int k = 0; k < Formula::SLOTS; ++k) {
-                slot[k].v[j] = (real)of_element[k];
+                slot[k].v[j] = of_element[k];
             }
         }
         if (stores_weights) {
-            store_pack<real, WIDTH>(weights, unit, weight);
+            store_pack<float, WIDTH>(weights, unit, weight);
         }
 #pragma unroll
         for (int k = 0; k < Formula::SLOTS; ++k) {
             if (slots[k] != nullptr) {
-                store_pack<real, WIDTH>(slots[k], unit, slot[k]);
+                store_pack<float, WIDTH>(slots[k], unit, slot[k]);
             }
         }
     }
@@ -181,7 +183,7 @@ __device__ __forceinline__ float clip_scale(double squared_norm, double clip)
 // Each block has one stretch of the buffers, and walks through the segments that meet it.
 template <typename Formula>
 __device__ __forceinline__ void update_all(const Formula& formula, const Common& c,
-                                           real* const (&slots)[Formula::SLOTS])
+                                           float* const (&slots)[Formula::SLOTS])
 {
     Update<Formula> update = {formula, c.weights, c.gradients, {}, 0.0f, 0.0f, 1.0f,
                               -minus_infinity(), c.stores_weights};
@@ -208,7 +210,7 @@ __device__ __forceinline__ void update_all(const Formula& formula, const Common&
             if (c.norms != nullptr) {
                 update.scale = clip_scale(c.norms[(int)segment[GROUP]], c.clip);
             }
-            for_span(update, packed, max(begin, offset), min(end, end_of(segment)));
+            for_span<FLOAT_PACK>(update, packed, max(begin, offset), min(end, end_of(segment)));
         }
     }
 }
@@ -245,7 +247,7 @@ struct Sgd {
     }
 };
 
-extern "C" __global__ void sgd(real* weights, real* velocity, int64* step, const real* gradients,
+extern "C" __global__ void sgd(float* weights, float* velocity, int64* step, const real* gradients,
                                const double* segments, const double* norms, const double* hyper,
                                int nesterov, int tick, int64 n, int segment_count, unsigned* ticket)
 {
@@ -268,8 +270,8 @@ struct Adam {
     }
 };
 
-extern "C" __global__ void adam(real* weights, real* momentums, real* velocities,
-                                real* velocity_hats, int64* step, const real* gradients,
+extern "C" __global__ void adam(float* weights, float* momentums, float* velocities,
+                                float* velocity_hats, int64* step, const real* gradients,
                                 const double* segments, const double* norms, const double* hyper,
                                 int tick, int64 n, int segment_count, unsigned* ticket)
 {
@@ -299,7 +301,7 @@ struct Nadam {
     }
 };
 
-extern "C" __global__ void nadam(real* weights, real* momentums, real* velocities, int64* step,
+extern "C" __global__ void nadam(float* weights, float* momentums, float* velocities, int64* step,
                                  const real* gradients, const double* segments,
                                  const double* norms, const double* hyper, int tick, int64 n,
                                  int segment_count, unsigned* ticket)
@@ -333,7 +335,7 @@ struct Adamax {
     }
 };
 
-extern "C" __global__ void adamax(real* weights, real* momentums, real* maxima, int64* step,
+extern "C" __global__ void adamax(float* weights, float* momentums, float* maxima, int64* step,
                                   const real* gradients, const double* segments,
                                   const double* norms, const double* hyper, int tick, int64 n,
                                   int segment_count, unsigned* ticket)
@@ -367,8 +369,8 @@ struct RmsProp {
     }
 };
 
-extern "C" __global__ void rmsprop(real* weights, real* velocities, real* momentums,
-                                   real* average_gradients, int64* step, const real* gradients,
+extern "C" __global__ void rmsprop(float* weights, float* velocities, float* momentums,
+                                   float* average_gradients, int64* step, const real* gradients,
                                    const double* segments, const double* norms,
                                    const double* hyper, int tick, int64 n, int segment_count,
                                    unsigned* ticket)
@@ -392,7 +394,7 @@ struct Adagrad {
     }
 };
 
-extern "C" __global__ void adagrad(real* weights, real* accumulators, int64* step,
+extern "C" __global__ void adagrad(float* weights, float* accumulators, int64* step,
                                    const real* gradients, const double* segments,
                                    const double* norms, const double* hyper, int tick, int64 n,
                                    int segment_count, unsigned* ticket)
@@ -416,8 +418,8 @@ struct Adadelta {
     }
 };
 
-extern "C" __global__ void adadelta(real* weights, real* accumulated_gradients,
-                                    real* accumulated_changes, int64* step, const real* gradients,
+extern "C" __global__ void adadelta(float* weights, float* accumulated_gradients,
+                                    float* accumulated_changes, int64* step, const real* gradients,
                                     const double* segments, const double* norms,
                                     const double* hyper, int tick, int64 n, int segment_count,
                                     unsigned* ticket)
@@ -440,9 +442,10 @@ struct Lion {
     }
 };
 
-extern "C" __global__ void lion(real* weights, real* momentums, int64* step, const real* gradients,
-                                const double* segments, const double* norms, const double* hyper,
-                                int tick, int64 n, int segment_count, unsigned* ticket)
+extern "C" __global__ void lion(float* weights, float* momentums, int64* step,
+                                const real* gradients, const double* segments,
+                                const double* norms, const double* hyper, int tick, int64 n,
+                                int segment_count, unsigned* ticket)
 {
     const double* own = hyper + OWN;
     const Lion formula = {(float)own[0], (float)(1.0 - own[0]), (float)own[1],
@@ -466,7 +469,7 @@ struct MovingAverage {
     }
 };
 
-extern "C" __global__ void moving_average(real* averages, real* weights, int64* step,
+extern "C" __global__ void moving_average(float* averages, float* weights, int64* step,
                                           const double* segments, const double* hyper, int tick,
                                           int64 n, int segment_count, unsigned* ticket)
 {
@@ -538,7 +541,7 @@ extern "C" __global__ void squared_norms(double* norms, const real* gradients,
             const double* segment = segments + i * COLUMNS;
             const int64 from = max(begin, (int64)segment[OFFSET]);
             const int64 to = max(from, min(end, end_of(segment)));
-            for_span(squares, is_aligned(gradients), from, to);
+            for_span<PACK>(squares, is_aligned(gradients), from, to);
         }
         const double sum = block_sum((double)squares.sum);
         if (threadIdx.x == 0) {

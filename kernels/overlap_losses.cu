@@ -46,8 +46,8 @@ __device__ __forceinline__ float group_loss(const GroupSums& sums, const Tversky
     return weight * (1.0 - overlap);
 }
 
-extern "C" __global__ void tversky(real* dx, real* loss, double* totals, const real* x,
-                                   const real* labels, const real* sample_weight, double scale,
+extern "C" __global__ void tversky(real* dx, float* loss, double* totals, const real* x,
+                                   const float* labels, const float* sample_weight, double scale,
                                    double alpha, double beta, double epsilon, int64 groups,
                                    int reduced, int64 inner, int lanes, double* partials,
                                    unsigned* ticket)
@@ -60,7 +60,7 @@ extern "C" __global__ void tversky(real* dx, real* loss, double* totals, const r
         const bool inside = group < groups;
         GroupSums of_group = {0.0, 0.0, 0.0};
         for (int i = walk.lane; i < walk.end(); i += lanes) {
-            of_group.add((float)x[start + i * inner], (float)labels[start + i * inner]);
+            of_group.add((float)x[start + i * inner], labels[start + i * inner]);
         }
         of_group.both = group_reduce(of_group.both, Plus(), lanes);
         of_group.of_x = group_reduce(of_group.of_x, Plus(), lanes);
@@ -69,7 +69,7 @@ extern "C" __global__ void tversky(real* dx, real* loss, double* totals, const r
         const float value = group_loss(of_group, Tversky{alpha, beta, epsilon},
                                        weight_of(out, group, inside), scale, gradient);
         for (int i = walk.lane; i < walk.end() && dx != nullptr; i += lanes) {
-            const float label = (float)labels[start + i * inner];
+            const float label = labels[start + i * inner];
             dx[start + i * inner] = (real)((float)gradient.constant +
                                            (float)gradient.of_label * label);
         }
@@ -82,8 +82,8 @@ extern "C" __global__ void tversky(real* dx, real* loss, double* totals, const r
 
 // One block for each of `chunks` pieces of each group; partials hold three sums a block and, behind
 // them, the gradient's two numbers a group.
-extern "C" __global__ void tversky_sums(real* loss, double* totals, const real* x,
-                                        const real* labels, const real* sample_weight,
+extern "C" __global__ void tversky_sums(float* loss, double* totals, const real* x,
+                                        const float* labels, const float* sample_weight,
                                         double scale, double alpha, double beta, double epsilon,
                                         int groups, int64 reduced, int64 inner, int chunks,
                                         double* partials, unsigned* ticket)
@@ -94,7 +94,7 @@ extern "C" __global__ void tversky_sums(real* loss, double* totals, const real* 
     const int64 start = group / inner * reduced * inner + group % inner;
     GroupSums sums = {0.0, 0.0, 0.0};
     for (int64 i = begin + threadIdx.x; i < end; i += blockDim.x) {
-        sums.add((float)x[start + i * inner], (float)labels[start + i * inner]);
+        sums.add((float)x[start + i * inner], labels[start + i * inner]);
     }
     sums = {block_sum(sums.both), block_sum(sums.of_x), block_sum(sums.of_y)};
     if (threadIdx.x == 0) {
@@ -117,7 +117,7 @@ extern "C" __global__ void tversky_sums(real* loss, double* totals, const real* 
         GroupGradient gradient;
         const float value =
             group_loss(of_group, Tversky{alpha, beta, epsilon}, weight, scale, gradient);
-        loss[g] = (real)value;
+        loss[g] = value;
         partials[3 * gridDim.x + 2 * g] = gradient.constant;
         partials[3 * gridDim.x + 2 * g + 1] = gradient.of_label;
         total += value;
@@ -130,12 +130,12 @@ extern "C" __global__ void tversky_sums(real* loss, double* totals, const real* 
     }
 }
 
-extern "C" __global__ void tversky_gradient(real* dx, const real* labels, const double* gradients,
+extern "C" __global__ void tversky_gradient(real* dx, const float* labels, const double* gradients,
                                             int64 size, int64 reduced, int64 inner)
 {
     for (int64 i = grid_thread(); i < size; i += grid_threads()) {
         const int64 group = i / (reduced * inner) * inner + i % inner;
         dx[i] = (real)((float)gradients[2 * group] +
-                       (float)gradients[2 * group + 1] * (float)labels[i]);
+                       (float)gradients[2 * group + 1] * labels[i]);
     }
 }

@@ -9,7 +9,7 @@
 #include "common.cuh"
 
 constexpr int NUMBERS = 8;  // float32 numbers in one Philox block: 4 words of 64 bits
-constexpr int GROUP = 4;    // of which 4 elements travel in one load
+constexpr int GROUP = PACK;  // of which so many elements travel in one load
 
 // Where number `j` of a block lies among its words: the low half of each word comes first.
 __device__ __forceinline__ float number(const Words4& words, int j)

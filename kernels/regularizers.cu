@@ -24,11 +24,11 @@ struct Penalty {
 };
 
 // One pack: writes its gradient, returns its penalty.
-template <int WIDTH>
-__device__ __forceinline__ float pack_penalty(const Penalty& penalty, real* dx, const real* x,
+template <int WIDTH, typename X>
+__device__ __forceinline__ float pack_penalty(const Penalty& penalty, real* dx, const X* x,
                                               int64 unit, bool accumulate)
 {
-    const Pack<real, WIDTH> values = load_pack<real, WIDTH>(x, unit);
+    const Pack<X, WIDTH> values = load_pack<X, WIDTH>(x, unit);
     Pack<real, WIDTH> slopes = {};
     if (dx != nullptr && accumulate) {
         slopes = load_pack<real, WIDTH>(dx, unit);
@@ -48,21 +48,23 @@ __device__ __forceinline__ float pack_penalty(const Penalty& penalty, real* dx, 
 
 // This thread's share of the elements [begin, end), dealt to `threads` threads: packs inside,
 // single elements at the edges.
-__device__ __forceinline__ double range_penalty(const Penalty& penalty, real* dx, const real* x,
+template <typename X>
+__device__ __forceinline__ double range_penalty(const Penalty& penalty, real* dx, const X* x,
                                                 int64 begin, int64 end, int64 thread,
                                                 int64 threads, bool accumulate)
 {
+    constexpr int WIDTH = 16 / sizeof(X);  // real is no wider
     int64 inner = begin, inner_end = begin;
     if (is_aligned(x) && is_aligned(dx)) {
-        inner = min(end, (begin + PACK - 1) / PACK * PACK);
-        inner_end = max(inner, end / PACK * PACK);
+        inner = min(end, (begin + WIDTH - 1) / WIDTH * WIDTH);
+        inner_end = max(inner, end / WIDTH * WIDTH);
     }
     double sum = 0.0;
     for (int64 i = begin + thread; i < inner; i += threads) {
         sum += pack_penalty<1>(penalty, dx, x, i, accumulate);
     }
-    for (int64 unit = inner / PACK + thread; unit < inner_end / PACK; unit += threads) {
-        sum += pack_penalty<PACK>(penalty, dx, x, unit, accumulate);
+    for (int64 unit = inner / WIDTH + thread; unit < inner_end / WIDTH; unit += threads) {
+        sum += pack_penalty<WIDTH>(penalty, dx, x, unit, accumulate);
     }
     for (int64 i = inner_end + thread; i < end; i += threads) {
         sum += pack_penalty<1>(penalty, dx, x, i, accumulate);
@@ -96,7 +98,7 @@ enum PenaltyColumn { OFFSET = 0, SIZE = 1, L1 = 2, L2 = 3 };
 
 // Each block has one stretch of the buffers, and walks through the rows of the table (few: one for
 // each kernel of a model) to those that meet it.
-extern "C" __global__ void weight_penalty(real* gradients, double* totals, const real* weights,
+extern "C" __global__ void weight_penalty(real* gradients, double* totals, const float* weights,
                                           const double* penalties, int64 count, int64 n,
                                           int penalty_count, double* partials, unsigned* ticket)
 {

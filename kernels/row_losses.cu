@@ -86,10 +86,11 @@ struct CategoricalHinge {
         Best best = nothing_yet();
         float positive = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.first(unit, step), label = labels.first(unit, step);
+            const Pack<real, WIDTH> values = x.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                const float value = (float)values.v[j], y = (float)label.v[j];
+                const float value = (float)values.v[j], y = label.v[j];
                 positive += y * value;
                 keep_best(best, (1.0f - y) * value, unit * WIDTH + j);
             }
@@ -99,14 +100,15 @@ struct CategoricalHinge {
         const float factor = margin > 0.0f ? scale : 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end() && dx != nullptr;
              unit += walk.lanes, ++step) {
-            Pack<real, WIDTH> label = labels.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
+            Pack<real, WIDTH> gradient;
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                const float y = (float)label.v[j];
+                const float y = label.v[j];
                 const bool is_best = unit * WIDTH + j == best.index;
-                label.v[j] = (real)(factor * (is_best ? 1.0f - 2.0f * y : -y));
+                gradient.v[j] = (real)(factor * (is_best ? 1.0f - 2.0f * y : -y));
             }
-            store_pack<real, WIDTH>(dx, unit, label);
+            store_pack<real, WIDTH>(dx, unit, gradient);
         }
         return margin <= 0.0f ? 0.0f : margin;
     }
@@ -120,10 +122,11 @@ struct CosineSimilarity {
     {
         float xx = 0.0f, yy = 0.0f, xy = 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += walk.lanes, ++step) {
-            const Pack<real, WIDTH> values = x.first(unit, step), label = labels.first(unit, step);
+            const Pack<real, WIDTH> values = x.first(unit, step);
+            const Pack<float, WIDTH> label = labels.first(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                const float value = (float)values.v[j], y = (float)label.v[j];
+                const float value = (float)values.v[j], y = label.v[j];
                 xx += value * value;
                 yy += y * y;
                 xy += value * y;
@@ -139,10 +142,10 @@ struct CosineSimilarity {
         for (int unit = walk.lane, step = 0; unit < walk.end() && dx != nullptr;
              unit += walk.lanes, ++step) {
             Pack<real, WIDTH> values = x.again(unit, step);
-            const Pack<real, WIDTH> label = labels.again(unit, step);
+            const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                values.v[j] = (real)(of_y * (float)label.v[j] + of_x * (float)values.v[j]);
+                values.v[j] = (real)(of_y * label.v[j] + of_x * (float)values.v[j]);
             }
             store_pack<real, WIDTH>(dx, unit, values);
         }
@@ -150,6 +153,6 @@ struct CosineSimilarity {
     }
 };
 
-GPUNET_LOSS_KERNEL(elementwise_loss, real, MeanOfTerms<WIDTH, ElementwiseTerm>)
-GPUNET_LOSS_KERNEL(categorical_hinge, real, CategoricalHinge<WIDTH>)
-GPUNET_LOSS_KERNEL(cosine_similarity, real, CosineSimilarity<WIDTH>)
+GPUNET_LOSS_KERNEL(elementwise_loss, float, MeanOfTerms<WIDTH, ElementwiseTerm>)
+GPUNET_LOSS_KERNEL(categorical_hinge, float, CategoricalHinge<WIDTH>)
+GPUNET_LOSS_KERNEL(cosine_similarity, float, CosineSimilarity<WIDTH>)

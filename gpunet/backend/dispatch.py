@@ -15,7 +15,7 @@ import numpy as np
 from gpunet.backend import backend_named, backend_of
 from gpunet.backend.base import Backend
 from gpunet.backend.contract import OPS
-from gpunet.backend.spec import REAL, Array, Op, Parameter
+from gpunet.backend.spec import REAL, Array, Op, Parameter, dtype_of_kind
 from gpunet.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run_op(
     for parameter in op.parameters:
         if parameter.role in ("out", "sum") and parameter.name not in ready:
             kind = parameter.forms[0][0]
-            chosen = (dtype or real) if kind in ("real", "any") else kind
+            chosen = dtype if dtype and kind in ("real", "any") else dtype_of_kind(kind, real)
             shape = output_shape(op, parameter, ready, attributes)
             ready[parameter.name] = backend.empty(shape, chosen)
     ordered = [ready.get(parameter.name) for parameter in op.parameters]
@@ -143,13 +143,17 @@ def _common_backend(op: Op, arrays: Mapping[str, Array]) -> Backend:
 
 
 def _real_dtype(parameters: Iterable[Parameter], arrays: Mapping[str, Array]) -> str:
-    """What the contract's ``real`` is in this call: the dtype of the first array that says so."""
+    """What the contract's ``real`` is in this call: the dtype of the first array that says so.
+
+    Where none does, it is that of the first ``full`` one.
+    """
+    found: dict[str, str] = {}
     for parameter in parameters:
         array = arrays[parameter.name]
-        is_real = any(kind == "real" for kind, _ in parameter.forms)
-        if is_real and not isinstance(array, _Numbers) and str(array.dtype) in REAL:
-            return str(array.dtype)
-    return "float32"
+        if not isinstance(array, _Numbers) and str(array.dtype) in REAL:
+            for kind, _ in parameter.forms:
+                found.setdefault(kind, str(array.dtype))
+    return found.get("real") or found.get("full") or "float32"
 
 
 def _as_parameter(parameter: Parameter, backend: Backend, array: Array, real: str) -> Array:
@@ -159,7 +163,7 @@ def _as_parameter(parameter: Parameter, backend: Backend, array: Array, real: st
         array = np.asarray(array)
     kinds = [kind for kind, dims in parameter.forms if len(dims) == array.ndim]
     kind = kinds[0] if kinds else parameter.forms[0][0]
-    dtype = real if kind in ("real", "any") else kind
+    dtype = dtype_of_kind(kind, real)
     is_integer = np.dtype(array.dtype).kind in "iub"
     if numbers and (is_integer or dtype in REAL):
         array = array.astype(dtype)

@@ -82,14 +82,29 @@ ELEMENTWISE_LOSSES = (
 )
 """The kinds of `elementwise_loss`."""
 
-REAL = ("float32", "float64")
+FULL = ("float32", "float64")
+"""What models compute in, and what must not lose digits is held in."""
+HALF = ("float16", "bfloat16")
+"""Types of 16 bits; bfloat16 is that of the package ml_dtypes, which is needed for nothing else."""
+REAL = (*FULL, *HALF)
+"""What the arrays of an op may hold for which the contract names no dtype."""
 SEGMENT_COLUMNS = ("offset", "size", "decay", "learning_rate_factor", "trainable", "clip_group")
 """The columns of a segment table: one row for each weight of a flat buffer, in order of offset."""
 PENALTY_COLUMNS = ("offset", "size", "l1", "l2")
 """The columns of a table of penalties: one row for each regularized weight, in order of offset."""
 
 Form = tuple[str, tuple[str, ...]]
-"""One allowed form of an array: its dtype (or "real", "any") and the names of its dimensions."""
+"""One allowed form of an array: its dtype (or "real", "full", "any") and its dimensions' names."""
+
+
+def full_of(real: str) -> str:
+    """The dtype of ``full`` arrays beside ``real`` ones of this dtype."""
+    return "float64" if real == "float64" else "float32"
+
+
+def dtype_of_kind(kind: str, real: str) -> str:
+    """The dtype of arrays of a form's kind, beside real ones of this dtype; that also for any."""
+    return {"real": real, "any": real, "full": full_of(real)}.get(kind, kind)
 
 
 @dataclass(frozen=True)
@@ -198,8 +213,8 @@ class Op:
             raise ShapeError(f"{where} must have the shape {forms}, got {shape}.")
         fitting = [dims for kind, dims in of_rank if _dtype_fits(kind, dtype, sizes)]
         if not fitting:
-            real = sizes.get("real", " or ".join(REAL))
-            expected = " or ".join(real if kind == "real" else kind for kind, _ in of_rank)
+            known = {"real": " or ".join(REAL), "full": " or ".join(FULL), **sizes}
+            expected = " or ".join(str(known.get(kind, kind)) for kind, _ in of_rank)
             raise DtypeError(f"{where} must be {expected}, got {dtype}.")
         if attributes.get(self.transpose.get(parameter.name, "")):
             shape = shape[::-1]
@@ -215,9 +230,12 @@ class Op:
 
 
 def _dtype_fits(kind: str, dtype: str, sizes: dict[str, Any]) -> bool:
-    """Whether dtype is of this kind; the first real array of a call fixes what ``real`` means."""
+    """Whether dtype is of this kind; the first arrays of a call fix what real and full mean."""
     if kind == "real":
-        return dtype in REAL and dtype == sizes.setdefault("real", dtype)
+        fits = dtype in REAL and full_of(dtype) == sizes.setdefault("full", full_of(dtype))
+        return fits and dtype == sizes.setdefault("real", dtype)
+    if kind == "full":
+        return dtype in FULL and dtype == sizes.setdefault("full", dtype)
     return kind in ("any", dtype)
 
 

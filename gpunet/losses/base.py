@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.base import Backend
-from gpunet.backend.spec import REAL, Array
+from gpunet.backend.spec import FULL, Array
 from gpunet.engine.data import as_numbers, check_lengths, dense_labels, row_weights, sparse_labels
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
@@ -74,9 +74,9 @@ class Loss(ABC):
                 f"the loss {self.name!r} knows the reductions "
                 f"{', '.join(map(repr, REDUCTIONS))}, got {reduction!r}."
             )
-        if dtype not in (None, *REAL):
+        if dtype not in (None, *FULL):
             raise ArgumentError(
-                f"the loss {self.name!r} computes in {' or '.join(REAL)}, got {dtype!r}."
+                f"the loss {self.name!r} computes in {' or '.join(FULL)}, got {dtype!r}."
             )
         self.reduction = reduction
         self.dtype = dtype

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import backend as backends
 from gpunet.backend.base import Backend
-from gpunet.backend.spec import REAL, Array
+from gpunet.backend.spec import FULL, Array
 from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Tensor
 from gpunet.engine.infer import InferPlan
@@ -214,8 +214,8 @@ class Model(Structure):
         if backend is not None and not isinstance(backend, Backend):
             new = backends.backend_named(backend)
         dtype = dtype or self.dtype
-        if dtype not in REAL:
-            raise ArgumentError(f"models compute in {' or '.join(REAL)}, got {dtype!r}.")
+        if dtype not in FULL:
+            raise ArgumentError(f"models compute in {' or '.join(FULL)}, got {dtype!r}.")
         if dtype != "float32" and new.name != "numpy":
             raise ArgumentError(
                 f"{new.name} computes in float32, got {dtype}; pass dtype='float32', too."

@@ -17,6 +17,7 @@ import numpy as np
 from gpunet.backend.base import Backend
 from gpunet.backend.contract import OPS
 from gpunet.backend.dispatch import output_shape
+from gpunet.backend.spec import dtype_of_kind
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, Any]
@@ -83,9 +84,9 @@ class Case:
             if value is None:
                 continue
             made = (normal(*value) if isinstance(value, tuple) else value).make(random)
-            fixed = any(kind == "float64" for kind, _ in parameter.forms)
-            if made.dtype == np.float64 and not fixed:
-                made = made.astype(dtype)
+            if made.dtype == np.float64:  # int32 is of labels, which may also be numbers
+                kind = next(kind for kind, _ in parameter.forms if kind != "int32")
+                made = made.astype(dtype_of_kind(kind, dtype))
             arrays[parameter.name] = made
         without = tuple(name for name, value in call.items() if value is None)
         return with_outputs(self.op, arrays, self.attributes(call), dtype, without)
@@ -172,7 +173,7 @@ def with_outputs(
         if parameter.role in ("out", "sum") and parameter.name not in (*arrays, *without):
             kind = parameter.forms[0][0]
             shape = output_shape(op, parameter, arrays, attributes)
-            complete[parameter.name] = np.zeros(shape, dtype if kind in ("real", "any") else kind)
+            complete[parameter.name] = np.zeros(shape, dtype_of_kind(kind, dtype))
     return complete
 
 

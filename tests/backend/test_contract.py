@@ -10,7 +10,7 @@ import pytest
 import gpunet.backend.cpu
 import gpunet.backend.cuda
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.spec import ACTIVATIONS, ELEMENTWISE_LOSSES, OPS
+from gpunet.backend.spec import ACTIVATIONS, ELEMENTWISE_LOSSES, OPS, dtype_of_kind
 from gpunet.errors import ArgumentError, DtypeError, ShapeError
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import label
@@ -140,7 +140,7 @@ def large_arguments(name):
         kind, dims = parameter.forms[-1]
         shape = sizes["..."] if dims == ("...",) else ()
         shape = shape or tuple(int(d) if d.isdigit() else sizes[d] for d in dims)
-        dtype = "float32" if kind in ("real", "any") else kind
+        dtype = dtype_of_kind(kind, "float32")
         arrays.append(large(shape, dtype))
         if parameter.name == "segments":
             arrays[-1][:] = [[0, sizes["n"], 0, 1, 1, 0]]

@@ -52,7 +52,7 @@ def test_several_headers_keep_the_lines_true(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_nothing_is_left_to_include(source: str) -> None:
     includes = re.findall(r"^#include (.*)$", flattened(source), re.MULTILINE)
-    assert includes == ["<cuda_fp16.h>"]
+    assert includes == ["<cuda_bf16.h>", "<cuda_fp16.h>"]
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -67,7 +67,7 @@ def test_a_file_opens_with_its_formula_and_its_bytes(source: str) -> None:
 @pytest.mark.parametrize("op", OPS)
 def test_the_symbol_is_the_ops_name(op: str) -> None:
     text = "".join((find_kernels() / f"{source}.cu").read_text() for source in SOURCES)
-    assert re.search(rf"(void |\) |_KERNEL\(){op}(_int32|_real|_##NAME|_tile##TILE)?[(,]", text)
+    assert re.search(rf"(void |\) |_KERNEL\(){op}(_int32|_float32|_##NAME|_tile##TILE)?[(,]", text)
 
 
 def test_no_atomics_on_floats_and_no_assembly() -> None:
@@ -78,7 +78,9 @@ def test_no_atomics_on_floats_and_no_assembly() -> None:
 
 
 def test_other_element_types_are_refused() -> None:
-    with pytest.raises(DtypeError, match="computes in float32, got arrays of float64; the numpy"):
+    with pytest.raises(
+        DtypeError, match="computes in float32, float16, bfloat16, got arrays of float64"
+    ):
         compile_options(np.dtype("float64"))
 
 
@@ -125,7 +127,7 @@ def test_grids_respect_the_devices_limits(multiprocessors: int, columns: int, ro
         assert 1 <= grid[1] <= 65535
         # The partial sums of bias_act_backward fit into the scratch memory.
         assert grid[1] == 1 or grid[0] * grid[1] <= device.max_blocks
-    plan = grids.row_launch(device, rows, columns, 1, arrays_kept=2)
+    plan = grids.row_launch(device, rows, columns, 1, kept=8)
     _, lanes, cached = plan.args
     assert 256 % lanes == 0
     assert plan.shared <= 48 * 1024

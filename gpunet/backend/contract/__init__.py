@@ -18,8 +18,12 @@ sizes and flags. All arrays are C-contiguous. The role of an array stands in its
 
 The decorator gives each array's shape as names (``"rows columns"``; a name stands for the same
 size everywhere in one op, a number for itself, ``...`` for one and the same shape of any rank)
-and, before a colon, its dtype. Without one the dtype is ``real``: the floating-point type that
-the model computes in. ``any`` is any number type; ``|`` separates alternatives.
+and, before a colon, its dtype; ``|`` separates alternatives. Without one the dtype is ``real``:
+any floating-point type of 16 to 64 bits, the same for all such arrays of a call. ``full`` is
+float32, or float64 where real is: what stays in full precision beside float16 or bfloat16, which
+are the weights that an optimizer updates and its state, labels, class numbers and sample weights,
+and what losses and metrics make of rows. ``any`` is any number type. Whatever the types are, sums
+and formulas are computed in float32 at least, and each result is rounded once, to nearest and even.
 ``in_place="y=x"`` allows output y to be the very same memory as input x.
 """
 

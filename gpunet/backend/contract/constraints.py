@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunet.backend.spec import InOut, op
 
 
-@op(weights="outer reduced inner")
+@op(weights="full: outer reduced inner")
 def norm_constraint(
     weights: InOut, *, min_value: float, max_value: float, rate: float = 1.0
 ) -> None:

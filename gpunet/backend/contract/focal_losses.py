@@ -10,13 +10,13 @@ from gpunet.backend.spec import In, InOut, Out, op
 
 _LOSS = {
     "dx": "rows columns",
-    "loss": "rows",
-    "correct": "rows",
+    "loss": "full: rows",
+    "correct": "full: rows",
     "totals": "float64: 2",
     "accuracy_totals": "float64: 2",
     "x": "rows columns",
-    "labels": "rows columns",
-    "sample_weight": "rows",
+    "labels": "full: rows columns",
+    "sample_weight": "full: rows",
     "in_place": "dx=x",
 }
 

@@ -12,17 +12,17 @@ from gpunet.backend.spec import In, InOut, Out, op
 
 _LOSS = {
     "dx": "rows columns",
-    "loss": "rows",
-    "correct": "rows",
+    "loss": "full: rows",
+    "correct": "full: rows",
     "totals": "float64: 2",
     "accuracy_totals": "float64: 2",
     "x": "rows columns",
-    "sample_weight": "rows",
+    "sample_weight": "full: rows",
     "in_place": "dx=x",
 }
 
 
-@op(labels="int32: rows | rows columns", **_LOSS)
+@op(labels="int32: rows | full: rows columns", **_LOSS)
 def softmax_cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -47,7 +47,7 @@ def softmax_cross_entropy(
     """
 
 
-@op(labels="int32: rows | rows columns", **_LOSS)
+@op(labels="int32: rows | full: rows columns", **_LOSS)
 def cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -69,7 +69,7 @@ def cross_entropy(
     """
 
 
-@op(labels="rows columns", **_LOSS)
+@op(labels="full: rows columns", **_LOSS)
 def sigmoid_cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -91,7 +91,7 @@ def sigmoid_cross_entropy(
     """
 
 
-@op(labels="rows columns", **_LOSS)
+@op(labels="full: rows columns", **_LOSS)
 def binary_cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -114,10 +114,10 @@ def binary_cross_entropy(
 
 
 @op(
-    correct="rows",
+    correct="full: rows",
     accuracy_totals="float64: 2",
     x="rows columns",
-    labels="int32: rows | rows columns",
+    labels="int32: rows | full: rows columns",
 )
 def accuracy(correct: Out, accuracy_totals: InOut | None, x: In, labels: In) -> None:
     """The accuracy of probabilities x alone, for models whose loss does not count it.
@@ -127,7 +127,7 @@ def accuracy(correct: Out, accuracy_totals: InOut | None, x: In, labels: In) -> 
     """
 
 
-@op(weights="rows", sample_weight="rows", labels="int32: rows")
+@op(weights="full: rows", sample_weight="full: rows", labels="int32: rows")
 def normalized_weights(
     weights: Out,
     sample_weight: In | None,

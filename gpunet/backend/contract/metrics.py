@@ -10,12 +10,12 @@ from __future__ import annotations
 from gpunet.backend.spec import In, InOut, Out, op
 
 
-@op(totals="float64: 2", values="rows", sample_weight="rows")
+@op(totals="float64: 2", values="full: rows", sample_weight="full: rows")
 def weighted_totals(totals: InOut, values: In, sample_weight: In | None) -> None:
     """totals += (sum_i sample_weight_i values_i, sum_i sample_weight_i)."""
 
 
-@op(share="rows", x="rows columns", labels="rows columns")
+@op(share="full: rows", x="rows columns", labels="full: rows columns")
 def matches(share: Out, x: In, labels: In, *, threshold: float | None = None) -> None:
     """share = mean_j(x_j == labels_j).
 
@@ -23,7 +23,7 @@ def matches(share: Out, x: In, labels: In, *, threshold: float | None = None) ->
     """
 
 
-@op(correct="rows", x="rows columns", labels="int32: rows | rows columns")
+@op(correct="full: rows", x="rows columns", labels="int32: rows | full: rows columns")
 def top_k_accuracy(correct: Out, x: In, labels: In, *, k: int) -> None:
     """correct = 1 where fewer than k elements of the row exceed the one at the label, else 0.
 
@@ -44,8 +44,8 @@ def top_k_filter(y: Out, x: In, *, k: int, ties: bool = False) -> None:
 @op(
     state="float64: 5 groups thresholds",
     x="rows columns",
-    labels="int32: rows | rows columns",
-    sample_weight="rows",
+    labels="int32: rows | full: rows columns",
+    sample_weight="full: rows",
 )
 def threshold_counts(
     state: InOut, x: In, labels: In, sample_weight: In | None, *, column: int = -1
@@ -61,9 +61,9 @@ def threshold_counts(
 
 @op(
     matrix="float64: classes classes",
-    x="rows",
-    labels="int32: rows | rows",
-    sample_weight="rows",
+    x="full: rows",
+    labels="int32: rows | full: rows",
+    sample_weight="full: rows",
 )
 def confusion_matrix(
     matrix: InOut, x: In, labels: In, sample_weight: In | None, *, ignore_class: int = -1
@@ -74,12 +74,17 @@ def confusion_matrix(
     """
 
 
-@op(y="rows", x="rows columns")
+@op(y="full: rows", x="rows columns")
 def argmax(y: Out, x: In) -> None:
     """y = the column of the largest element of each row, the first of equals; NaN is largest."""
 
 
-@op(state="float64: 5 columns", x="rows columns", labels="rows columns", sample_weight="rows")
+@op(
+    state="float64: 5 columns",
+    x="rows columns",
+    labels="full: rows columns",
+    sample_weight="full: rows",
+)
 def moments(state: InOut, x: In, labels: In, sample_weight: In | None) -> None:
     """state += (sum w, sum w l, sum w l^2, sum w (l - x)^2, sum 1) over the rows of each column.
 

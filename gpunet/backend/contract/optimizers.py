@@ -33,8 +33,8 @@ def squared_norms(norms: Sum, gradients: In, segments: In, *, accumulate: bool =
 
 
 @op(
-    averages="n",
-    weights="n",
+    averages="full: n",
+    weights="full: n",
     step="int64: 1",
     segments="float64: segments 6",
     hyper="float64: 2",
@@ -56,8 +56,8 @@ def moving_average(
 
 
 @op(
-    weights="n",
-    velocity="n",
+    weights="full: n",
+    velocity="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -85,10 +85,10 @@ def sgd(
 
 
 @op(
-    weights="n",
-    momentums="n",
-    velocities="n",
-    velocity_hats="n",
+    weights="full: n",
+    momentums="full: n",
+    velocities="full: n",
+    velocity_hats="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -119,9 +119,9 @@ def adam(
 
 
 @op(
-    weights="n",
-    momentums="n",
-    velocities="n",
+    weights="full: n",
+    momentums="full: n",
+    velocities="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -150,9 +150,9 @@ def nadam(
 
 
 @op(
-    weights="n",
-    momentums="n",
-    maxima="n",
+    weights="full: n",
+    momentums="full: n",
+    maxima="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -179,10 +179,10 @@ def adamax(
 
 
 @op(
-    weights="n",
-    velocities="n",
-    momentums="n",
-    average_gradients="n",
+    weights="full: n",
+    velocities="full: n",
+    momentums="full: n",
+    average_gradients="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -212,8 +212,8 @@ def rmsprop(
 
 
 @op(
-    weights="n",
-    accumulators="n",
+    weights="full: n",
+    accumulators="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -238,9 +238,9 @@ def adagrad(
 
 
 @op(
-    weights="n",
-    accumulated_gradients="n",
-    accumulated_changes="n",
+    weights="full: n",
+    accumulated_gradients="full: n",
+    accumulated_changes="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",
@@ -268,8 +268,8 @@ def adadelta(
 
 
 @op(
-    weights="n",
-    momentums="n",
+    weights="full: n",
+    momentums="full: n",
     step="int64: 1",
     gradients="n",
     segments="float64: segments 6",

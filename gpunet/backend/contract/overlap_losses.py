@@ -12,11 +12,11 @@ from gpunet.backend.spec import In, InOut, Out, op
 
 @op(
     dx="outer reduced inner",
-    loss="outer inner",
+    loss="full: outer inner",
     totals="float64: 2",
     x="outer reduced inner",
-    labels="outer reduced inner",
-    sample_weight="outer inner",
+    labels="full: outer reduced inner",
+    sample_weight="full: outer inner",
     in_place="dx=x",
 )
 def tversky(

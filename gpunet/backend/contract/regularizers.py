@@ -10,7 +10,7 @@ from __future__ import annotations
 from gpunet.backend.spec import In, InOut, Sum, op
 
 
-@op(gradients="n", totals="float64: 2", weights="n", penalties="float64: penalties 4")
+@op(gradients="n", totals="float64: 2", weights="full: n", penalties="float64: penalties 4")
 def weight_penalty(
     gradients: InOut | None, totals: InOut | None, weights: In, penalties: In, *, count: int
 ) -> None:

@@ -9,11 +9,11 @@ from gpunet.backend.spec import In, InOut, Out, op
 
 _LOSS = {
     "dx": "rows columns",
-    "loss": "rows",
+    "loss": "full: rows",
     "totals": "float64: 2",
     "x": "rows columns",
-    "labels": "rows columns",
-    "sample_weight": "rows",
+    "labels": "full: rows columns",
+    "sample_weight": "full: rows",
     "in_place": "dx=x",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.cuda.device import STRIP, THREADS, Device
-from gpunet.backend.cuda.grids import PACK, packed_width, rectangle, row_launch
+from gpunet.backend.cuda.grids import WARP, packed_width, rectangle, row_launch
 from gpunet.backend.cuda.memory import fill
 from gpunet.backend.spec import ACTIVATIONS, Array
 
@@ -144,7 +144,9 @@ def _launch_with_sums(
     rows, columns = dx.shape
     width = packed_width(columns, *packed)
     units = columns // width
-    grid, block = rectangle(device, rows, units, widest=STRIP // PACK, rows_per_thread=2)
+    grid, block = rectangle(
+        device, rows, units, widest=min(WARP, STRIP // width), rows_per_thread=2
+    )
     sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
     args = (*arrays, *flags, np.int32(accumulate), *sizes, device.partials, device.tickets)
     device.launch("activations", symbol, dx, grid, block, args)
@@ -154,6 +156,7 @@ def _launch_rows(device: Device, symbol: str, arrays: tuple[Array, ...], arrays_
     rows, columns = arrays[0].shape
     if rows * columns == 0:
         return
-    plan = row_launch(device, rows, columns, packed_width(columns, *arrays), arrays_kept)
+    kept = arrays_kept * arrays[0].dtype.itemsize
+    plan = row_launch(device, rows, columns, packed_width(columns, *arrays), kept)
     args = (*arrays, np.int64(rows), np.int32(columns), *plan.args)
     device.launch("activations", symbol, arrays[0], plan.grid, (THREADS,), args, plan.shared)

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.backend.cuda.device import THREADS, Device
 from gpunet.backend.spec import Array
 
-PACK = 4  # elements of float32 in a 16-byte load; the kernels' PACK
+PACK_BYTES = 16  # the widest load of a thread
 WARP = 32
 MAX_GRID_Y = 65535
 _CACHE_BYTES = 40 * 1024  # of the 48 KB of shared memory that every device grants a block
@@ -26,12 +26,18 @@ def power_of_two(value: int) -> int:
     return 1 << max(value - 1, 0).bit_length()
 
 
+def pack_of(*arrays: Array | None) -> int:
+    """As many elements as are 16 bytes of the widest of these arrays: 4 of float32, 8 of halves."""
+    return PACK_BYTES // max(a.dtype.itemsize for a in arrays if a is not None)
+
+
 def packed_width(columns: int, *arrays: Array | None) -> int:
-    """PACK if rows of these arrays can be read in packs, else 1."""
-    fits = columns % PACK == 0 and all(
-        a is None or a.data.ptr % (PACK * a.dtype.itemsize) == 0 for a in arrays
+    """`pack_of` these arrays if their rows can be read in packs, else 1."""
+    pack = pack_of(*arrays)
+    fits = columns % pack == 0 and all(
+        a is None or a.data.ptr % (pack * a.dtype.itemsize) == 0 for a in arrays
     )
-    return PACK if fits else 1
+    return pack if fits else 1
 
 
 def flat_grid(device: Device, units: int) -> tuple[int]:
@@ -79,7 +85,7 @@ class RowLaunch(NamedTuple):
     args: tuple[np.int32, np.int32, np.int32]
 
 
-def row_launch(device: Device, rows: int, columns: int, width: int, arrays_kept: int) -> RowLaunch:
+def row_launch(device: Device, rows: int, columns: int, width: int, kept: int) -> RowLaunch:
     """Give a narrow row a few lanes of a warp, a wide one a block.
 
     Args:
@@ -87,11 +93,11 @@ def row_launch(device: Device, rows: int, columns: int, width: int, arrays_kept:
         rows: the matrix' rows.
         columns: the matrix' columns.
         width: elements in a load.
-        arrays_kept: how many matrices' rows are to be kept in shared memory between passes.
+        kept: bytes of each column that are to be kept in shared memory between passes.
     """
     units = columns // width
     lanes = min(power_of_two(units), WARP) if units <= WARP * _UNITS_PER_LANE else THREADS
-    shared = arrays_kept * ceil_div(units, lanes) * THREADS * width * np.dtype(np.float32).itemsize
+    shared = kept * ceil_div(units, lanes) * THREADS * width
     cached = 0 < shared <= _CACHE_BYTES
     blocks = min(ceil_div(rows, THREADS // lanes), device.max_blocks)
     return RowLaunch(

@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).parents[2]
 # have them beside it.
 _CANDIDATES = (_PACKAGE / "kernels", _PACKAGE.parent / "kernels")
 
-ELEMENT_TYPES = {"float32": "float"}
+ELEMENT_TYPES = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 """What a model's arrays may hold, by NumPy's name, and what C++ calls it."""
 
 
@@ -65,7 +65,7 @@ def compile_options(dtype: np.dtype[Any]) -> tuple[str, ...]:
     """
     if dtype.name not in ELEMENT_TYPES:
         raise DtypeError(
-            f"the GPU backend computes in {' or '.join(ELEMENT_TYPES)}, "
+            f"the GPU backend computes in {', '.join(ELEMENT_TYPES)}, "
             f"got arrays of {dtype.name}; the numpy backend computes in float64."
         )
     return element_type_options(dtype.name)

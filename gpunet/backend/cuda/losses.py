@@ -138,7 +138,7 @@ def normalized_weights(
 
 def _label_type(labels: Array) -> str:
     """The suffix of the kernel: class numbers, or a row of numbers for each row of x."""
-    return "int32" if labels.ndim == 1 else "real"
+    return "int32" if labels.ndim == 1 else "float32"
 
 
 class LabelRule(NamedTuple):
@@ -190,10 +190,8 @@ def launch(
     if rows == 0:
         return  # nothing is added to the totals
     dense = labels if labels.ndim == 2 else None
-    arrays_kept = 0 if passes == 1 else 1 if dense is None else 2
-    plan = row_launch(
-        device, rows, columns, packed_width(columns, written[0], x, dense), arrays_kept
-    )
+    kept = sum(a.dtype.itemsize for a in (x, dense) if a is not None) if passes > 1 else 0
+    plan = row_launch(device, rows, columns, packed_width(columns, written[0], x, dense), kept)
     numbers = (np.float64(scale), *formula, *rule, np.int64(rows), np.int32(columns), *plan.args)
     args = (*written, x, labels, sample_weight, *numbers, device.block_sums, device.tickets)
     device.launch(source, symbol, x, plan.grid, (THREADS,), args, plan.shared)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import PACK, ceil_div, flat_grid, packed_width, rectangle
+from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of, packed_width, rectangle
 from gpunet.backend.spec import Array
 from gpunet.errors import DtypeError
 
@@ -16,7 +16,7 @@ _NUMBERS = {
     name: name
     for name in (
         *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
-        *("float16", "float32", "float64"),
+        *("float16", "bfloat16", "float32", "float64"),
     )
 } | {"bool": "uint8"}
 
@@ -24,23 +24,23 @@ _NUMBERS = {
 def fill(device: Device, y: Array, *, value: float) -> None:
     """y = value."""
     symbol = f"fill_{_suffix('fill', y)}"
-    _launch_flat(device, symbol, None, y, (y, np.float64(value)))
+    _launch_flat(device, symbol, None, (y,), np.float64(value))
 
 
 def copy(device: Device, y: Array, x: Array) -> None:
     """y = x, both of one dtype."""
-    _launch_flat(device, f"copy_{_suffix('copy', y)}", None, y, (y, x))
+    _launch_flat(device, f"copy_{_suffix('copy', y)}", None, (y, x))
 
 
 def add(device: Device, y: Array, a: Array, b: Array) -> None:
     """y = a + b."""
-    _launch_flat(device, "add", y, y, (y, a, b))
+    _launch_flat(device, "add", y, (y, a, b))
 
 
 def scale_shift(device: Device, y: Array, x: Array, *, scale: float, offset: float) -> None:
     """y = scale * x + offset, where x may be of any number type."""
     symbol = f"scale_shift_{_suffix('scale_shift', x)}"
-    _launch_flat(device, symbol, y, y, (y, x, np.float32(scale), np.float32(offset)))
+    _launch_flat(device, symbol, y, (y, x), np.float32(scale), np.float32(offset))
 
 
 def gather(
@@ -77,8 +77,10 @@ def _suffix(op: str, array: Array) -> str:
 
 
 def _launch_flat(
-    device: Device, symbol: str, real: Array | None, y: Array, args: tuple[Any, ...]
+    device: Device, symbol: str, real: Array | None, arrays: tuple[Array, ...], *numbers: Any
 ) -> None:
-    if y.size > 0:
-        grid = flat_grid(device, ceil_div(y.size, PACK))
-        device.launch("memory", symbol, real, grid, (THREADS,), (*args, np.int64(y.size)))
+    size = arrays[0].size
+    if size > 0:
+        grid = flat_grid(device, ceil_div(size, pack_of(*arrays)))
+        args = (*arrays, *numbers, np.int64(size))
+        device.launch("memory", symbol, real, grid, (THREADS,), args)

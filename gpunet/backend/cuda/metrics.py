@@ -72,7 +72,7 @@ def confusion_matrix(
     ignore_class: int = -1,
 ) -> None:
     """matrix[labels_i, x_i] += sample_weight_i, for class numbers."""
-    symbol = f"confusion_matrix_{'int32' if labels.dtype == np.int32 else 'real'}"
+    symbol = f"confusion_matrix_{'int32' if labels.dtype == np.int32 else 'float32'}"
     args = (matrix, x, labels, sample_weight)
     sizes = (np.int32(len(matrix)), np.int32(ignore_class))
     _launch_sums(device, symbol, x, matrix.size, len(x), args, sizes)
@@ -94,7 +94,7 @@ def moments(
 
 def _label_type(labels: Array) -> str:
     """The suffix of the kernel: class numbers, or a row of numbers for each row of x."""
-    return "int32" if labels.ndim == 1 else "real"
+    return "int32" if labels.ndim == 1 else "float32"
 
 
 def _launch_rows(device: Device, symbol: str, y: Array, x: Array, others: tuple[Any, ...]) -> None:
@@ -102,7 +102,7 @@ def _launch_rows(device: Device, symbol: str, y: Array, x: Array, others: tuple[
     rows, columns = x.shape
     if rows == 0:
         return
-    plan = row_launch(device, rows, columns, 1, arrays_kept=0)
+    plan = row_launch(device, rows, columns, 1, kept=0)
     lanes = plan.args[1]
     args = (y, x, *others, np.int64(rows), np.int32(columns), lanes)
     device.launch("metrics", symbol, x, plan.grid, (THREADS,), args)

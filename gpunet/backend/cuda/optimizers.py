@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import PACK, ceil_div, flat_grid
+from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of
 from gpunet.backend.spec import Array
 
 
@@ -15,7 +15,7 @@ def squared_norms(
     device: Device, norms: Array, gradients: Array, segments: Array, *, accumulate: bool = False
 ) -> None:
     """norms[group] = the sum of gradients^2 over the trainable segments of this clip_group."""
-    grid = flat_grid(device, ceil_div(gradients.size, PACK))
+    grid = flat_grid(device, ceil_div(gradients.size, pack_of(gradients)))
     # One partial sum for each block and each segment has to fit the scratch memory: a model of
     # thousands of weights takes several launches.
     held = device.block_sums.size - grid[0]
@@ -57,7 +57,7 @@ def sgd(
 ) -> None:
     """Stochastic gradient descent; hyper[3:] = (momentum)."""
     args = (weights, velocity, step, gradients, segments, norms, hyper, np.int32(nesterov))
-    _launch(device, "sgd", weights, segments, args, tick)
+    _launch(device, "sgd", gradients, segments, args, tick)
 
 
 def adam(
@@ -76,7 +76,7 @@ def adam(
 ) -> None:
     """Adam (Kingma and Ba, 2015); hyper[3:] = (beta_1, beta_2, epsilon)."""
     args = (weights, momentums, velocities, velocity_hats, step, gradients, segments, norms, hyper)
-    _launch(device, "adam", weights, segments, args, tick)
+    _launch(device, "adam", gradients, segments, args, tick)
 
 
 def nadam(
@@ -94,7 +94,7 @@ def nadam(
 ) -> None:
     """Adam with Nesterov momentum (Dozat, 2016)."""
     args = (weights, momentums, velocities, step, gradients, segments, norms, hyper)
-    _launch(device, "nadam", weights, segments, args, tick)
+    _launch(device, "nadam", gradients, segments, args, tick)
 
 
 def adamax(
@@ -112,7 +112,7 @@ def adamax(
 ) -> None:
     """Adam with the infinity norm (Kingma and Ba, 2015); hyper[3:] = (beta_1, beta_2, epsilon)."""
     args = (weights, momentums, maxima, step, gradients, segments, norms, hyper)
-    _launch(device, "adamax", weights, segments, args, tick)
+    _launch(device, "adamax", gradients, segments, args, tick)
 
 
 def rmsprop(
@@ -141,7 +141,7 @@ def rmsprop(
         norms,
         hyper,
     )
-    _launch(device, "rmsprop", weights, segments, args, tick)
+    _launch(device, "rmsprop", gradients, segments, args, tick)
 
 
 def adagrad(
@@ -158,7 +158,7 @@ def adagrad(
 ) -> None:
     """Adagrad (Duchi et al., 2011); hyper[3:] = (epsilon)."""
     args = (weights, accumulators, step, gradients, segments, norms, hyper)
-    _launch(device, "adagrad", weights, segments, args, tick)
+    _launch(device, "adagrad", gradients, segments, args, tick)
 
 
 def adadelta(
@@ -185,7 +185,7 @@ def adadelta(
         norms,
         hyper,
     )
-    _launch(device, "adadelta", weights, segments, args, tick)
+    _launch(device, "adadelta", gradients, segments, args, tick)
 
 
 def lion(
@@ -202,18 +202,18 @@ def lion(
 ) -> None:
     """Lion (Chen et al., 2023); hyper[3:] = (beta_1, beta_2)."""
     args = (weights, momentums, step, gradients, segments, norms, hyper)
-    _launch(device, "lion", weights, segments, args, tick)
+    _launch(device, "lion", gradients, segments, args, tick)
 
 
 def _launch(
     device: Device,
     symbol: str,
-    weights: Array,
+    real: Array,
     segments: Array,
     args: tuple[Any, ...],
     tick: bool,
 ) -> None:
     # One block at least: the step counts even where there is nothing to update.
-    grid = flat_grid(device, ceil_div(weights.size, PACK))
-    sizes = (np.int32(tick), np.int64(weights.size), np.int32(len(segments)))
-    device.launch("optimizers", symbol, weights, grid, (THREADS,), (*args, *sizes, device.tickets))
+    grid = flat_grid(device, ceil_div(real.size, pack_of(args[0])))
+    sizes = (np.int32(tick), np.int64(real.size), np.int32(len(segments)))
+    device.launch("optimizers", symbol, real, grid, (THREADS,), (*args, *sizes, device.tickets))

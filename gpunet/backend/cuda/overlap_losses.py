@@ -38,7 +38,7 @@ def tversky(
     arrays = (loss, totals, x, labels, sample_weight)
     chunks = min(ceil_div(reduced, THREADS * _ELEMENTS_PER_THREAD), device.max_blocks // groups)
     if chunks <= 1:
-        plan = row_launch(device, groups, reduced, 1, arrays_kept=0)
+        plan = row_launch(device, groups, reduced, 1, kept=0)
         sizes = (np.int64(groups), np.int32(reduced), np.int64(inner), plan.args[1])
         args = (*arrays, *numbers, *sizes, device.block_sums, device.tickets)
         device.launch(_SOURCE, "tversky", x, plan.grid, (THREADS,), (dx, *args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import PACK, ceil_div, flat_grid
+from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of
 from gpunet.backend.spec import Array
 
 
@@ -21,10 +21,11 @@ def weight_penalty(
     """penalty = sum of l1 |w| + l2 w^2; gradients += l1 sign(w) + 2 l2 w."""
     if weights.size == 0 or len(penalties) == 0:
         return
-    grid = flat_grid(device, ceil_div(weights.size, PACK))
+    real = weights if gradients is None else gradients
+    grid = flat_grid(device, ceil_div(weights.size, pack_of(weights)))
     sizes = (np.int64(count), np.int64(weights.size), np.int32(len(penalties)))
     args = (gradients, totals, weights, penalties, *sizes, device.block_sums, device.tickets)
-    device.launch("regularizers", "weight_penalty", weights, grid, (THREADS,), args)
+    device.launch("regularizers", "weight_penalty", real, grid, (THREADS,), args)
 
 
 def activity_penalty(
@@ -41,7 +42,7 @@ def activity_penalty(
     """penalty = sum of l1 |x| + l2 x^2; dx = l1 sign(x) + 2 l2 x."""
     if x.size == 0:
         return
-    grid = flat_grid(device, ceil_div(x.size, PACK))
+    grid = flat_grid(device, ceil_div(x.size, pack_of(x)))
     factors = (np.float32(l1), np.float32(l2), np.int64(count), np.int32(accumulate))
     args = (dx, totals, x, *factors, np.int64(x.size), device.block_sums, device.tickets)
     device.launch("regularizers", "activity_penalty", x, grid, (THREADS,), args)
