@@ -27,6 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(problem, pytrace=False)
         pytest.skip(problem)
+    if item.get_closest_marker("bfloat16"):
+        pytest.importorskip("ml_dtypes", reason="bfloat16 needs pip install ml_dtypes")
     if item.get_closest_marker("nvrtc") and (problem := why_no_nvrtc()):
         pytest.skip(problem)
     if item.get_closest_marker("gpu") and (problem := why_no_gpu()):

@@ -61,6 +61,10 @@ class Backend(ABC):
     def synchronize(self) -> None:
         """Wait until everything launched so far has finished."""
 
+    def run(self, op: str, *arrays: Array | None, **options: Any) -> None:
+        """Run an op of this name on these arrays once."""
+        self.ops[op](*arrays, **options)
+
     def bind(self, op: str, *arrays: Array | None, **options: Any) -> Callable[[], object]:
         """The call of an op of this name on these arrays, which a plan makes at every step."""
         return partial(self.ops[op], *arrays, **options)

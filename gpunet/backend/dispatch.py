@@ -78,7 +78,7 @@ def run_op(
             ready[parameter.name] = backend.empty(shape, chosen)
     ordered = [ready.get(parameter.name) for parameter in op.parameters]
     op.check(ordered, attributes)
-    backend.ops[name](*ordered, **attributes)
+    backend.run(name, *ordered, **attributes)
     return ready
 
 

@@ -213,7 +213,8 @@ class Op:
             raise ShapeError(f"{where} must have the shape {forms}, got {shape}.")
         fitting = [dims for kind, dims in of_rank if _dtype_fits(kind, dtype, sizes)]
         if not fitting:
-            known = {"real": " or ".join(REAL), "full": " or ".join(FULL), **sizes}
+            fitting_real = [r for r in REAL if full_of(r) == sizes.get("full", full_of(r))]
+            known = {"real": " or ".join(fitting_real), "full": " or ".join(FULL), **sizes}
             expected = " or ".join(str(known.get(kind, kind)) for kind, _ in of_rank)
             raise DtypeError(f"{where} must be {expected}, got {dtype}.")
         if attributes.get(self.transpose.get(parameter.name, "")):

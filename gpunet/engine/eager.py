@@ -49,8 +49,10 @@ class EagerRecorder(Recorder):
                     f"op {record.op.name} reads {storage}, which no op has written; write it first."
                 )
         arrays = [None if buffer is None else self._array(buffer) for buffer in record.arrays]
-        function = record.function or self._backend.ops[record.op.name]
-        function(*arrays, **record.given())
+        if record.function is None:
+            self._backend.run(record.op.name, *arrays, **record.given())
+        else:
+            record.function(*arrays, **record.given())
 
     def _array(self, buffer: Buffer) -> Array:
         """The real array behind a handle; its memory is made, or found, at its first use."""

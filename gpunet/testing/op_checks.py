@@ -22,8 +22,8 @@ from gpunet.backend.spec import dtype_of_kind
 Array = np.ndarray[Any, Any]
 Values = dict[str, Any]
 
-SHAPES = ((1, 1), (33, 31), (5, 1023), (0, 31), (1023, 1), (37, 1025))
-"""Matrices that are awkward on purpose."""
+SHAPES = ((1, 1), (33, 31), (5, 1023), (0, 31), (1023, 1), (37, 1025), (17, 64))
+"""Matrices that are awkward on purpose, and one whose rows are whole packs of 16 bytes."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def guarded_call(
         if is_read and parameter.name in guarded:
             guarded[parameter.name].fill(arrays[parameter.name])
     if call is None:
-        backend.ops[name](*ordered, **attributes)
+        backend.run(name, *ordered, **attributes)
     else:
         call()
     backend.synchronize()

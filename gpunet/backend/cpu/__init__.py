@@ -22,8 +22,9 @@ from gpunet.backend.cpu import (
     regularizers,
     row_losses,
 )
+from gpunet.backend.cpu.halves import bind_through_float32, computes_in_halves
 from gpunet.backend.cpu.prepared import bind
-from gpunet.backend.spec import Array
+from gpunet.backend.spec import OPS, Array
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -79,8 +80,14 @@ class CpuBackend(Backend):
         """Whether this is a NumPy array."""
         return isinstance(array, np.ndarray)
 
+    def run(self, op: str, *arrays: Array | None, **options: Any) -> None:
+        """Run an op of this name on these arrays once."""
+        self.bind(op, *arrays, **options)()
+
     def bind(self, op: str, *arrays: Array | None, **options: Any) -> Callable[[], object]:
         """The call of an op on these arrays, with its views and small scratch arrays made."""
+        if computes_in_halves(OPS[op], arrays):
+            return bind_through_float32(OPS[op], self.ops[op], arrays, options)
         return bind(self.ops[op], *arrays, **options)
 
     def synchronize(self) -> None:

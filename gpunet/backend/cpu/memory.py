@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.backend.cpu.blocks import flat_blocks, row_blocks
 from gpunet.backend.cpu.prepared import Call, prepared
-from gpunet.backend.spec import Array
+from gpunet.backend.spec import HALF, Array
 
 
 def fill(y: Array, *, value: float) -> None:
@@ -49,6 +49,11 @@ def gather(y: Array, x: Array, indices: Array, *, scale: float = 1.0, offset: fl
 
 def _convert(y: Array, x: Array, scale: float, offset: float) -> None:
     """y = scale * x + offset with arrays of one block, converting x to y's dtype first."""
+    if y.dtype.name in HALF:  # rounded once, at the end
+        wide = np.empty(y.shape, np.float32)
+        _convert(wide, x, scale, offset)
+        np.copyto(y, wide, casting="unsafe")
+        return
     if x.dtype != y.dtype:
         np.copyto(y, x, casting="unsafe")
         x = y

@@ -28,7 +28,8 @@ def power_of_two(value: int) -> int:
 
 def pack_of(*arrays: Array | None) -> int:
     """As many elements as are 16 bytes of the widest of these arrays: 4 of float32, 8 of halves."""
-    return PACK_BYTES // max(a.dtype.itemsize for a in arrays if a is not None)
+    widest: int = max(a.dtype.itemsize for a in arrays if a is not None)
+    return PACK_BYTES // widest
 
 
 def packed_width(columns: int, *arrays: Array | None) -> int:

@@ -301,18 +301,18 @@ CASES = (
     Case(
         "glu",
         glu,
-        tuple({"x": (rows, 2, columns)} for rows, columns in (*SHAPES, (17, 64))),
+        tuple({"x": (rows, 2, columns)} for rows, columns in SHAPES),
         (Gradient("glu_backward", "y", {"dx": "x"}, {"dy": "dy", "x": "x"}),),
     ),
     Case(
         "glu_backward",
         glu_backward,
-        tuple({"dy": (rows, c), "x": (rows, 2, c)} for rows, c in (*SHAPES, (17, 64))),
+        tuple({"dy": (rows, c), "x": (rows, 2, c)} for rows, c in SHAPES),
     ),
     Case(
         "prelu",
         prelu,
-        tuple({"x": s, "alpha": (s[1],)} for s in (*SHAPES, (17, 64))),
+        tuple({"x": s, "alpha": (s[1],)} for s in SHAPES),
         (
             Gradient(
                 "prelu_backward",
@@ -325,7 +325,7 @@ CASES = (
     Case(
         "prelu_backward",
         prelu_backward,
-        tuple({"dy": s, "x": s, "alpha": (s[1],)} for s in (*SHAPES, (17, 64), (3000, 12))),
+        tuple({"dy": s, "x": s, "alpha": (s[1],)} for s in (*SHAPES, (3000, 12))),
         float32=3e-5,
     ),
 )
