@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.emulator import queues, records
+from gpunet.emulator.array_base import ArrayBase
 from gpunet.emulator.memory import Memory
 from gpunet.emulator.pinned import is_pinned
 from gpunet.emulator.pointers import PAGEABLE_AT_ONCE, MemoryPointer
 from gpunet.emulator.queues import Queue, Work
-from gpunet.emulator.reductions import Reductions
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2
 _IMPLICIT = (
@@ -23,7 +24,7 @@ _IMPLICIT = (
 )
 
 
-class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
+class ndarray(ArrayBase, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
     """An array in device memory; a look-alike of ``cupy.ndarray``.
 
     Like CuPy's it is no ``np.ndarray``, does not turn into one by itself, and refuses to meet
@@ -35,9 +36,6 @@ class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - 
         memptr: Where the elements lie; in new memory, without it.
     """
 
-    _host: npt.NDArray[Any]
-    _memory: Memory
-
     def __init__(
         self,
         shape: int | tuple[int, ...],
@@ -47,66 +45,12 @@ class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - 
         dtype = np.dtype(dtype)
         if dtype.hasobject:
             raise ValueError(f"Unsupported dtype {dtype}")
-        shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+        shape = _tuple(shape)
         size = math.prod(shape) * dtype.itemsize
         memptr = MemoryPointer(Memory(size), 0) if memptr is None else memptr
         start = memptr.ptr - memptr.mem.ptr
         self._memory = memptr.mem
         self._host = memptr.mem.bytes[start : start + size].view(dtype).reshape(shape)
-
-    # ---- what the array is
-
-    @property
-    def data(self) -> MemoryPointer:
-        """Where the first element lies: ``.ptr`` and ``.mem``."""
-        return MemoryPointer(self._memory, self._host.ctypes.data - self._memory.ptr)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self._host.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The element type."""
-        return self._host.dtype
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self._host.size
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self._host.ndim
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self._host.nbytes
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return self._host.itemsize
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next along each axis."""
-        return self._host.strides
-
-    @property
-    def flags(self) -> Any:
-        """Memory layout, for instance ``.c_contiguous``."""
-        return self._host.flags
-
-    @property
-    def device(self) -> Any:
-        """The device that holds the array."""
-        from gpunet.emulator.cuda import Device
-
-        return Device(0)
 
     # ---- host and device
 
@@ -246,6 +190,21 @@ class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - 
             for n in range(ufunc.nout)
         )
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from gpunet.emulator import cupy
+
+        ours = getattr(cupy, func.__name__, None)
+        if ours is None or not all(issubclass(kind, ndarray | np.ndarray) for kind in types):
+            return NotImplemented
+        return ours(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        from gpunet.emulator.functions import METHODS, on_device
+
+        if name in METHODS:
+            return functools.partial(on_device(name), self)
+        raise AttributeError(f"the emulator's cupy.ndarray has no {name!r}")
+
     def __getitem__(self, key: Any) -> ndarray:
         parts = _index(key)
         if Ellipsis not in [part for part in parts if not isinstance(part, np.ndarray)]:
@@ -298,7 +257,7 @@ class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - 
 
     def _view(self, host: npt.NDArray[Any]) -> ndarray:
         """Wrap an array that lies in this one's memory."""
-        return _over(host, self._memory)
+        return over(host, self._memory)
 
     def _view_or_copy(
         self, name: str, function: Callable[[], npt.NDArray[Any]], *arrays: Any
@@ -306,7 +265,7 @@ class ndarray(Reductions, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - 
         """Wrap what NumPy returns: a view of this array's memory, or something new."""
         host = function()
         if host.size == 0 or np.may_share_memory(host, self._memory.bytes):
-            return _over(host, self._memory)
+            return over(host, self._memory)
         return compute(name, function, self, *arrays)
 
 
@@ -402,17 +361,21 @@ def borrow(host: npt.NDArray[Any]) -> ndarray:
     """Make a device array of host memory without copying."""
     if not host.flags.c_contiguous:
         raise BufferError("only C-contiguous arrays can be taken over without a copy")
-    return _over(host, Memory(host.nbytes, borrowed=host.reshape(-1).view(np.uint8)))
+    return over(host, Memory(host.nbytes, borrowed=host.reshape(-1).view(np.uint8)))
 
 
-def empty(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def empty(shape: Any, dtype: npt.DTypeLike = float, order: str = "C") -> ndarray:
     """Return an array of poison: NaN, or -1, until it is written."""
+    if order == "F":
+        return ndarray(_tuple(shape)[::-1], dtype).T
     return ndarray(shape, dtype)
 
 
-def zeros(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def zeros(shape: Any, dtype: npt.DTypeLike = float, order: str = "C") -> ndarray:
     """Return an array of zeros."""
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    shape = _tuple(shape)
+    if order == "F":
+        return zeros(shape[::-1], dtype).T
     size, plain = math.prod(shape) * np.dtype(dtype).itemsize, queues.current().is_plain
     result = ndarray(shape, dtype, MemoryPointer(Memory(size, zeroed=plain), 0))
     if not plain:
@@ -420,7 +383,12 @@ def zeros(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
     return result
 
 
-def _over(host: npt.NDArray[Any], memory: Memory) -> ndarray:
+def _tuple(shape: Any) -> tuple[int, ...]:
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+
+
+def over(host: npt.NDArray[Any], memory: Memory) -> ndarray:
+    """Return a view of what lies in some memory."""
     result = ndarray.__new__(ndarray)
     result._host, result._memory = host, memory
     return result

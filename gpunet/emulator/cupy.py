@@ -35,7 +35,7 @@ from numpy import (
     uint64,
 )
 
-from gpunet.emulator import cuda, random
+from gpunet.emulator import cuda, random, testing
 from gpunet.emulator.array import (
     apply,
     assign,
@@ -47,6 +47,7 @@ from gpunet.emulator.array import (
     wrap,
     zeros,
 )
+from gpunet.emulator.functions import AS_NUMPY, on_device
 from gpunet.emulator.launch import RawKernel, RawModule
 from gpunet.emulator.memory import get_default_memory_pool
 
@@ -60,6 +61,7 @@ __all__ = [
     "array_equal",
     "asarray",
     "ascontiguousarray",
+    "asfortranarray",
     "asnumpy",
     "bool_",
     "copyto",
@@ -93,6 +95,7 @@ __all__ = [
     "pi",
     "random",
     "shares_memory",
+    "testing",
     "uint8",
     "uint16",
     "uint32",
@@ -102,22 +105,30 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    if name in AS_NUMPY:
+        return on_device(name)
+    raise AttributeError(f"the emulator's cupy has no {name!r}")
+
+
 def is_available() -> bool:
     """Return True: there is always a CPU."""
     return True
 
 
-def full(shape: Any, fill_value: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
+def full(
+    shape: Any, fill_value: Any, dtype: npt.DTypeLike | None = None, order: str = "C"
+) -> ndarray:
     """Return an array with every element set to ``fill_value``."""
     value = unwrap(fill_value)
-    result = empty(shape, np.asarray(value).dtype if dtype is None else dtype)
+    result = empty(shape, np.asarray(value).dtype if dtype is None else dtype, order)
     assign("full", result, value, fill_value)
     return result
 
 
-def ones(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def ones(shape: Any, dtype: npt.DTypeLike = float, order: str = "C") -> ndarray:
     """Return an array of ones."""
-    return full(shape, 1, dtype)
+    return full(shape, 1, dtype, order)
 
 
 def empty_like(prototype: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
@@ -149,20 +160,27 @@ def arange(
     return compute("arange", lambda: make(*bounds, step, dtype=dtype))
 
 
-def array(obj: Any, dtype: npt.DTypeLike | None = None, copy: bool = True) -> ndarray:
+def array(
+    obj: Any, dtype: npt.DTypeLike | None = None, copy: bool = True, order: Any = "K"
+) -> ndarray:
     """Return a device array of anything that NumPy makes an array of."""
     if isinstance(obj, ndarray):
-        return asarray(obj, dtype) if not copy else obj.astype(dtype or obj.dtype)
+        same = dtype is None or obj.dtype == np.dtype(dtype)
+        laid_out = {"C": obj.flags.c_contiguous, "F": obj.flags.f_contiguous}.get(order, True)
+        return obj.astype(dtype or obj.dtype, order, copy=copy or not (same and laid_out))
     if isinstance(obj, list | tuple) and any(isinstance(part, ndarray) for part in obj):
         obj = [part.get() if isinstance(part, ndarray) else part for part in obj]
-    return wrap(obj, dtype)
+    return wrap(np.asarray(obj, dtype, order=order))
 
 
-def asarray(a: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
+def asarray(a: Any, dtype: npt.DTypeLike | None = None, order: Any = None) -> ndarray:
     """Return ``a`` itself if it is a device array of this dtype, otherwise a copy on the device."""
-    if isinstance(a, ndarray):
-        return a if dtype is None else a.astype(dtype, copy=False)
-    return array(a, dtype)
+    return array(a, dtype, copy=False, order=order or "K")
+
+
+def asfortranarray(a: Any, dtype: npt.DTypeLike | None = None) -> ndarray:
+    """Return ``a`` itself if it is Fortran-contiguous, otherwise a copy that is."""
+    return array(a, dtype, copy=False, order="F")
 
 
 def ascontiguousarray(a: Any, dtype: npt.DTypeLike | None = None) -> ndarray:

@@ -26,7 +26,7 @@ def test_an_array_is_no_numpy_array(device):
 
 @pytest.mark.parametrize(
     "use",
-    [np.asarray, np.array, lambda x: np.concatenate([x, x]), lambda x: np.copyto(HOST.copy(), x)],
+    [np.asarray, np.array, lambda x: np.array([x, x]), lambda x: HOST.astype(np.int32) @ [x, x]],
 )
 def test_no_implicit_conversion(device, use):
     with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
@@ -91,6 +91,70 @@ def test_expressions_equal_numpys(device, expression):
     assert result.dtype == expected.dtype
     assert result.shape == np.shape(expected)
     np.testing.assert_array_equal(result.get(), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda xp, x: xp.maximum(x, 5),
+        lambda xp, x: xp.where(x > 5, x, -x),
+        lambda xp, x: xp.concatenate([x, x[:1]]),
+        lambda xp, x: xp.stack((x, x), axis=1),
+        lambda xp, x: xp.linspace(0, 1, 5),
+        lambda xp, x: xp.sum(x, axis=0),
+        lambda xp, x: xp.clip(x, 2, 7),
+        lambda xp, x: xp.allclose(x, x),
+        lambda xp, x: xp.dot(x, x.T),
+        lambda xp, x: x.dot(x.T),
+        lambda xp, x: x.std(axis=1),
+        lambda xp, x: x.clip(1, 3),
+        lambda xp, x: x.cumsum(),
+        lambda xp, x: np.concatenate([x, x]),  # NumPy hands it over
+        lambda xp, x: np.sum(x),
+    ],
+)
+def test_functions_equal_numpys(device, call):
+    result, expected = call(cp, device), call(np, HOST)
+    assert isinstance(result, cp.ndarray)
+    assert result.dtype == np.asarray(expected).dtype
+    cp.testing.assert_array_equal(result, expected)
+
+
+def test_functions_of_several_results_views_and_outputs(device):
+    parts = cp.split(device, 3)
+    assert [part.data.ptr - device.data.ptr for part in parts] == [0, 16, 32]
+    assert cp.transpose(device).data.mem is device.data.mem
+    rows, columns = cp.nonzero(device > 9)
+    assert (rows.tolist(), columns.tolist()) == ([2, 2], [2, 3])
+    out = cp.empty_like(device)
+    assert cp.add(device, 1, out=out) is out
+    cp.testing.assert_allclose(out, HOST + 1)
+    with pytest.raises(TypeError, match="Unsupported type"):
+        cp.maximum(device, HOST)
+    with pytest.raises(AttributeError, match="has no 'set_printoptions'"):
+        cp.set_printoptions(precision=3)
+
+
+def test_order():
+    for make in (cp.empty, cp.zeros, cp.ones):
+        assert make((2, 3), np.float32, order="F").flags.f_contiguous
+        assert make((2, 3), np.float32).flags.c_contiguous
+    assert cp.asarray(HOST, order="F").flags.f_contiguous
+    assert cp.asarray(cp.asarray(HOST), order="F").flags.f_contiguous
+    np.testing.assert_array_equal(cp.asfortranarray(HOST).get(), HOST)
+
+
+def test_random_numbers():
+    cp.random.seed(3)
+    first = cp.random.rand(2, 3)
+    cp.random.seed(3)
+    cp.testing.assert_array_equal(first, cp.random.random((2, 3)))
+    assert cp.random.randn(4, dtype=np.float32).dtype == np.float32
+    assert 2 <= int(cp.random.randint(2, 5)) < 5
+    assert cp.random.uniform(3, 4, (2,)).min() >= 3
+    generator = cp.random.default_rng(1)
+    assert generator.random(3, dtype=np.float32).shape == (3,)
+    assert int(generator.integers(0, 2, 50).max()) == 1
 
 
 def test_indexing_with_device_arrays(device):

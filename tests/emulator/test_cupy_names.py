@@ -15,6 +15,7 @@ import typing
 from pathlib import Path
 
 from gpunet.emulator import cupy as cp
+from gpunet.emulator.functions import AS_NUMPY, METHODS
 
 SOURCES = sorted((Path(__file__).parents[2] / "gpunet" / "backend" / "cuda").glob("*.py"))
 CLASSES = {
@@ -92,6 +93,9 @@ def offered():
     yield from ((name, vars(cp)[name]) for name in cp.__all__)
     for name in cp.cuda.__all__:
         yield f"cuda.{name}", vars(cp.cuda)[name]
+    yield from ((name, cp.__getattr__(name)) for name in sorted(AS_NUMPY))
+    yield from ((f"ndarray.{name}", None) for name in sorted(METHODS))
+    yield from ((f"testing.{name}", vars(cp.testing)[name]) for name in cp.testing.__all__)
     yield from ((f"random.{name}", vars(cp.random)[name]) for name in cp.random.__all__)
     runtime = vars(cp.cuda.runtime)
     names = {n for n in runtime if re.match(r"(mem|stream|get|set|driver|runtime|device|is_)", n)}
@@ -111,6 +115,7 @@ PYTHONS_OWN = {
     *("__dict__", "__weakref__", "__module__", "__annotations__", "__abstractmethods__"),
     *(
         "__imatmul__",
+        "__getattr__",
         "__firstlineno__",
         "__static_attributes__",
         "__slots__",

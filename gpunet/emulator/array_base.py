@@ -1,4 +1,4 @@
-"""The reductions of device arrays; their results stay on the device, as 0-dimensional arrays."""
+"""What device arrays are and add up to, apart from their transfers and operators."""
 
 from __future__ import annotations
 
@@ -6,10 +6,71 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from gpunet.emulator.memory import Memory
+from gpunet.emulator.pointers import MemoryPointer
 
 
-class Reductions:
-    """The methods that make few numbers of many."""
+class ArrayBase:
+    """The attributes of an array, and the methods that make few numbers of many."""
+
+    _host: npt.NDArray[Any]
+    _memory: Memory
+
+    @property
+    def data(self) -> MemoryPointer:
+        """Where the first element lies: ``.ptr`` and ``.mem``."""
+        return MemoryPointer(self._memory, self._host.ctypes.data - self._memory.ptr)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self._host.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The element type."""
+        return self._host.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._host.size
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._host.ndim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._host.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._host.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis."""
+        return self._host.strides
+
+    @property
+    def flags(self) -> Any:
+        """Memory layout, for instance ``.c_contiguous``."""
+        return self._host.flags
+
+    @property
+    def device(self) -> Any:
+        """The device that holds the array."""
+        from gpunet.emulator.cuda import Device
+
+        return Device(0)
+
+    # ---- reductions (the results stay on the device, as 0-dimensional arrays)
 
     def sum(
         self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
