@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from gpunet.doctor.command import add_doctor
+from gpunet.inspection.command import add_kernels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gpunet", description="gpunet's commands.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_doctor(commands)
+    add_kernels(commands)
     chosen = parser.parse_args(arguments)
     status: int = chosen.run(chosen)
     return status

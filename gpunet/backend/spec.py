@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -40,7 +40,9 @@ ACTIVATIONS: Mapping[str, ElementWise] = {
     "sigmoid": ElementWise("y"),
     "tanh": ElementWise("y"),
     "leaky_relu": ElementWise("y", {"negative_slope": 0.2}),
-    "bounded_relu": ElementWise("y", {"negative_slope": 0.0, "max_value": inf, "threshold": 0.0}),
+    "bounded_relu": ElementWise(
+        "y", {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0}
+    ),
     "relu6": ElementWise("y"),
     "elu": ElementWise("y", {"alpha": 1.0}),
     "selu": ElementWise("y"),
@@ -166,6 +168,20 @@ class Op:
                 raise ArgumentError(
                     f"op {self.name} needs an array for {parameter.name!r}, got None."
                 )
+
+    def least_bytes(self, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> int:
+        """Bytes of each array that is read, once, plus each that is written, once."""
+        total = 0
+        adds = attributes.get("accumulate", False)
+        for parameter, array in zip(self.parameters, arrays, strict=True):
+            if array is None:
+                continue
+            size = math.prod(array.shape)
+            if self.name == "gather" and parameter.name == "x":  # of which it reads some rows
+                size = math.prod(arrays[0].shape) if arrays[0] is not None else 0
+            reads = parameter.read or (parameter.role == "sum" and adds)
+            total += size * np.dtype(array.dtype).itemsize * (int(reads) + int(parameter.written))
+        return total
 
     def _check_attributes(self, attributes: dict[str, Any]) -> None:
         arrays = {p.name for p in self.parameters}

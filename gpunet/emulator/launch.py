@@ -220,9 +220,18 @@ def _run(
         observers=0 if traces is None else compiled.WITH_TRACE,
     )
     if traces is not None:
-        accesses = trace.read(kernel.module.runtime)
-        line = kernel.module.access_line
-        traces.append(trace.Trace(launch.name, launch.grid, launch.block, accesses, line))
+        module = kernel.module
+        traces.append(
+            trace.Trace(
+                launch.name,
+                launch.grid,
+                launch.block,
+                trace.read(module.runtime),
+                module.access_line,
+                module.shared_memory(launch.shared_mem),
+                module.image(),
+            )
+        )
     memories = {number: memory for number, place in places.items() if (memory := place())}
     damage = _damage(memories)
     if crash is not None:

@@ -206,6 +206,15 @@ class Module:
         described = self.info.kernels[: self.info.kernel_count]
         self.kernels = {kernel.name: kernel for kernel in (Kernel(self, k) for k in described)}
 
+    def shared_memory(self, dynamic: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return where shared memory lies: what the source declares, and ``dynamic`` bytes."""
+        begin = self.info.dynamic_shared or 0
+        return (self.info.shared_begin or 0, self.info.shared_end or 0), (begin, begin + dynamic)
+
+    def image(self) -> tuple[int, int]:
+        """Return where the module lies, with its constants."""
+        return self.info.image_begin or 0, self.info.image_end or 0
+
     def access_line(self, code: int) -> str:
         """Return ``file:line`` of an access, given the ``code`` that the runtime has of it."""
         return self.source_line(code - 1)  # the instruction before the return address

@@ -42,6 +42,9 @@ class Trace:
             sum of `READS`, `WRITES`, ...), ``block`` and ``thread`` by number, x fastest, and
             ``code``, which is the same wherever it is the same place in the compiled kernel.
         source_line: Function that returns ``file:line`` of a ``code``.
+        shared: Where its shared memory lies, as ranges of addresses (begin, end): what the source
+            declares with a size, and what the launch gave.
+        image: Where the compiled kernel itself lies, with its constants.
     """
 
     name: str
@@ -49,6 +52,26 @@ class Trace:
     block: tuple[int, int, int]
     records: npt.NDArray[Any]
     source_line: Callable[[int], str]
+    shared: tuple[tuple[int, int], tuple[int, int]]
+    image: tuple[int, int]
+
+    def is_shared(self) -> npt.NDArray[np.bool_]:
+        """Return which records are accesses to shared memory."""
+        fixed, dynamic = self.shared
+        return self._within(*fixed) | self._within(*dynamic)
+
+    def is_global(self) -> npt.NDArray[np.bool_]:
+        """Return which records are accesses to global memory."""
+        return ~(self.is_shared() | self._within(*self.image))
+
+    def dynamic_shared(self) -> int:
+        """Return how many bytes of shared memory the launch gave to each block."""
+        begin, end = self.shared[1]
+        return end - begin
+
+    def _within(self, begin: int, end: int) -> npt.NDArray[np.bool_]:
+        address = self.records["address"]
+        return np.asarray((begin <= address) & (address < end))
 
 
 _traces: ContextVar[list[Trace] | None] = ContextVar("_traces", default=None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gpunet.engine.recorder import Record
 
 
@@ -26,13 +24,4 @@ def flops(record: Record) -> int:
 
 def least_bytes(record: Record) -> int:
     """Bytes of each array that is read, once, plus each that is written, once."""
-    total = 0
-    adds = record.attributes.get("accumulate", False)
-    for parameter, buffer in record.items():
-        nbytes = buffer.size * np.dtype(buffer.dtype).itemsize
-        if record.op.name == "gather" and parameter.name == "x":
-            batch = record["indices"]
-            nbytes = nbytes // buffer.shape[0] * (batch.size if batch is not None else 0)
-        reads = parameter.read or (parameter.role == "sum" and adds)
-        total += nbytes * (int(reads) + int(parameter.written))
-    return total
+    return record.op.least_bytes(record.arrays, record.attributes)

@@ -226,15 +226,6 @@ def test_versions_that_cannot_be_read_stop_nothing(capsys, lookalike, monkeypatc
 # --------------------------------------------------------------------------- parts of it
 
 
-def test_arrays_to_be_timed_are_large_and_fit_together():
-    for case in CASES.values():
-        op = backends.base.OPS[case.op]
-        call = timing.call_to_time(case)
-        arrays = timing.enlarged(op, case.arrays(call, "float32"), shrink=16)
-        op.check([arrays.get(p.name) for p in op.parameters], case.attributes(call))
-        assert max(a.size for a in arrays.values()) >= 2**12, case.op
-
-
 def test_every_way_of_a_call():
     calls = {case.op: case.calls[1] for case in CASES.values()}
     words = {op: [way.words for way in ways(CASES[op], call)] for op, call in calls.items()}

@@ -1,0 +1,74 @@
+"""Calls of the table of op cases with arrays as large as they are to be timed or counted at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpunet.backend.spec import Op
+from gpunet.testing.op_checks import Array, Case, Values
+
+
+def largest_call(case: Case) -> Values:
+    """The largest of the calls that have the same arrays and flags as the first."""
+
+    def size(call: Values) -> int:
+        return sum(array.size for array in case.arrays(call, "float32").values())
+
+    keys = case.calls[0].keys()
+    return max((call for call in case.calls if call.keys() == keys), key=size)
+
+
+def enlarged(
+    op: Op, arrays: Mapping[str, Array], *, elements: int, columns: int, product: int
+) -> dict[str, Array]:
+    """Arrays of a call with their values repeated until they have these sizes.
+
+    Sizes that follow from none of these (classes, thresholds, groups) stay as they are.
+
+    Args:
+        op: what is to be called.
+        arrays: the call's arrays by name.
+        elements: of a matrix or a flat buffer.
+        columns: of a matrix.
+        product: rows and columns of all factors of a product.
+    """
+    dims = {
+        p.name: next(d for _, d in p.forms if d == ("...",) or len(d) == arrays[p.name].ndim)
+        for p in op.parameters
+        if p.name in arrays
+    }
+    sizes = _sizes(elements, columns)
+    if op.family == "gemm":
+        sizes = dict.fromkeys(("m", "n", "k"), product)
+    elif not any("columns" in of for of in dims.values()):
+        sizes["rows"] = elements
+    large = {}
+    for name, of in dims.items():
+        before = arrays[name]
+        kept = before.shape if len(of) == before.ndim else (before.size,)
+        shape = tuple(sizes.get(dim, size) for dim, size in zip(of, kept, strict=True))
+        large[name] = np.resize(before, shape)
+        if name in ("segments", "penalties"):  # rows of (offset, size, ...) that cover n
+            large[name][-1, 1] = sizes["n"] - large[name][-1, 0]
+        elif name == "indices":
+            random = np.random.default_rng(0)
+            large[name] = random.permutation(sizes["samples"]).astype(before.dtype)
+    return large
+
+
+def _sizes(elements: int, columns: int) -> dict[str, int]:
+    """What the contract's names of sizes mean."""
+    rows, outer = max(1, elements // columns), 16
+    return {
+        "rows": rows,
+        "columns": columns,
+        "batch": rows,
+        "samples": rows,
+        "outer": outer,
+        "reduced": max(1, rows // outer),
+        "inner": columns,
+        "n": elements,
+        "...": elements,
+    }

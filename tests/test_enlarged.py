@@ -1,0 +1,16 @@
+"""Calls of the table of op cases, made larger."""
+
+import pytest
+
+from gpunet.backend.contract import OPS
+from gpunet.testing.cases import CASES
+from gpunet.testing.enlarged import enlarged, largest_call
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_enlarged_arrays_have_the_size_and_fit_together(case):
+    op, call = OPS[case.op], largest_call(case)
+    arrays = case.arrays(call, "float32")
+    large = enlarged(op, arrays, elements=2**14, columns=128, product=128)
+    op.check([large.get(p.name) for p in op.parameters], case.attributes(call))
+    assert max(array.size for array in large.values()) >= 2**14
