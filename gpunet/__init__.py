@@ -21,6 +21,7 @@ from gpunet import (
     utils,
 )
 from gpunet.backend import get_backend, set_backend
+from gpunet.backend.precision import get_matmul_precision, set_matmul_precision
 from gpunet.engine.graph import Input
 from gpunet.models import Model, Sequential
 
@@ -39,6 +40,7 @@ __all__ = [
     "datasets",
     "errors",
     "get_backend",
+    "get_matmul_precision",
     "initializers",
     "layers",
     "losses",
@@ -50,6 +52,7 @@ __all__ = [
     "regularizers",
     "schedules",
     "set_backend",
+    "set_matmul_precision",
     "testing",
     "utils",
 ]

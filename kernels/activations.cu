@@ -17,7 +17,8 @@
 // (log_softmax 12 + 4).
 //
 // Shapes: all (rows, columns), C-contiguous, x and dx of glu (rows, 2, columns); bias, dbias,
-// alpha and dalpha (columns). bias, dbias and saved (of a linear activation) may be null.
+// alpha and dalpha (columns). bias, dbias and saved (of a linear activation) may be null; dx, too:
+// then only the sums are wanted.
 // Aliasing: y = x, but not of glu; dx = dy, but not of glu; dx = y, saved or x: each thread reads
 // an element before it writes it, therefore no __restrict__ here.
 #include "common.cuh"
@@ -109,7 +110,7 @@ __device__ __forceinline__ void backward_strip(float (&sums)[WIDTH], real* dx, c
             sums[j] += value;
             gradient.v[j] = (real)value;
         }
-        if (activation.id != LINEAR || dx != dy) {
+        if (dx != nullptr && (activation.id != LINEAR || dx != dy)) {
             store_pack<real, WIDTH>(dx, place, gradient);
         }
     }

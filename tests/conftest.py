@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 import gpunet.backend
+import gpunet.backend.precision
 import gpunet.random
 from gpunet.errors import MissingDependency
 from gpunet.inspection import Toolkit
@@ -66,6 +67,7 @@ def _fresh_state(monkeypatch: pytest.MonkeyPatch) -> None:
         (gpunet.random, "_seed"),
         (gpunet.random, "_stream_numbers"),
         (gpunet.backend, "_chosen"),
+        (gpunet.backend.precision, "_precision"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))  # put back after the test
     gpunet.random.set_seed(1)

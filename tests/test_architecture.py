@@ -15,7 +15,7 @@ LONGEST = 450
 
 RANKS = [
     ["errors"],
-    ["identifiers", "random", "progress", "backend.spec"],
+    ["identifiers", "random", "progress", "backend.spec", "backend.precision"],
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["emulator", "backend.base", "backend.cpu", "backend.cuda"],
@@ -192,7 +192,7 @@ def test_no_assert_eval_exec_or_pickle(name):
 
 
 # The emulator is a device: it has memory and streams, as a driver has. OPS is filled on import.
-STATEFUL = {"backend", "random", "backend.spec"}
+STATEFUL = {"backend", "backend.precision", "random", "backend.spec"}
 MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove"}
 
 
@@ -226,6 +226,7 @@ def test_state_lives_in_objects_not_in_modules(name):
 
 def test_the_only_state_is_the_backend_and_the_seed():
     assert set(changed_names(MODULES["backend"])) == {"_chosen"}
+    assert set(changed_names(MODULES["backend.precision"])) == {"_precision"}
     assert set(changed_names(MODULES["random"])) == {"_seed", "_stream_numbers"}
     assert set(changed_names(MODULES["backend.spec"])) == {"OPS"}
 

@@ -3,6 +3,9 @@
 ``set_backend`` or the environment variable ``GPUNET_BACKEND`` names one; without either it is
 "auto": CuPy if a kernel runs on this machine's GPU, else NumPy.
 
+``GPUNET_CUBLAS`` is "on" or "off": whether large matrix products may go to cuBLAS. It is on with
+CuPy. It is off on the emulator, which is there to run gpunet's own kernels; on, it has a stand-in.
+
 Example:
     >>> from gpunet.backend import get_backend, set_backend
     >>> set_backend("numpy")
@@ -17,15 +20,20 @@ import functools
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.errors import ArgumentError, BackendUnavailable
 
+if TYPE_CHECKING:
+    import ctypes
+
 BACKENDS = ("auto", "numpy", "cupy", "emulator")
 ENVIRONMENT_VARIABLE = "GPUNET_BACKEND"
+CUBLAS_VARIABLE = "GPUNET_CUBLAS"
 
 _INSTALL = "`pip install 'gpunet[cuda12]'` (for CUDA 13 drivers: `pip install 'gpunet[cuda13]'`)"
 # Where arrays of the device backends come from: backend -> module.
@@ -148,9 +156,25 @@ def _with_first_kernel(cupy: Any, name: str) -> Backend:
     """A device backend that has shown that it can compile and run a kernel."""
     from gpunet.backend.cuda import CudaBackend
 
-    backend = CudaBackend(cupy, name)
+    backend = CudaBackend(cupy, name, _cublas_of(name))
     backend.to_numpy(backend.zeros((1,), np.float32))
     return backend
+
+
+def _cublas_of(name: str) -> Callable[[], ctypes.CDLL] | None:
+    """What loads cuBLAS for a device backend; None if it is to do without."""
+    chosen = os.environ.get(CUBLAS_VARIABLE) or ("off" if name == "emulator" else "on")
+    if chosen not in ("on", "off"):
+        raise ArgumentError(f"{CUBLAS_VARIABLE} must be 'on' or 'off', got {chosen!r}.")
+    if chosen == "off":
+        return None
+    if name == "emulator":
+        from gpunet.emulator.cublas import load_cublas as load_stand_in
+
+        return load_stand_in
+    from gpunet.backend.cuda.cublas import load_cublas
+
+    return load_cublas
 
 
 def _first_line(error: Exception) -> str:

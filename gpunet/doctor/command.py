@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunet.backend.cuda import CudaBackend
+from gpunet.backend.cuda.products import OWN
 from gpunet.doctor.machine import examine_machine
 from gpunet.doctor.ops import examine_ops
+from gpunet.doctor.products import examine_cublas, kernel_of, measure_products
 from gpunet.doctor.report import Report
 from gpunet.doctor.timing import examine_speed
 from gpunet.doctor.training import examine_step, examine_training
-
-if TYPE_CHECKING:
-    from gpunet.backend.base import Backend
 
 _DESCRIPTION = """
 Is all that this machine's GPU computes right, and how fast is it? Runs every op of gpunet on the
@@ -51,7 +50,7 @@ def doctor(backend: str = "auto", *, quick: bool = False) -> int:
     """
     started = time.perf_counter()
     report = Report(lambda text: print(text, flush=True))
-    found: Backend | None = None
+    found: CudaBackend | None = None
     with report.section("Machine"):
         found = examine_machine(report, backend)
     if found is not None:
@@ -60,19 +59,38 @@ def doctor(backend: str = "auto", *, quick: bool = False) -> int:
     return _verdict(report, found, seconds)
 
 
-def _examine(report: Report, backend: Backend, quick: bool) -> None:
-    with report.section("Every op against its formula in float64"):
+def _examine(report: Report, backend: CudaBackend, quick: bool) -> None:
+    with (
+        report.section("Every op against its formula in float64"),
+        kernel_of(backend.device.products, OWN),
+    ):
         examine_ops(report, backend, quick)
+    has_cublas = False
+    with report.section("Products on cuBLAS"):
+        has_cublas = examine_cublas(report, _with_cublas(backend), quick)
     with report.section("One training step against NumPy, op by op"):
         examine_step(report, backend)
     with report.section("Training on handwritten digits"):
         examine_training(report, backend, epochs=1 if quick else 3)
-    if backend.name == "cupy" and isinstance(backend, CudaBackend) and not quick:
-        with report.section("Speed of every op on large arrays"):
-            examine_speed(report, backend)
+    if backend.name != "cupy" or quick:
+        return
+    with report.section("Speed of every op on large arrays"):
+        examine_speed(report, backend)
+    if has_cublas:
+        with report.section("Speed of products on either kernel"):
+            measure_products(report, backend)
 
 
-def _verdict(report: Report, backend: Backend | None, seconds: float) -> int:
+def _with_cublas(backend: CudaBackend) -> CudaBackend:
+    """The backend itself, or an emulator with the stand-in for cuBLAS."""
+    if backend.name != "emulator":
+        return backend
+    from gpunet.emulator.cublas import load_cublas
+
+    return CudaBackend(backend.cp, backend.name, load_cublas)
+
+
+def _verdict(report: Report, backend: CudaBackend | None, seconds: float) -> int:
     """Say what is wrong and what could be better, and the verdict in the last line."""
     for title, sentences in (("What is wrong", report.failures), ("To note", report.hints)):
         if sentences:

@@ -6,20 +6,20 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import gpunet
 from gpunet.backend import backend_named, cupy_problem
-from gpunet.backend.base import Backend
+from gpunet.backend.cuda import CudaBackend
 from gpunet.doctor.report import Report, first_line
 from gpunet.errors import GpunetError
 
 _DRIVER = Path("/proc/driver/nvidia/version")  # of the kernel's module, whether it works or not
 
 
-def examine_machine(report: Report, wanted: str) -> Backend | None:
+def examine_machine(report: Report, wanted: str) -> CudaBackend | None:
     """Say what there is, and return the backend to examine; None if there is none.
 
     Args:
@@ -33,7 +33,7 @@ def examine_machine(report: Report, wanted: str) -> Backend | None:
     if wanted != "emulator":
         has_device = _cuda(report)
         if not problem:
-            return backend_named("cupy")
+            return cast(CudaBackend, backend_named("cupy"))
         report.fact("GPU", f"not used: {problem}")
         if has_device or wanted == "cupy":
             report.failure(f"The GPU cannot be used: {problem}")
@@ -43,9 +43,9 @@ def examine_machine(report: Report, wanted: str) -> Backend | None:
     return _emulator(report)
 
 
-def _emulator(report: Report) -> Backend | None:
+def _emulator(report: Report) -> CudaBackend | None:
     try:
-        backend = backend_named("emulator")
+        backend = cast(CudaBackend, backend_named("emulator"))
     except GpunetError as error:
         report.fact("emulator", f"not usable: {first_line(error)}")
         report.failure(f"There is neither a GPU nor the emulator: {first_line(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,11 @@ class Report:
     def line(self, text: str = "") -> None:
         """Say something."""
         self._write(f"  {text}" if text else "")
+
+    def paragraph(self, text: str) -> None:
+        """Say something long, in several lines."""
+        for line in textwrap.wrap(text, _WIDTH):
+            self.line(line)
 
     def verdict(self, text: str) -> None:
         """Say the last line."""

@@ -47,7 +47,7 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
         ]
         attributes = case.attributes(call)
         run = partial(backend.ops[case.op], *on_device, **attributes)
-        seconds = seconds_of(backend, run)
+        seconds = seconds_of(backend, run, _SECONDS)
         line = f"{case.op:<30}{seconds * 1e6:>10,.1f}"
         if op.family == "gemm":
             flops = 2 * arrays["c"].size * arrays["a"].shape[1]
@@ -59,13 +59,19 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
         report.line(line)
     if slow:
         report.line()
-        report.line(f"At less than half the speed of a copy: {', '.join(slow)}.")
+        report.paragraph(f"At less than half the speed of a copy: {', '.join(slow)}.")
 
 
-def seconds_of(backend: CudaBackend, run: Callable[[], None]) -> float:
-    """The device's time for what one call launches: the best of a few measurements."""
+def seconds_of(backend: CudaBackend, run: Callable[[], None], at_least: float) -> float:
+    """The device's time for what one call launches: the best of a few measurements.
+
+    Args:
+        backend: where it launches.
+        run: the call.
+        at_least: seconds of device time in one measurement, about.
+    """
     run()  # compiles
-    repeats = max(1, min(1000, int(_SECONDS / max(_measure(backend, run, 1), 1e-9))))
+    repeats = max(1, min(1000, int(at_least / max(_measure(backend, run, 1), 1e-9))))
     return min(_measure(backend, run, repeats) for _ in range(_REPEATS))
 
 
@@ -84,5 +90,5 @@ def _measure(backend: CudaBackend, run: Callable[[], None], repeats: int) -> flo
 def _copy_speed(backend: CudaBackend, size: int) -> float:
     """GB/s of CUDA's own copy on the device, the bytes counted twice."""
     source, target = (backend.zeros((size,), np.float32) for _ in range(2))
-    seconds = seconds_of(backend, partial(backend.cp.copyto, target, source))
+    seconds = seconds_of(backend, partial(backend.cp.copyto, target, source), _SECONDS)
     return 2 * int(source.nbytes) / seconds / 1e9

@@ -27,6 +27,7 @@ from gpunet.errors import ArgumentError, BackendUnavailable
 _HERE = Path(__file__).parent
 _INCLUDE = _HERE / "include"
 _RUNTIME = _HERE / "runtime"
+_CUBLAS = _HERE / "libraries" / "cublas.cpp"
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,17 @@ def compile_runtime() -> Path:
         source = str(_RUNTIME / "runtime.cpp")
         command = [*compiler(), "-std=c++17", *flags, "-shared", source, "-o", str(output)]
         _run(command, "", (), directory)
+
+    return _cached(key, build)
+
+
+def compile_cublas() -> Path:
+    """Compile the stand-in for cuBLAS and return the shared library, from the cache if there."""
+    key = _key("cublas", _CUBLAS.read_text())
+
+    def build(directory: Path, output: Path) -> None:
+        flags = (*_COMMON_FLAGS, *cpu_flags(), "-std=c++17", "-shared")
+        _run([*compiler(), *flags, str(_CUBLAS), "-o", str(output)], "", (), directory)
 
     return _cached(key, build)
 

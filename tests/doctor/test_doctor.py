@@ -7,10 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import gpunet
 import gpunet.backend as backends
 from gpunet.__main__ import main
 from gpunet.backend import backend_named
+from gpunet.backend.cuda import products
 from gpunet.doctor import command, machine, timing
+from gpunet.doctor import products as doctors_products
+from gpunet.errors import GpunetError, MissingDependency
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_table import Way, ways, worst_error
 
@@ -50,9 +54,16 @@ def test_a_sound_device(capsys, quick):
     assert "What is wrong" not in printed
     for family in ("memory", "activations", "gemm", "losses", "optimizers"):
         assert f"  {family} " in printed
+    assert "the stand-in for cuBLAS 13.0.0 has passed its test" in printed
     assert "numpy and emulator agree in" in printed
     assert "the same weights, bit for bit" in printed
     assert "GB/s" not in printed  # times of the emulator say nothing
+
+
+@pytest.mark.gpu
+def test_a_real_gpu(capsys):
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    assert "GFLOP/s" in verdict(capsys)[0]
 
 
 def test_a_wrong_op_is_named(capsys, broken):
@@ -66,7 +77,8 @@ def test_a_wrong_op_is_named(capsys, broken):
     assert last.startswith("Verdict: FAILED on gpunet emulator")
     (finding,) = findings(printed)
     assert (
-        "Op log_softmax on emulator is wrong in 3 of 3 runs, first in log_softmax(1x1)" in finding
+        "Op log_softmax in float32 on emulator is wrong in 3 of 3 runs, first in log_softmax(1x1)"
+        in finding
     )
     assert "WRONG: log_softmax" in printed
 
@@ -79,7 +91,7 @@ def test_an_op_that_raises_is_named_and_the_rest_goes_on(capsys, broken):
     assert main(QUICK) == 1
     printed, _ = verdict(capsys)
     (finding,) = findings(printed)
-    assert finding.endswith("on emulator raised RuntimeError: CUDA_ERROR_LAUNCH_FAILED")
+    assert finding.endswith("in float32 on emulator raised RuntimeError: CUDA_ERROR_LAUNCH_FAILED")
     assert "digits are read correctly" in printed
 
 
@@ -190,11 +202,29 @@ def lookalike(monkeypatch):
     return cupy
 
 
-def test_a_gpu_is_timed_too(capsys, monkeypatch, lookalike):
-    small = functools.partial(timing.examine_speed, shrink=4096)
-    monkeypatch.setattr(command, "examine_speed", small)
-    monkeypatch.setattr(command, "examine_ops", lambda *_: None)  # done above
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Sizes that the emulator multiplies quickly, and a cache of the test's own."""
+    sizes = {"small": 2, "medium": 3, "large": 5}
+    monkeypatch.setattr(products, "SIZES", sizes)
+    monkeypatch.setattr(doctors_products, "SIZES", sizes)
+    monkeypatch.setattr(doctors_products, "_SECONDS", 1e-6)
     monkeypatch.setattr(timing, "_SECONDS", 1e-4)
+    fast = functools.partial(timing.examine_speed, shrink=4096)
+    monkeypatch.setattr(command, "examine_speed", fast)
+    monkeypatch.setattr(command, "examine_ops", lambda *_: None)
+    monkeypatch.setattr(command, "examine_training", lambda *_, **__: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    from gpunet.emulator.cublas import load_cublas
+
+    monkeypatch.setattr(backends, "_cublas_of", lambda name: load_cublas)
+
+
+def test_a_gpu_is_timed_too(capsys, lookalike, small, stand_in):
     assert main(["doctor", "--backend", "cupy"]) == 0
     printed, last = verdict(capsys)
     assert "NVRTC     13.0" in printed
@@ -202,7 +232,63 @@ def test_a_gpu_is_timed_too(capsys, monkeypatch, lookalike):
     assert "compute capability 8.0, 4 multiprocessors, 16.0 GiB" in printed
     for op in CASES:
         assert f"\n  {op} " in printed
+    assert "cuBLAS 13.0.0 has passed its test" in printed
     assert "No GPU was examined" not in last
+
+
+def test_products_run_on_the_kernel_that_was_faster(
+    capsys, monkeypatch, lookalike, small, stand_in
+):
+    """A clock by which cuBLAS is faster where n is large, and with tf32 everywhere."""
+
+    def clock(backend, run, seconds):
+        (_, c, *_), cublas = run.args, backend.device.products.only == products.CUBLAS
+        fast = c.shape[1] == 5 or gpunet.get_matmul_precision() == "tf32"
+        return 1.0 if cublas and fast else 2.0 if not cublas else 3.0
+
+    monkeypatch.setattr(doctors_products, "seconds_of", clock)
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    printed, _ = verdict(capsys)
+    assert "cuBLAS is the faster one in 36 of 108 cases in ieee" in printed
+    assert "cuBLAS is the faster one in 108 of 108 cases in tf32" in printed
+    assert f"{2:>6}{3:>6}{5:>6}  {1.5:>19.2f}" in printed
+    assert f"{2:>6}{5:>6}{3:>6}  {0.5:>19.2f}" in printed
+    for made in (backend_named("cupy"), backends._cupy.__wrapped__()[0]):  # and in the next process
+        chosen, float32 = made.device.products, np.dtype("float32")
+        assert chosen.cublas_for("gemm", float32, 2, 5, 2) is not None
+        assert chosen.cublas_for("gemm", float32, 2, 2, 5) is None
+        assert len(chosen.measured) == 216
+    assert gpunet.get_matmul_precision() == "ieee"
+    assert chosen.only is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(
+    capsys, monkeypatch, lookalike, small, stand_in, tmp_path
+):
+    (tmp_path / "cache").touch()  # a file where the folder should be
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    assert "1. What was measured of products could not be kept: [Errno" in verdict(capsys)[0]
+
+
+def test_a_missing_cublas_is_said(capsys, monkeypatch, lookalike, small):
+    def absent():
+        raise MissingDependency("no libcublas was found.")
+
+    monkeypatch.setattr(backends, "_cublas_of", lambda name: absent)
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    printed, _ = verdict(capsys)
+    assert "1. Products run on gpunet's own kernel alone: no libcublas was found." in printed
+    assert "Speed of products" not in printed
+
+
+def test_a_wrong_cublas_is_a_failure(capsys, monkeypatch, lookalike, small):
+    def wrong():
+        raise GpunetError("its product of (1, 1) and (1, 1) is off by 1.0.")
+
+    monkeypatch.setattr(backends, "_cublas_of", lambda name: wrong)
+    assert main(["doctor", "--backend", "cupy"]) == 1
+    (finding,) = findings(verdict(capsys)[0])
+    assert "cuBLAS on cupy failed its test: its product of (1, 1) and (1, 1) is off" in finding
 
 
 def test_a_gpu_whose_kernels_do_not_run_is_a_failure(capsys, monkeypatch, lookalike):

@@ -6,7 +6,9 @@ know which of the two it got.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,12 +56,15 @@ class CudaBackend(Backend):
     Args:
         cp: CuPy, or a module with the same interface.
         name: what the backend is called: "cupy" or "emulator".
+        load_cublas: loads the cuBLAS for this device; None to do without.
     """
 
-    def __init__(self, cp: Any, name: str) -> None:
+    def __init__(
+        self, cp: Any, name: str, load_cublas: Callable[[], ctypes.CDLL] | None = None
+    ) -> None:
         self.name = name
         self.cp = cp
-        self.device = Device(cp)
+        self.device = Device(cp, load_cublas)
         self.description = self.device.description
         self.ops = {
             name: functools.partial(function, self.device) for name, function in FUNCTIONS.items()

@@ -59,6 +59,13 @@ def bias_act_backward(
     )
 
 
+def column_sum(device: Device, sums: Array, x: Array, accumulate: bool) -> None:
+    """sums = the sum of x over its rows: the gradient of a bias alone."""
+    act = activation_args("linear", ())
+    arrays = (None, sums, x, None)
+    _launch_with_sums(device, "bias_act_backward", arrays, act, (x,), accumulate)
+
+
 def softmax(device: Device, y: Array, x: Array) -> None:
     """y = exp(x - max) / sum(exp(x - max)) along each row."""
     _launch_rows(device, "softmax", (y, x), arrays_kept=1)
@@ -135,13 +142,13 @@ def _launch_with_sums(
     packed: tuple[Array | None, ...],
     accumulate: bool,
 ) -> None:
-    """Launch a kernel (dx, sums, ...) that writes dx and adds up columns."""
-    dx, sums = arrays[:2]
-    if dx is None or dx.size == 0:
+    """Launch a kernel (dx, sums, dy, ...) that writes dx and adds up columns."""
+    sums, dy = arrays[1:3]
+    if dy is None or dy.size == 0:
         if sums is not None and not accumulate:
             fill(device, sums, value=0.0)
         return
-    rows, columns = dx.shape
+    rows, columns = dy.shape
     width = packed_width(columns, *packed)
     units = columns // width
     grid, block = rectangle(
@@ -149,7 +156,7 @@ def _launch_with_sums(
     )
     sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
     args = (*arrays, *flags, np.int32(accumulate), *sizes, device.partials, device.tickets)
-    device.launch("activations", symbol, dx, grid, block, args)
+    device.launch("activations", symbol, dy, grid, block, args)
 
 
 def _launch_rows(device: Device, symbol: str, arrays: tuple[Array, ...], arrays_kept: int) -> None:

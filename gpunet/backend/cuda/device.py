@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend.cuda.kernels import KernelCache
+from gpunet.backend.cuda.products import Products
 from gpunet.backend.spec import Array
 
 THREADS = 256  # a block, wherever a kernel does not ask for another size
@@ -28,9 +31,10 @@ class Device:
         partials: scratch for the partial sums of a two-stage reduction, as float32.
         block_sums: the same memory as float64, two numbers for each block.
         tickets: one word for each reduction in a launch; zero between launches.
+        products: who computes a matrix product.
     """
 
-    def __init__(self, cp: Any) -> None:
+    def __init__(self, cp: Any, load_cublas: Callable[[], ctypes.CDLL] | None) -> None:
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
         name = properties["name"]
         self.description = name.decode() if isinstance(name, bytes) else str(name)
@@ -39,6 +43,7 @@ class Device:
         self.partials = cp.empty(self.max_blocks * STRIP, np.float32)
         self.block_sums = self.partials.view(np.float64)
         self.tickets = cp.zeros(self.max_blocks, np.uint32)
+        self.products = Products(cp, load_cublas)
         self._kernels = KernelCache(cp)
 
     def launch(

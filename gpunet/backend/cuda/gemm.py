@@ -1,4 +1,4 @@
-"""Matrix products: launches of kernels/gemm.cu."""
+"""Matrix products: launches of kernels/gemm.cu, or cuBLAS and then what follows the product."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend.cuda import activations
 from gpunet.backend.cuda.activations import activation_args
 from gpunet.backend.cuda.device import THREADS, Device
 from gpunet.backend.cuda.grids import ceil_div
+from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 
 _TILES = (128, 64, 32)  # the sizes that kernels/gemm.cu is compiled for
@@ -25,6 +27,8 @@ def gemm(
     accumulate: bool = False,
 ) -> None:
     """c = op(a) op(b), where op transposes if ta or tb."""
+    if _by_cublas(device, "gemm", c, a, b, ta, tb, accumulate):
+        return
     args = (c, a, b, np.int32(ta), np.int32(tb), np.int32(accumulate))
     _launch(device, "gemm", c, a.shape[0 if ta else 1], args)
 
@@ -41,7 +45,12 @@ def gemm_bias_act(
     ta: bool = False,
     tb: bool = False,
 ) -> None:
-    """c = activation(op(a) op(b) + bias): a dense layer's forward in one launch."""
+    """c = activation(op(a) op(b) + bias): a dense layer's forward."""
+    is_product = bias is None and activation == "linear"
+    if (is_product or _is_exact(c)) and _by_cublas(device, "gemm_bias_act", c, a, b, ta, tb):
+        if not is_product:
+            activations.bias_act(device, c, c, bias, activation=activation, parameters=parameters)
+        return
     act = activation_args(activation, parameters)
     args = (c, a, b, bias, *act, np.int32(ta), np.int32(tb))
     _launch(device, "gemm_bias_act", c, a.shape[0 if ta else 1], args)
@@ -60,6 +69,13 @@ def gemm_act_backward(
     tb: bool = False,
 ) -> None:
     """c = op(a) op(b) * activation'(saved): a product that passes back through an activation."""
+    is_product = activation == "linear"
+    if (is_product or _is_exact(c)) and _by_cublas(device, "gemm_act_backward", c, a, b, ta, tb):
+        if not is_product:
+            activations.bias_act_backward(
+                device, c, None, c, saved, activation=activation, parameters=parameters
+            )
+        return
     act = activation_args(activation, parameters)
     args = (c, a, b, saved, *act, np.int32(ta), np.int32(tb))
     _launch(device, "gemm_act_backward", c, a.shape[0 if ta else 1], args)
@@ -76,8 +92,36 @@ def gemm_column_sum(
     accumulate: bool = False,
 ) -> None:
     """c = op(a) b and column_sum = sum of b over its rows."""
+    if _by_cublas(device, "gemm_column_sum", c, a, b, ta, False, accumulate):
+        activations.column_sum(device, column_sum, b, accumulate)
+        return
     args = (c, column_sum, a, b, np.int32(ta), np.int32(accumulate))
     _launch(device, "gemm_column_sum", c, b.shape[0], args)
+
+
+def _is_exact(c: Array) -> bool:
+    """Whether c can hold a product on its way: with 16 bits a result would be rounded twice."""
+    return int(c.dtype.itemsize) >= np.dtype(np.float32).itemsize
+
+
+def _by_cublas(
+    device: Device,
+    op: str,
+    c: Array,
+    a: Array,
+    b: Array,
+    ta: bool,
+    tb: bool,
+    accumulate: bool = False,
+) -> bool:
+    """Let cuBLAS compute the product of an op, if it is its turn; return whether it was."""
+    m, n = c.shape
+    cublas = device.products.cublas_for(op, a.dtype, m, n, a.shape[0 if ta else 1])
+    if cublas is None:
+        return False
+    precision = get_matmul_precision()
+    cublas.product(c, a, b, ta=ta, tb=tb, accumulate=accumulate, precision=precision)
+    return True
 
 
 def _launch(device: Device, symbol: str, c: Array, k: int, args: tuple[Any, ...]) -> None:
