@@ -9,10 +9,8 @@ struct Binary16 {
 #else
     using Storage = _Float16;
 #endif
-    static unsigned short encode(float x) {
-        return bit_cast<unsigned short>(static_cast<Storage>(x));
-    }
-    static unsigned short encode(double x) {
+    template <class T> static unsigned short encode(T x) {
+        if (x != x) return 0x7FFF;  // the device's NaN
         return bit_cast<unsigned short>(static_cast<Storage>(x));
     }
     static float decode(unsigned short bits) { return static_cast<float>(bit_cast<Storage>(bits)); }
