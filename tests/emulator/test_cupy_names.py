@@ -134,7 +134,9 @@ OFFERED = {
 def resolve(root, path):
     value = root
     for name in path.split("."):
-        value = getattr(value, name)
+        documented = re.search(rf"~(\w+\.)?{name} ?\(", getattr(value, "__doc__", None) or "")
+        # What only instances have is told by the docstring of the class.
+        value = getattr(value, name, None) if documented else getattr(value, name)
     return value
 
 
@@ -193,6 +195,11 @@ class Uses(ast.NodeVisitor):
             self.known[node.arg] = cp.ndarray
         elif node.arg not in CONVENTIONS:
             self.known.pop(node.arg, None)
+
+    def visit_withitem(self, node):
+        self.generic_visit(node)
+        if isinstance(node.optional_vars, ast.Name):
+            self.known[node.optional_vars.id] = self.kind(node.context_expr)
 
     def visit_Assign(self, node):
         self.generic_visit(node)
