@@ -1,9 +1,10 @@
-// Filling, copying, adding, rescaling and gathering.
+// Filling, copying, adding, rescaling, choosing and gathering.
 //
 //   fill         y = value                                writes 1 element           (the least)
 //   copy         y = x                                    reads 1, writes 1          (the least)
 //   add          y = a + b                                8 read, 4 written bytes    (the least)
 //   scale_shift  y = scale x + offset                     x once, 4 bytes written    (the least)
+//   next_batch   indices = order[position ...]            4 read, 4 written           (the least)
 //   gather       y[i] = scale x[indices[i]] + offset      x once, y once, and 4 bytes of index a
 //                                                         row, read once per thread of the row
 //
@@ -105,6 +106,20 @@ __device__ __forceinline__ void gather_any(Y* y, const X* x, const int* indices,
         gather_rows<WIDTH_OF<Y, X>>(y, x, indices, scale, offset, batch, columns);
     } else {
         gather_rows<1>(y, x, indices, scale, offset, batch, columns);
+    }
+}
+
+// state = (position, seed, pass). One block, so that a barrier suffices before the position moves.
+extern "C" __global__ void next_batch(int* indices, uint64* state, const int* order, int batch)
+{
+    const uint64 position = state[0];
+    for (int i = threadIdx.x; i < batch; i += blockDim.x) {
+        indices[i] = order[position + i];
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        state[0] = position + batch;
+        state[2] += 1;
     }
 }
 

@@ -42,7 +42,7 @@ from gpunet.ops.losses import (
     softmax_focal_cross_entropy,
     tversky,
 )
-from gpunet.ops.memory import add, copy, fill, gather, scale_shift
+from gpunet.ops.memory import add, copy, fill, gather, next_batch, scale_shift
 from gpunet.ops.metrics import (
     argmax,
     confusion_matrix,
@@ -104,6 +104,7 @@ __all__ = [
     "moments",
     "moving_average",
     "nadam",
+    "next_batch",
     "norm_constraint",
     "normalized_weights",
     "prelu",

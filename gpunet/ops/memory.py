@@ -55,6 +55,30 @@ def scale_shift(
     return run_op("scale_shift", {"x": x}, dtype=dtype, scale=scale, offset=offset)["y"]
 
 
+def next_batch(indices: Array, state: Array, order: Any) -> None:
+    """indices = the next samples of an epoch, order[position : position + batch].
+
+    Args:
+        indices: (batch,) int32, written.
+        state: uint64 (position, seed, pass), which moves on: position += batch, pass += 1.
+        order: (samples,) integers, the epoch's permutation.
+
+    >>> indices, state = np.empty(2, np.int32), np.array([1, 7, 0], np.uint64)
+    >>> next_batch(indices, state, [3, 1, 0, 2])
+    >>> indices, state
+    (array([1, 0], dtype=int32), array([3, 7, 1], dtype=uint64))
+    """
+    indices = as_updated("next_batch", "indices", indices)
+    state, order = as_updated("next_batch", "state", state), as_array(order)
+    left = len(order) - int(state[0])
+    if len(indices) > left:
+        raise ArgumentError(
+            f"op next_batch is to take {len(indices)} samples, but only {left} of {len(order)} are "
+            "left; give fewer indices, or start again with state[0] = 0."
+        )
+    run_op("next_batch", {"indices": indices, "state": state, "order": order})
+
+
 def gather(
     x: Any, indices: Any, scale: float = 1.0, offset: float = 0.0, dtype: DTypeLike | None = None
 ) -> Array:

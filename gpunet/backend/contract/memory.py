@@ -1,8 +1,8 @@
-"""Filling, copying, adding, scaling, and gathering mini-batches."""
+"""Filling, copying, adding, scaling, choosing and gathering mini-batches."""
 
 from __future__ import annotations
 
-from gpunet.backend.spec import In, Out, op
+from gpunet.backend.spec import In, InOut, Out, op
 
 
 @op(y="any: ...")
@@ -30,4 +30,13 @@ def gather(y: Out, x: In, indices: In, *, scale: float = 1.0, offset: float = 0.
     """y[i] = scale * x[indices[i]] + offset: a mini-batch out of a data set.
 
     x may be of any number type and is converted to y's. Indices must lie in [0, samples).
+    """
+
+
+@op(indices="int32: batch", state="uint64: 3", order="int32: samples")
+def next_batch(indices: Out, state: InOut, order: In) -> None:
+    """indices = order[position : position + batch]; position += batch; pass += 1.
+
+    state = (position, seed, pass): which samples of an epoch come next, and what random ops read.
+    position + batch must not exceed samples.
     """

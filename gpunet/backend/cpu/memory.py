@@ -1,4 +1,4 @@
-"""Filling, copying, adding, scaling, and gathering mini-batches."""
+"""Filling, copying, adding, scaling, choosing and gathering mini-batches."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def scale_shift(y: Array, x: Array, *, scale: float, offset: float) -> None:
     """y = scale * x + offset, where x may be of any number type."""
     for y_, x_ in flat_blocks(y, x):
         _convert(y_, x_, scale, offset)
+
+
+@prepared
+def next_batch(indices: Array, state: Array, order: Array) -> Call:
+    """indices = order[position : position + batch]; position += batch; pass += 1."""
+    batch = len(indices)
+    advance = np.array([batch, 0, 1], np.uint64)
+
+    def run() -> None:
+        position = int(state[0])
+        indices[:] = order[position : position + batch]
+        np.add(state, advance, out=state)
+
+    return run
 
 
 @prepared

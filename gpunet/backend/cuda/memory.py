@@ -1,4 +1,4 @@
-"""Filling, copying, adding, scaling, and gathering mini-batches: launches of kernels/memory.cu."""
+"""Filling, copying, adding, scaling, and mini-batches: launches of kernels/memory.cu."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def scale_shift(device: Device, y: Array, x: Array, *, scale: float, offset: flo
     """y = scale * x + offset, where x may be of any number type."""
     symbol = f"scale_shift_{_suffix('scale_shift', x)}"
     _launch_flat(device, symbol, y, (y, x), np.float32(scale), np.float32(offset))
+
+
+def next_batch(device: Device, indices: Array, state: Array, order: Array) -> None:
+    """indices = order[position : position + batch]; position += batch; pass += 1."""
+    # One block: all of it has read the position before one thread moves it on.
+    args = (indices, state, order, np.int32(indices.size))
+    device.launch("memory", "next_batch", None, (1,), (THREADS,), args)
 
 
 def gather(

@@ -8,6 +8,7 @@ from gpunet.testing.op_checks import (
     Array,
     Case,
     Values,
+    given,
     integers,
 )
 
@@ -32,12 +33,27 @@ def scale_shift(x: Array, scale: float, offset: float) -> Values:
     return {"y": scale * x + offset}
 
 
+def next_batch(state: Array, order: Array) -> Values:
+    """The rest of an epoch, and counters that move on."""
+    indices = order[int(state[0]) :]
+    return {"indices": indices, "state": state + np.array([len(indices), 0, 1], np.uint64)}
+
+
 def gather(x: Array, indices: Array, scale: float = 1.0, offset: float = 0.0) -> Values:
     """Chosen rows."""
     return {"y": scale * x[indices] + offset}
 
 
 # ---------------------------------------------------------------------------------- the rows
+
+
+def _last_batch(size: int) -> Values:
+    """An epoch of which this many samples are left."""
+    return {
+        "indices": integers(size, high=9),
+        "state": given([50, 7, 3], "uint64", "state"),
+        "order": integers(50 + size, high=2000),
+    }
 
 
 CASES = (
@@ -75,6 +91,7 @@ CASES = (
             {"x": integers(33, low=-999, high=999), "scale": 2.0, "offset": 0.5},
         ),
     ),
+    Case("next_batch", next_batch, tuple(map(_last_batch, (1, 33, 1023, 0)))),
     Case(
         "gather",
         gather,
