@@ -26,7 +26,7 @@ from gpunet.engine.graph import Input
 from gpunet.models import Model, Sequential
 
 if TYPE_CHECKING:
-    from gpunet import datasets, ops, testing
+    from gpunet import datasets, ops, testing, text
 
 __version__ = "0.1.0"
 
@@ -54,10 +54,11 @@ __all__ = [
     "set_backend",
     "set_matmul_precision",
     "testing",
+    "text",
     "utils",
 ]
 
-_IMPORTED_WHEN_USED = ("datasets", "ops", "testing")
+_IMPORTED_WHEN_USED = ("datasets", "ops", "testing", "text")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from gpunet import random
 from gpunet.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 def set_random_seed(seed: int) -> None:
@@ -81,3 +82,61 @@ def _labels(x: ArrayLike) -> NDArray[np.int64]:
     if values.dtype.kind == "f" and not np.array_equal(labels, values):
         raise ArgumentError("to_categorical needs whole numbers, got fractions, NaN or infinity.")
     return labels
+
+
+def pad_sequences(
+    sequences: Iterable[Any],
+    maxlen: int | None = None,
+    dtype: DTypeLike = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: float = 0.0,
+) -> np.ndarray[Any, Any]:
+    """Bring sequences to one length, as Keras' function of this name does.
+
+    Args:
+        sequences: lists or arrays of steps; all steps of one shape.
+        maxlen: the length, that of the longest sequence if None.
+        dtype: of the result.
+        padding: "pre" or "post": where short ones are filled up.
+        truncating: "pre" or "post": where long ones are cut.
+        value: what they are filled up with.
+
+    Returns:
+        An array (sequences, maxlen, ...).
+
+    Raises:
+        ArgumentError: something that is no list of sequences, steps of several shapes, or an
+            unknown side.
+
+    Example:
+        >>> pad_sequences([[1], [2, 3, 4]])
+        array([[0, 0, 1],
+               [2, 3, 4]], dtype=int32)
+        >>> pad_sequences([[1], [2, 3, 4]], maxlen=2, padding="post")
+        array([[1, 0],
+               [3, 4]], dtype=int32)
+    """
+    for name, side in (("padding", padding), ("truncating", truncating)):
+        if side not in ("pre", "post"):
+            raise ArgumentError(f"{name} of pad_sequences must be 'pre' or 'post', got {side!r}.")
+    rows = []
+    for number, sequence in enumerate(sequences):
+        if isinstance(sequence, str) or not hasattr(sequence, "__len__"):
+            raise ArgumentError(
+                "pad_sequences takes a list of sequences of numbers, but number "
+                f"{number} is {sequence!r}; put brackets around a single sequence."
+            )
+        rows.append(np.asarray(sequence))
+    length = max(map(len, rows), default=0) if maxlen is None else maxlen
+    steps = {row.shape[1:] for row in rows if len(row)} or {()}
+    if len(steps) > 1:
+        raise ArgumentError(f"pad_sequences takes steps of one shape, got {sorted(steps)}.")
+    padded = np.full((len(rows), length, *steps.pop()), value, dtype)
+    for target, row in zip(padded, rows, strict=True):
+        if not length or not len(row):
+            continue
+        kept = row[-length:] if truncating == "pre" else row[:length]
+        place = slice(length - len(kept), None) if padding == "pre" else slice(len(kept))
+        target[place] = kept
+    return padded

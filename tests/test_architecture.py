@@ -18,6 +18,7 @@ RANKS = [
     ["identifiers", "random", "progress", "backend.spec", "backend.precision"],
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
+    ["text"],
     ["emulator", "backend.base", "backend.cpu", "backend.cuda"],
     ["backend"],
     ["ops", "engine.graph", "engine.recorder", "engine.parameters", "engine.data"],
