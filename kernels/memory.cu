@@ -110,11 +110,12 @@ __device__ __forceinline__ void gather_any(Y* y, const X* x, const int* indices,
 }
 
 // state = (position, seed, pass). One block, so that a barrier suffices before the position moves.
-extern "C" __global__ void next_batch(int* indices, uint64* state, const int* order, int batch)
+extern "C" __global__ void next_batch(int* indices, uint64* state, const int* order, int batch,
+                                      int samples)
 {
     const uint64 position = state[0];
     for (int i = threadIdx.x; i < batch; i += blockDim.x) {
-        indices[i] = order[position + i];
+        indices[i] = order[(position + i) % samples];
     }
     __syncthreads();
     if (threadIdx.x == 0) {

@@ -61,7 +61,7 @@ def next_batch(indices: Array, state: Array, order: Any) -> None:
     Args:
         indices: (batch,) int32, written.
         state: uint64 (position, seed, pass), which moves on: position += batch, pass += 1.
-        order: (samples,) integers, the epoch's permutation.
+        order: (samples,) integers, the epoch's permutation; behind its end it begins again.
 
     >>> indices, state = np.empty(2, np.int32), np.array([1, 7, 0], np.uint64)
     >>> next_batch(indices, state, [3, 1, 0, 2])
@@ -70,12 +70,8 @@ def next_batch(indices: Array, state: Array, order: Any) -> None:
     """
     indices = as_updated("next_batch", "indices", indices)
     state, order = as_updated("next_batch", "state", state), as_array(order)
-    left = len(order) - int(state[0])
-    if len(indices) > left:
-        raise ArgumentError(
-            f"op next_batch is to take {len(indices)} samples, but only {left} of {len(order)} are "
-            "left; give fewer indices, or start again with state[0] = 0."
-        )
+    if indices.size and not len(order):
+        raise ArgumentError("op next_batch needs an order of at least one sample, got none.")
     run_op("next_batch", {"indices": indices, "state": state, "order": order})
 
 

@@ -138,8 +138,6 @@ def large_arguments(name):
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
     if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
-    if name == "next_batch":
-        sizes["samples"] = 2 * ROWS  # the test runs it twice
     arrays = []
     for parameter in OPS[name].parameters:
         kind, dims = parameter.forms[-1]

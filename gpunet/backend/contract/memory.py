@@ -38,5 +38,5 @@ def next_batch(indices: Out, state: InOut, order: In) -> None:
     """indices = order[position : position + batch]; position += batch; pass += 1.
 
     state = (position, seed, pass): which samples of an epoch come next, and what random ops read.
-    position + batch must not exceed samples.
+    Behind its last entry the order begins again.
     """

@@ -35,12 +35,15 @@ def scale_shift(y: Array, x: Array, *, scale: float, offset: float) -> None:
 @prepared
 def next_batch(indices: Array, state: Array, order: Array) -> Call:
     """indices = order[position : position + batch]; position += batch; pass += 1."""
-    batch = len(indices)
+    batch, samples = len(indices), max(len(order), 1)
     advance = np.array([batch, 0, 1], np.uint64)
 
     def run() -> None:
-        position = int(state[0])
-        indices[:] = order[position : position + batch]
+        position = int(state[0]) % samples
+        if position + batch <= samples:
+            indices[:] = order[position : position + batch]
+        else:
+            order.take(np.arange(position, position + batch), None, indices, "wrap")
         np.add(state, advance, out=state)
 
     return run

@@ -34,9 +34,10 @@ def scale_shift(x: Array, scale: float, offset: float) -> Values:
 
 
 def next_batch(state: Array, order: Array) -> Values:
-    """The rest of an epoch, and counters that move on."""
-    indices = order[int(state[0]) :]
-    return {"indices": indices, "state": state + np.array([len(indices), 0, 1], np.uint64)}
+    """Three quarters of an order that has a quarter left, and counters that move on."""
+    batch = 3 * len(order) // 4
+    indices = np.roll(order, -int(state[0]))[:batch]
+    return {"indices": indices, "state": state + np.array([batch, 0, 1], np.uint64)}
 
 
 def gather(x: Array, indices: Array, scale: float = 1.0, offset: float = 0.0) -> Values:
@@ -47,12 +48,12 @@ def gather(x: Array, indices: Array, scale: float = 1.0, offset: float = 0.0) ->
 # ---------------------------------------------------------------------------------- the rows
 
 
-def _last_batch(size: int) -> Values:
-    """An epoch of which this many samples are left."""
+def _batch(size: int, position: int) -> Values:
+    """A batch that takes three quarters of the order."""
     return {
-        "indices": integers(size, high=9),
-        "state": given([50, 7, 3], "uint64", "state"),
-        "order": integers(50 + size, high=2000),
+        "indices": integers(3 * size // 4, high=9),
+        "state": given([position, 7, 3], "uint64", f"at_{position}"),
+        "order": integers(size, high=2000),
     }
 
 
@@ -91,7 +92,11 @@ CASES = (
             {"x": integers(33, low=-999, high=999), "scale": 2.0, "offset": 0.5},
         ),
     ),
-    Case("next_batch", next_batch, tuple(map(_last_batch, (1, 33, 1023, 0)))),
+    Case(
+        "next_batch",
+        next_batch,
+        (_batch(0, 0), _batch(8, 2), _batch(44, 33), _batch(1364, 341), _batch(1364, 1365)),
+    ),
     Case(
         "gather",
         gather,
