@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,10 @@ class Backend(ABC):
     def bind(self, op: str, *arrays: Array | None, **options: Any) -> Callable[[], object]:
         """The call of an op of this name on these arrays, which a plan makes at every step."""
         return partial(self.ops[op], *arrays, **options)
+
+    def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object] | None:
+        """One call that does all of these again; None where that would gain nothing."""
+        return None
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array of zeros."""

@@ -14,7 +14,8 @@ from gpunet import random
 from gpunet.callbacks import CallbackList
 from gpunet.engine.meters import Meters
 from gpunet.engine.samples import Samples
-from gpunet.engine.steps import TEST, TRAIN, Stepper
+from gpunet.engine.stepper import Stepper
+from gpunet.engine.steps import TEST, TRAIN
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -165,14 +166,18 @@ def run_batches(
             calls.on_test_batch_begin,
             calls.on_test_batch_end,
         )
-    step = stepper.step
-    for number, start in enumerate(range(0, len(order), batch_size)):
+    stepper.begin(order)
+    full, rest = divmod(len(order), batch_size)
+    number = 0
+    while number < full + bool(rest):
+        steps = max(1, min(trainer.steps_per_execution, full - number))
         if hooked:
             begin(number, {})
-        step(order[start : start + batch_size])
+        stepper.step(batch_size if number < full else rest, steps)
+        number += steps
         logs.forget()
         if hooked:
-            end(number, logs)
+            end(number - 1, logs)
         if stop():
             break
     return dict(logs)

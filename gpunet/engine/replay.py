@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from gpunet import random
 from gpunet.backend.spec import Array
+from gpunet.engine.feed import Feed
 from gpunet.engine.recorder import Buffer
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.errors import UsageError
@@ -38,15 +38,15 @@ class Replay:
         step_plan = StepPlan(model, TRAIN, samples.count, samples)
         self._plan, self.backend = step_plan.plan, model.backend
         self._arena = self.backend.empty((self._plan.nbytes,), "uint8")
+        feed = Feed(self.backend, samples)
+        feed.before_steps((random.seed(), model.passes))
         self.records = self._plan.records
-        self.calls = step_plan.bind(self.backend, self._arena, samples).all
-        order = np.arange(samples.count, dtype=np.int32)
-        self.backend.write(self.array(step_plan.indices), order)
-        self.backend.write(self.array(step_plan.random), model.next_pass())
+        self.calls = step_plan.bind(self.backend, self._arena, feed)
+        step_plan.fill(feed.arrays)
         model.optimizer.send_hyper()
 
     def array(self, buffer: Buffer) -> Array:
-        """The real array behind a handle (not of the data set, which no op changes)."""
+        """The real array behind a handle."""
         return self._plan.array(buffer, self.backend, self._arena)
 
 

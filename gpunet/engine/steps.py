@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.eager import EagerRecorder
+from gpunet.engine.feed import Feed
 from gpunet.engine.heads import Head
 from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
@@ -24,10 +24,9 @@ TRAIN, TEST = "train", "test"
 
 
 class Slot:
-    """A place for an array of a data set: that of the recording, later that of each binding."""
+    """A place for an array of a feed, which is another one at each binding."""
 
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    array: Array = None
 
 
 class RecordedStep:
@@ -36,31 +35,36 @@ class RecordedStep:
     Args:
         trainer: the compiled model.
         mode: TRAIN or TEST.
+        rows: the size of the mini-batch.
         samples: the data set.
         op: the recorder, which writes the ops down or runs them.
-        indices: the numbers of the mini-batch's samples.
-        random: (seed, pass).
+        feed: the arrays of a feed for ops that run at once.
 
     Attributes:
-        slots: where the ops find the arrays of the data set.
+        slots: where the ops find the arrays of a feed.
     """
 
     def __init__(
         self,
         trainer: Trainer,
         mode: str,
+        rows: int,
         samples: Samples,
         op: Recorder,
-        indices: Buffer,
-        random: Buffer,
+        feed: Sequence[Array] = (),
     ) -> None:
         self._trainer = trainer
         self._mode = mode
         self._op = op
-        self._indices = indices
-        self._rows = rows = indices.size
+        self._rows = rows
+        self._feed = iter(feed)
         self.slots: list[Slot] = []
         op.layer, op.direction = "feed", "feed"
+        state = self._from_feed("state", (3,), "uint64")
+        order = self._from_feed("order", (samples.count,), "int32")
+        random = self._from_feed("random", (2,), "uint64")
+        self._indices = op.scratch((rows,), "int32", name="indices")
+        op.next_batch(self._indices, state, order)
         inputs = self._gather_inputs(samples)
         targets = self._gather_targets(samples)
         one_pass = Pass(trainer.graph, op, rows, mode == TRAIN, random)
@@ -78,13 +82,16 @@ class RecordedStep:
             trainer.optimizer.record(op, trainer.spans)
             record_constraints(op, trainer.spans)
 
+    def _from_feed(self, name: str, shape: tuple[int, ...], dtype: str) -> Buffer:
+        """An array of the feed; they are named in the order of `Feed.arrays`."""
+        slot = Slot()
+        slot.array = next(self._feed, None)
+        self.slots.append(slot)
+        return self._op.external(name, shape, dtype, lambda: slot.array)
+
     def _gather(self, data: Array, dtype: str, name: str) -> Buffer:
         """Record the gather of one mini-batch (rows, columns) out of a data set."""
-        slot = Slot(data)
-        self.slots.append(slot)
-        source = self._op.external(
-            name, tuple(data.shape), np.dtype(data.dtype).name, lambda: slot.array
-        )
+        source = self._from_feed(name, tuple(data.shape), np.dtype(data.dtype).name)
         batch = self._op.scratch((self._rows, data.shape[1]), dtype, name=f"{name}.batch")
         self._op.gather(batch, source, self._indices)
         return batch
@@ -143,25 +150,6 @@ class RecordedStep:
         return self._op.external(f"{name}.state", shape, "float64", lambda: meters.state(name))
 
 
-class StepCalls(NamedTuple):
-    """The bound calls of a training step.
-
-    Attributes:
-        all: those of a step that updates the weights.
-        without_update: those of a step that only adds up gradients for a later one.
-    """
-
-    all: list[Call]
-    without_update: list[Call]
-
-
-def bind_step(plan: Plan, backend: Backend, arena: Array) -> StepCalls:
-    """Bind a step's plan to an arena."""
-    calls = plan.bind(backend, arena)
-    pairs = zip(plan.records, calls, strict=True)
-    return StepCalls(calls, [call for record, call in pairs if record.direction != "update"])
-
-
 class StepPlan:
     """The plan of one step on a mini-batch of a data set.
 
@@ -173,96 +161,21 @@ class StepPlan:
 
     Attributes:
         plan: the plan.
-        indices: the buffer of the samples' numbers, written before each step.
-        random: the buffer of (seed, pass).
     """
 
     def __init__(self, trainer: Trainer, mode: str, rows: int, samples: Samples) -> None:
         op = Recorder(trainer.dtype)
-        self.indices = op.scratch((rows,), "int32", name="indices")
-        self.random = op.scratch((2,), "uint64", name="random")
-        recorded = RecordedStep(trainer, mode, samples, op, self.indices, self.random)
-        self._slots = recorded.slots
-        self._fill([None] * len(self._slots))
-        self.plan = Plan(op.records, kept=[self.indices, self.random])
+        self._slots = RecordedStep(trainer, mode, rows, samples, op).slots
+        self.plan = Plan(op.records, kept=())
 
-    def _fill(self, arrays: Sequence[Array]) -> None:
-        for slot, array in zip(self._slots, arrays, strict=True):
-            slot.array = array
-
-    def bind(self, backend: Backend, arena: Array, samples: Samples) -> StepCalls:
-        """The calls of one step over this arena that gather from this data set."""
-        self._fill(samples.arrays)
-        calls = bind_step(self.plan, backend, arena)
-        self._fill([None] * len(self._slots))  # the plan is kept, the data set need not be
+    def bind(self, backend: Backend, arena: Array, feed: Feed) -> list[Call]:
+        """The calls of one step over this arena that gather from this feed."""
+        self.fill(feed.arrays)
+        calls = self.plan.bind(backend, arena)
+        self.fill([None] * len(self._slots))  # the plan is kept, the data set need not be
         return calls
 
-
-class Stepper:
-    """Steps over one data set: plans bound to one arena and to the data.
-
-    Args:
-        trainer: the compiled model.
-        mode: TRAIN or TEST.
-        samples: the data set.
-    """
-
-    def __init__(self, trainer: Trainer, mode: str, samples: Samples) -> None:
-        self._trainer = trainer
-        self._mode = mode
-        self._backend = trainer.backend
-        self.samples = samples
-        self._lease = trainer.arenas.lease()
-        self._parameters = [p for span in trainer.spans for p in span.parameters]
-        self._programs: dict[int, tuple[StepCalls, Array, Array | None]] = {}
-
-    def step(self, order: np.ndarray[Any, Any]) -> None:
-        """One step on the samples of these numbers (int32)."""
-        optimizer = self._trainer.optimizer
-        updates = True
-        if self._mode == TRAIN:
-            optimizer.send_hyper()
-            updates = optimizer.updates_next
-            for parameter in self._parameters:
-                parameter.has_gradient = False  # the step overwrites what a run left
-        if self._trainer.run_eagerly:
-            self._step_eagerly(order, updates)
-        else:
-            program = self._programs.get(len(order)) or self._bind(len(order))
-            step_calls, indices, random = program
-            self._backend.write(indices, order)
-            if random is not None:
-                self._backend.write(random, self._trainer.next_pass())
-            for call in step_calls.all if updates else step_calls.without_update:
-                call()
-        if self._mode == TRAIN:
-            optimizer.count_step()
-
-    def _step_eagerly(self, order: np.ndarray[Any, Any], updates: bool) -> None:
-        """The same step by layers that run at every step and ops that run as they come."""
-        trainer, backend = self._trainer, self._backend
-        op = EagerRecorder(trainer.dtype, backend, skips_update=not updates)
-        numbers = np.ascontiguousarray(order, np.int32)
-        indices = op.given("indices", backend.from_numpy(numbers))
-        random = op.external(
-            "random", (2,), "uint64", lambda: backend.from_numpy(trainer.next_pass())
-        )
-        RecordedStep(trainer, self._mode, self.samples, op, indices, random)
-
-    def _bind(self, rows: int) -> tuple[StepCalls, Array, Array | None]:
-        step_plan = self._trainer.step_plan(self._mode, rows, self.samples)
-        plan = step_plan.plan
-        if self._lease.arena.size < plan.nbytes:
-            self._programs.clear()
-            self._lease.grow(plan.nbytes)
-        arena = self._lease.arena
-        calls = step_plan.bind(self._backend, arena, self.samples)
-        needs_random = any(step_plan.random.storage in r.reads() for r in plan.records)
-        random = plan.array(step_plan.random, self._backend, arena) if needs_random else None
-        program = (calls, plan.array(step_plan.indices, self._backend, arena), random)
-        self._programs[rows] = program
-        return program
-
-    def close(self) -> None:
-        """Give the arena back."""
-        self._trainer.arenas.release(self._lease)
+    def fill(self, arrays: Sequence[Array]) -> None:
+        """Say which arrays `Plan.array` finds behind the buffers of the feed."""
+        for slot, array in zip(self._slots, arrays, strict=True):
+            slot.array = array

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import losses, optimizers, random
+from gpunet import losses, optimizers
 from gpunet.backend import get_backend
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
@@ -23,7 +23,8 @@ from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.plan import PlanCache
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.samples import Samples, check, given, on_device, split
-from gpunet.engine.steps import TEST, TRAIN, Stepper, StepPlan
+from gpunet.engine.stepper import Stepper
+from gpunet.engine.steps import TEST, TRAIN, StepPlan
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.metrics import Metric
 
@@ -42,6 +43,7 @@ class Trainer(ABC):
     compile_arguments: dict[str, Any]
     is_compiled = False
     run_eagerly = False
+    steps_per_execution = 1
     passes = 0
 
     def __init__(self) -> None:
@@ -113,6 +115,7 @@ class Trainer(ABC):
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
+        steps_per_execution: int = 1,
     ) -> None:
         """Say how to train.
 
@@ -129,11 +132,15 @@ class Trainer(ABC):
             run_eagerly: whether each layer's forward and backward run at every step, and each op as
                 they call it, unfused and on fresh memory: slow, but breakpoints in a layer stop at
                 every step, and ``print(c.x.numpy())`` prints an activation.
+            steps_per_execution: how many steps to launch at once, where the device can do that and
+                nothing that the host decides (a schedule's learning rate) changes between them;
+                callbacks see the last of them. The results are the same.
 
         Raises:
             ArgumentError: one of them is unknown or missing; a loss that cannot work.
             GpunetWarning: a last layer that does not give what the loss takes.
         """
+        at_once = positive("steps_per_execution", steps_per_execution, 1)
         heads, compiled = compile_heads(
             self.output_names, loss, loss_weights, metrics, weighted_metrics
         )
@@ -142,6 +149,7 @@ class Trainer(ABC):
         self.optimizer = optimizers.get(optimizer)
         self.heads, self.compiled = heads, compiled
         self.run_eagerly = bool(run_eagerly)
+        self.steps_per_execution = at_once
         checks.check_optimizer(self.optimizer)
         self.compile_arguments = {  # for configs
             "loss": loss,
@@ -186,11 +194,6 @@ class Trainer(ABC):
             if mode not in self.meters:
                 shapes = [tensor.shape for tensor in self.graph.outputs]
                 self.meters[mode] = Meters(self.backend, self.compiled, shapes)
-
-    def next_pass(self) -> np.ndarray[Any, Any]:
-        """(seed, pass) for the random ops of the next pass."""
-        self.passes += 1
-        return np.array([random.seed(), self.passes], np.uint64)
 
     # ---------------------------------------------------------------------- data
 
@@ -355,7 +358,8 @@ class Trainer(ABC):
         samples = self.samples(x, y, sample_weight, class_weight)
         stepper = self._batch_stepper(mode, samples)
         self.meters[mode].reset()
-        stepper.step(np.arange(samples.count, dtype=np.int32))
+        stepper.begin()
+        stepper.step(samples.count)
         return self._result(self.meters[mode].read(), return_dict)
 
     def _batch_stepper(self, mode: str, samples: Samples) -> Stepper:

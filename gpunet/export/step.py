@@ -106,9 +106,10 @@ class _Script:
         for record in self._records:
             self._sources.add(FUNCTIONS[record.op.name])
         self._names = Names(model, plan, {*self._sources.names, *_RESERVED})
-        feeds = [record for record in self._records if record.direction == "feed"]
-        self._data = [buffer for record in feeds if (buffer := record["x"]) is not None]
-        self._rows = feeds[0]["indices"].size  # type: ignore[union-attr]
+        choice, *gathers = [record for record in self._records if record.direction == "feed"]
+        self._data = [buffer for record in gathers if (buffer := record["x"]) is not None]
+        self._order, self._state = choice["order"], choice["state"]
+        self._rows = choice["indices"].size  # type: ignore[union-attr]
         one_input = len(model.graph.inputs) == 1
         for buffer in self._data:
             key = "x" if one_input else buffer.storage.name
@@ -158,7 +159,9 @@ class _Script:
     def _shape(self, buffer: Buffer) -> str:
         """A name with a shape; the script may be given more data than the plan was made for."""
         shape = _tuple(buffer.shape)
-        if buffer in self._data:
+        if buffer == self._order:
+            shape = "(samples,)"
+        elif buffer in self._data:
             shape = f"(samples, {buffer.shape[1]})"
         return f"{self._names[buffer]} {shape}"
 
@@ -170,9 +173,9 @@ class _Script:
         outside, inside = [], []
         for storage, buffer in self._names.arrays.items():
             name = self._names[buffer]
-            if name in done or buffer in self._data:
+            if name in done or buffer in (self._order, *self._data):
                 continue
-            if storage.resolve is None and storage not in self._plan.kept:
+            if storage.resolve is None:
                 inside.append(f"{name} = {_zeros(buffer.shape, buffer.dtype)}")
             else:
                 outside += self._outside(name, storage, buffer)
@@ -220,9 +223,12 @@ class _Script:
     def _outside(self, name: str, storage: Storage, buffer: Buffer) -> list[str]:
         """What lives outside of the arena: counters, hyper-parameters, totals, slots."""
         zeros = f"{name} = {_zeros(buffer.shape, buffer.dtype)}"
+        if storage.name == "state":
+            meaning = "position in the order, seed, number of the pass"
+            numbers = f"0, {random.seed()}, {self._model.passes}"
+            return [f"{name} = np.array([{numbers}], np.uint64)  # {meaning}"]
         if storage.name == "random":
-            state = f"{random.seed()}, {self._model.passes}"
-            return [f"{name} = np.array([{state}], np.uint64)  # seed, number of the pass"]
+            return [f"{name} = {self._names.text(self._state)}[1:]"]
         if storage.resolve is None or storage.name == "step":
             return [zeros]
         optimizer = self._model.optimizer
@@ -234,8 +240,8 @@ class _Script:
         if storage.name.endswith(".state"):
             meaning = "the sum over the samples, and how many they are"
             return [f"{zeros}  # {meaning}" if buffer.shape == (2,) else zeros]
-        numbers = ("learning_rate", "weight_decay", "clip", *optimizer.hypers)
-        meanings = {"hyper": numbers, "segments": SEGMENT_COLUMNS}
+        hypers = ("learning_rate", "weight_decay", "clip", *optimizer.hypers)
+        meanings = {"hyper": hypers, "segments": SEGMENT_COLUMNS}
         columns = meanings.get(storage.name)
         if columns is None and buffer.size > LITERAL:
             raise UsageError(
@@ -254,10 +260,10 @@ class _Script:
     # --------------------------------------------------------------------------- step
 
     def _step(self) -> list[str]:
-        arguments = ", ".join(self._names[buffer] for buffer in self._data)
+        arguments = ", ".join(self._names.text(buffer) for buffer in (self._order, *self._data))
         lines = [
             *("", f"def training_step({arguments}):"),
-            f'    """Train on the {self._rows} samples of the data that `indices` names."""',
+            f'    """Train on the {self._rows} samples of the data that come next in the order."""',
         ]
         groups = groupby(self._records, key=lambda record: (record.layer, record.direction))
         for (layer, direction), records in groups:
@@ -291,18 +297,13 @@ class _Script:
         """What the text of main() depends on."""
         names = self._names
         data = [names[buffer] for buffer in self._data]
-        external = {s.name: names[b] for s, b in names.arrays.items()}
-        each = [f"{external['indices']}[:] = range(start, start + {self._rows})"]
-        if "random" in external:
-            each.append(f"{external['random']}[1] += 1  # every pass draws other numbers")
         loads = [f'{names[b]} = matrix(file["{names[b]}"], {_dtype(b.dtype)})' for b in self._data]
         demo = [f"{names[b]} = {self._random_numbers(b)}" for b in self._data]
         return {
+            "order": names.text(self._order),
             "data": ", ".join(data),
             "first": data[0],
             "rows": self._rows,
-            "last": self._rows - 1,
-            "each": "\n        ".join(each),
             "loads": "\n        ".join(loads),
             "demo": "\n    ".join(demo),
         }
@@ -346,11 +347,11 @@ _MAIN = '''
 def main(arguments):
     """Train on all batches of the data in order."""
     {data} = load(*arguments[:2]) if arguments else demonstration()
-    for start in range(0, len({first}) - {last}, {rows}):
-        {each}
+    {order} = np.arange(len({first}), dtype=np.int32)
+    for _ in range(len({first}) // {rows}):
         for total in TOTALS.values():
             total[:] = 0.0
-        training_step({data})
+        training_step({order}, {data})
         print(*(f"{{name}} {{total / count:.4f}}" for name, (total, count) in TOTALS.items()))
     if len(arguments) > 2:
         np.savez(arguments[2], **WEIGHTS)

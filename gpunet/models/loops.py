@@ -8,9 +8,8 @@ from typing import Any
 from gpunet.backend.spec import Array
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
-from gpunet.engine.recorder import Recorder
+from gpunet.engine.recorder import Record, Recorder
 from gpunet.engine.run import GradientPlan, Run, feed_dtype, single
-from gpunet.engine.steps import StepCalls, bind_step
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import UsageError
 from gpunet.layers.base import block_of
@@ -114,20 +113,22 @@ class Loops(Trainer):
             if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
                 self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
         key = ("update", optimizer, self.weights_key())
-        calls = self.plans.get(key, lambda: self._update_calls(optimizer))
-        for call in calls.all if optimizer.updates_next else calls.without_update:
-            call()
+        for record, call in self.plans.get(key, lambda: self._update(optimizer)):
+            if optimizer.updates_next or record.direction != "update":
+                call()
         optimizer.count_step()
         for parameter in self.parameters:
             parameter.has_gradient = False
 
-    def _update_calls(self, optimizer: Optimizer) -> StepCalls:
+    def _update(self, optimizer: Optimizer) -> list[tuple[Record, Call]]:
+        """The ops of an update, each with its bound call."""
         op = Recorder(self.dtype)
         record_weight_penalties(op, self.spans, None, count=1, gradients=True)
         optimizer.record(op, self.spans)
         record_constraints(op, self.spans)
         plan = Plan(op.records, ())
-        return bind_step(plan, self.backend, self.backend.empty((plan.nbytes,), "uint8"))
+        calls = plan.bind(self.backend, self.backend.empty((plan.nbytes,), "uint8"))
+        return list(zip(plan.records, calls, strict=True))
 
 
 def as_list(value: Any) -> list[Any]:

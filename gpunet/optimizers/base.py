@@ -238,6 +238,17 @@ class Optimizer(ABC):
         """Whether the next step updates the weights; else it only adds up gradients."""
         return (self._batches + 1) % (self.gradient_accumulation_steps or 1) == 0
 
+    def next_are_alike(self, steps: int) -> bool:
+        """Whether the next steps all update the weights, and with the same numbers."""
+        if self.gradient_accumulation_steps or callable(self._learning_rate):
+            return False
+        later, values = copy.copy(self), self._values()
+        for _ in range(steps - 1):
+            later.count_step()
+            if later._values() != values:
+                return False
+        return True
+
     def count_step(self) -> None:
         """Count a step that has been launched: the host's mirror of the device's counter."""
         self._batches += 1

@@ -71,7 +71,7 @@ def test_an_overflow_comes_with_the_ranges_of_what_was_read():
     model.set_weights([np.full_like(kernel, 3e38), *others])
     found = find_nan(model, np.full_like(X, 2), CLASSES)
     assert str(found) == (
-        "op 2 (dense: gemm_bias_act) writes the first number that is not finite: c = dense.y[0, 0] "
+        "op 3 (dense: gemm_bias_act) writes the first number that is not finite: c = dense.y[0, 0] "
         "is inf; it read a from 2 to 2, b from 3e+38 to 3e+38, bias from 0 to 0."
     )
 

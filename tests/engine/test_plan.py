@@ -66,9 +66,10 @@ def wide_mlp():
     return model
 
 
-def test_a_training_step_of_a_classifier_is_these_twelve_launches(ops_of):
+def test_a_training_step_of_a_classifier_is_these_thirteen_launches(ops_of):
     plan = wide_mlp().training_plan(32)
     assert ops_of(plan) == [
+        "next_batch",  # which samples
         "gather",  # the mini-batch's samples
         "gather",  # and labels
         "gemm_bias_act",  # three layers forward, each in one launch

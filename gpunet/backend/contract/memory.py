@@ -35,7 +35,7 @@ def gather(y: Out, x: In, indices: In, *, scale: float = 1.0, offset: float = 0.
 
 @op(indices="int32: batch", state="uint64: 3", order="int32: samples")
 def next_batch(indices: Out, state: InOut, order: In) -> None:
-    """indices = order[position : position + batch]; position += batch; pass += 1.
+    """indices[i] = order[position + i], then position += batch and pass += 1.
 
     state = (position, seed, pass): which samples of an epoch come next, and what random ops read.
     Behind its last entry the order begins again.

@@ -34,7 +34,7 @@ def scale_shift(y: Array, x: Array, *, scale: float, offset: float) -> None:
 
 @prepared
 def next_batch(indices: Array, state: Array, order: Array) -> Call:
-    """indices = order[position : position + batch]; position += batch; pass += 1."""
+    """indices[i] = order[position + i], then position += batch and pass += 1."""
     batch, samples = len(indices), max(len(order), 1)
     advance = np.array([batch, 0, 1], np.uint64)
 

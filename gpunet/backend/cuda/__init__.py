@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from gpunet.backend.cuda import (
     regularizers,
     row_losses,
 )
+from gpunet.backend.cuda.capture import capture
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.spec import Array
 
@@ -69,6 +70,10 @@ class CudaBackend(Backend):
         self.ops = {
             name: functools.partial(function, self.device) for name, function in FUNCTIONS.items()
         }
+
+    def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+        """One launch of a CUDA graph that does all of these calls again."""
+        return capture(self.cp, calls)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array whose contents are undefined."""

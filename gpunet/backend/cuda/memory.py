@@ -44,7 +44,7 @@ def scale_shift(device: Device, y: Array, x: Array, *, scale: float, offset: flo
 
 
 def next_batch(device: Device, indices: Array, state: Array, order: Array) -> None:
-    """indices = order[position : position + batch]; position += batch; pass += 1."""
+    """indices[i] = order[position + i], then position += batch and pass += 1."""
     # One block: all of it has read the position before one thread moves it on.
     args = (indices, state, order, np.int32(indices.size), np.int32(order.size))
     device.launch("memory", "next_batch", None, (1,), (THREADS,), args)

@@ -1,0 +1,137 @@
+"""Steps over a data set: bound plans, from their third use on one launch each where that works."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet import random
+from gpunet.backend.base import Backend
+from gpunet.engine.eager import EagerRecorder
+from gpunet.engine.feed import Feed
+from gpunet.engine.plan import Call
+from gpunet.engine.recorder import Record
+from gpunet.engine.samples import Samples
+from gpunet.engine.steps import TRAIN, RecordedStep
+
+if TYPE_CHECKING:
+    from gpunet.engine.trainer import Trainer
+
+USES_BEFORE_CAPTURE = 2
+"""The first use compiles kernels and makes scratch memory, which a capture may not."""
+
+
+class Program:
+    """The calls of one or more steps; captured at the third use if the backend can do that.
+
+    Args:
+        backend: where they run.
+        ops: the ops of a step, each with its bound call.
+        steps: how many steps to do.
+    """
+
+    def __init__(self, backend: Backend, ops: Sequence[tuple[Record, Call]], steps: int) -> None:
+        self._backend = backend
+        # They stay when they are captured: a graph does not keep its arrays alive.
+        self._ops = list(ops) * steps
+        self._launches = [call for _, call in self._ops]
+        self._uses = 0
+
+    def run(self) -> None:
+        """Do the steps."""
+        if self._uses == USES_BEFORE_CAPTURE:
+            self._launches = self._capture()
+        self._uses += 1
+        for launch in self._launches:
+            launch()
+
+    def _capture(self) -> list[Call]:
+        """One launch for each stretch of ops between layers that run Python code."""
+        launches: list[Call] = []
+        for is_op, stretch in groupby(self._ops, key=lambda op: op[0].function is None):
+            calls = [call for _, call in stretch]
+            captured = self._backend.capture(calls) if is_op else None
+            launches += calls if captured is None else [captured]
+        return launches
+
+
+class Stepper:
+    """Steps over one data set: plans bound to one arena and to the data.
+
+    Args:
+        trainer: the compiled model.
+        mode: TRAIN or TEST.
+        samples: the data set.
+    """
+
+    def __init__(self, trainer: Trainer, mode: str, samples: Samples) -> None:
+        self._trainer = trainer
+        self._mode = mode
+        self._backend = trainer.backend
+        self.samples = samples
+        self._feed = Feed(self._backend, samples)
+        self._lease = trainer.arenas.lease()
+        self._parameters = [p for span in trainer.spans for p in span.parameters]
+        self._programs: dict[tuple[int, int, bool], Program] = {}
+
+    def begin(self, order: np.ndarray[Any, Any] | None = None) -> None:
+        """Start at the first sample, of a new order (int32) if one is given."""
+        self._feed.begin(order)
+
+    def step(self, rows: int, steps: int = 1) -> None:
+        """Steps on the next so many samples each."""
+        trainer, optimizer = self._trainer, self._trainer.optimizer
+        if steps > 1 and not self._are_alike(steps):
+            for _ in range(steps):
+                self.step(rows)
+            return
+        is_training = self._mode == TRAIN
+        updates = True
+        if is_training:
+            optimizer.send_hyper()
+            updates = optimizer.updates_next
+            for parameter in self._parameters:
+                parameter.has_gradient = False  # the step overwrites what a run left
+        self._feed.before_steps((random.seed(), trainer.passes) if is_training else None)
+        if trainer.run_eagerly:
+            self._step_eagerly(rows, updates)
+        else:
+            key = (rows, steps, updates)
+            (self._programs.get(key) or self._bind(*key)).run()
+        self._feed.after_steps(rows, steps)
+        if is_training:
+            trainer.passes += steps
+            for _ in range(steps):
+                optimizer.count_step()
+
+    def _are_alike(self, steps: int) -> bool:
+        """Whether these steps do the same with the same numbers, so that one launch may do all."""
+        if self._trainer.run_eagerly:
+            return False
+        return self._mode != TRAIN or self._trainer.optimizer.next_are_alike(steps)
+
+    def _step_eagerly(self, rows: int, updates: bool) -> None:
+        """The same step by layers that run at every step and ops that run as they come."""
+        trainer = self._trainer
+        op = EagerRecorder(trainer.dtype, self._backend, skips_update=not updates)
+        RecordedStep(trainer, self._mode, rows, self.samples, op, self._feed.arrays)
+
+    def _bind(self, rows: int, steps: int, updates: bool) -> Program:
+        step_plan = self._trainer.step_plan(self._mode, rows, self.samples)
+        plan = step_plan.plan
+        if self._lease.arena.size < plan.nbytes:
+            self._programs.clear()
+            self._lease.grow(plan.nbytes)
+        calls = step_plan.bind(self._backend, self._lease.arena, self._feed)
+        ops = zip(plan.records, calls, strict=True)
+        wanted = [op for op in ops if updates or op[0].direction != "update"]
+        program = Program(self._backend, wanted, steps)
+        self._programs[rows, steps, updates] = program
+        return program
+
+    def close(self) -> None:
+        """Give the arena back."""
+        self._trainer.arenas.release(self._lease)
