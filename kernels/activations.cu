@@ -63,31 +63,6 @@ extern "C" __global__ void bias_act(real* y, const real* x, const real* bias, in
     }
 }
 
-// Adds up `sums` over the block's rows of threads (a power of two), always in the same order; the
-// result is valid where threadIdx.y == 0. 256 threads of a pack each are the most of a launch.
-template <int WIDTH>
-__device__ __forceinline__ void sum_over_thread_rows(float (&sums)[WIDTH])
-{
-    __shared__ float of_thread[256 * WIDTH];
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    const int threads = blockDim.x * blockDim.y;
-    __syncthreads();  // the sums of an earlier call have been read
-#pragma unroll
-    for (int j = 0; j < WIDTH; ++j) {
-        of_thread[j * threads + thread] = sums[j];
-    }
-    for (int half = blockDim.y / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.y < half) {
-#pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                sums[j] += of_thread[j * threads + thread + half * blockDim.x];
-                of_thread[j * threads + thread] = sums[j];
-            }
-        }
-    }
-}
-
 // dx for the block's strip of columns and every gridDim.y-th band of rows; returns in `sums` what
 // this thread's columns add up to.
 template <int WIDTH>

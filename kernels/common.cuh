@@ -47,6 +47,24 @@ __device__ __forceinline__ void store_pack(T* p, int64 unit, const Pack<T, WIDTH
     reinterpret_cast<Pack<T, WIDTH>*>(p)[unit] = value;
 }
 
+template <int WIDTH>
+using RealPack = Pack<real, WIDTH>;
+
+// A pack of a vector that may be missing.
+template <int WIDTH>
+__device__ __forceinline__ RealPack<WIDTH> load_or(const real* p, int unit, float otherwise)
+{
+    if (p != nullptr) {
+        return load_pack<real, WIDTH>(p, unit);
+    }
+    RealPack<WIDTH> pack;
+#pragma unroll
+    for (int j = 0; j < WIDTH; ++j) {
+        pack.v[j] = (real)otherwise;
+    }
+    return pack;
+}
+
 // Whether p may be read in packs of `bytes` bytes. A null pointer is aligned, as it is not read.
 __device__ __forceinline__ bool is_aligned(const void* p, int bytes = 16)
 {
@@ -154,6 +172,79 @@ __device__ __forceinline__ Best shuffle_xor(Best value, int offset)
     return Best{shuffle_xor(value.value, offset), shuffle_xor(value.index, offset)};
 }
 
+// Of some numbers: how many there are, their mean, the sum of squared deviations from it.
+struct Moments {
+    float count, mean, squares;
+};
+
+// Those of both (Chan et al., 1979). The mean's last bit depends on which one comes first.
+struct Merge {
+    __device__ __forceinline__ Moments operator()(Moments a, Moments b) const
+    {
+        const float count = a.count + b.count, step = b.mean - a.mean;
+        const float share = count > 0.0f ? b.count / count : 0.0f;
+        return Moments{count, a.mean + step * share,
+                       a.squares + b.squares + step * step * a.count * share};
+    }
+};
+
+template <>
+__device__ __forceinline__ Moments shuffle_xor(Moments value, int offset)
+{
+    return Moments{shuffle_xor(value.count, offset), shuffle_xor(value.mean, offset),
+                   shuffle_xor(value.squares, offset)};
+}
+
+// Adds numbers up around the first of them, so that little cancels wherever they lie.
+struct RunningMoments {
+    float shift, sum, squares, count;
+
+    __device__ __forceinline__ void add(float x)
+    {
+        shift = count == 0.0f ? x : shift;
+        count += 1.0f;
+        sum += x - shift;
+        squares += (x - shift) * (x - shift);
+    }
+    // Of the numbers of all `lanes` threads, the same bits for each of them.
+    __device__ __forceinline__ Moments finish(int lanes) const
+    {
+        const float step = count > 0.0f ? sum / count : 0.0f;
+        Moments all = group_reduce(Moments{count, shift + step, squares - sum * step}, Merge(), lanes);
+        if (lanes <= WARP) {
+            all.mean = __shfl_sync(ALL_LANES, all.mean, 0, lanes);
+            all.squares = __shfl_sync(ALL_LANES, all.squares, 0, lanes);
+        }
+        all.squares = all.squares < 0.0f ? 0.0f : all.squares;
+        return all;
+    }
+};
+
+// Adds up `sums` over the block's rows of threads (a power of two), always in the same order; the
+// result is valid where threadIdx.y == 0. 256 threads of a pack each are the most of a launch.
+template <int WIDTH>
+__device__ __forceinline__ void sum_over_thread_rows(float (&sums)[WIDTH])
+{
+    __shared__ float of_thread[256 * WIDTH];
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
+    const int threads = blockDim.x * blockDim.y;
+    __syncthreads();  // the sums of an earlier call have been read
+#pragma unroll
+    for (int j = 0; j < WIDTH; ++j) {
+        of_thread[j * threads + thread] = sums[j];
+    }
+    for (int half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half) {
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                sums[j] += of_thread[j * threads + thread + half * blockDim.x];
+                of_thread[j * threads + thread] = sums[j];
+            }
+        }
+    }
+}
+
 // True in all threads of the block that is the last of `blocks` to come here: what the others
 // wrote before is then visible to it (read it with __ldcg: this multiprocessor's L1 may be stale).
 // The whole block must call it. atomicInc wraps to 0, so that the ticket is ready for its next use.
@@ -168,6 +259,67 @@ __device__ __forceinline__ bool is_last_block(unsigned* ticket, unsigned blocks)
     }
     __syncthreads();
     return last;
+}
+
+// ------------------------------------------------------------------------- two sums over rows
+
+// Blocks are (columns, rows) rectangles; blockIdx.x is the strip of columns, blockIdx.y the band of
+// rows. Adds up a and b over the rows of threads, and over bands through `partials` (bands, 2,
+// columns): the last band of a strip adds those in order. True where a and b are the totals.
+template <int WIDTH>
+__device__ __forceinline__ bool finish_two_sums(float (&a)[WIDTH], float (&b)[WIDTH], int columns,
+                                                int unit, float* partials, unsigned* ticket)
+{
+    const bool mine = unit * WIDTH < columns;
+    if (gridDim.y > 1) {
+        sum_over_thread_rows<WIDTH>(a);
+        sum_over_thread_rows<WIDTH>(b);
+        if (threadIdx.y == 0 && mine) {
+            float* of_band = partials + (int64)blockIdx.y * 2 * columns + unit * WIDTH;
+            for (int j = 0; j < WIDTH; ++j) {
+                of_band[j] = a[j];
+                of_band[columns + j] = b[j];
+            }
+        }
+        if (!is_last_block(ticket, gridDim.y)) {
+            return false;
+        }
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            a[j] = b[j] = 0.0f;
+        }
+        for (int band = threadIdx.y; band < gridDim.y && mine; band += blockDim.y) {
+            const float* of_band = partials + (int64)band * 2 * columns + unit * WIDTH;
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                a[j] += __ldcg(&of_band[j]);
+                b[j] += __ldcg(&of_band[columns + j]);
+            }
+        }
+    }
+    sum_over_thread_rows<WIDTH>(a);
+    sum_over_thread_rows<WIDTH>(b);
+    return threadIdx.y == 0 && mine;
+}
+
+// The rows of a strip that a thread walks down.
+struct Band {
+    int64 row, rows, step;
+
+    __device__ __forceinline__ explicit Band(int64 rows_)
+        : row((int64)blockIdx.y * blockDim.y + threadIdx.y), rows(rows_),
+          step((int64)gridDim.y * blockDim.y)
+    {
+    }
+    __device__ __forceinline__ bool more() const { return row < rows; }
+    __device__ __forceinline__ void next() { row += step; }
+};
+
+__device__ __forceinline__ void write_total(real* totals, int64 column, float sum, int accumulate)
+{
+    if (totals != nullptr) {
+        totals[column] = (real)(sum + (accumulate ? (float)totals[column] : 0.0f));
+    }
 }
 
 // ------------------------------------------------------------------------------ rows of a matrix

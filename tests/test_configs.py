@@ -50,6 +50,12 @@ EXAMPLES = [
     layers.ActivityRegularization(0.1, 0.2),
     layers.Rescaling(0.5, offset=1.0),
     layers.Reshape((2, -1)),
+    layers.BatchNormalization(
+        -1, 0.5, 0.1, False, True, "ones", "zeros", "ones", "zeros", "l2", "l1", "non_neg"
+    ),
+    layers.LayerNormalization([1, 2], 0.1, gamma_constraint="unit_norm", rms_scaling=True),
+    layers.GroupNormalization(-1, epsilon=0.1, beta_regularizer="l2"),
+    layers.SpectralNormalization(layers.Dense(3, "relu", name="inner"), 2, name="outer"),
     losses.CategoricalCrossentropy(from_logits=True, name="mine"),
     optimizers.SGD(0.5, 0.25, nesterov=True),
     optimizers.Adam(0.5, beta_1=0.8),

@@ -84,6 +84,9 @@ ELEMENTWISE_LOSSES = (
 )
 """The kinds of `elementwise_loss`."""
 
+ROW_NORMS = ("layer", "variance", "rms", "unit")
+"""The norms of `layer_norm`."""
+
 FULL = ("float32", "float64")
 """What models compute in, and what must not lose digits is held in."""
 HALF = ("float16", "bfloat16")
@@ -197,6 +200,11 @@ class Op:
         if kind not in ELEMENTWISE_LOSSES:
             raise ArgumentError(
                 f"op {self.name} knows the kinds {', '.join(ELEMENTWISE_LOSSES)}, got {kind!r}."
+            )
+        if attributes.get("norm", "layer") not in ROW_NORMS:
+            raise ArgumentError(
+                f"op {self.name} knows the norms {', '.join(ROW_NORMS)}, "
+                f"got {attributes['norm']!r}."
             )
         if "activation" in attributes:
             self._check_activation(attributes["activation"], attributes.get("parameters", ()))

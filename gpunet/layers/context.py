@@ -20,7 +20,7 @@ class Context:
     compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
 
     Attributes:
-        saved: what an activation's forward keeps for its backward.
+        saved: what forward keeps for backward: arrays of an activation, or statistics.
         training: whether the pass trains.
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
@@ -30,7 +30,7 @@ class Context:
     dx: Buffers
     y: Buffer
     dy: Buffer
-    saved: Buffer
+    saved: Any
     training: bool
     node: int
     random: Buffer

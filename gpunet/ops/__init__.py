@@ -24,6 +24,14 @@ from gpunet.ops.activations import (
     softmax,
     softmax_backward,
 )
+from gpunet.ops.channel_norms import (
+    channel_moments,
+    channel_norm,
+    channel_norm_backward,
+    channel_norm_sums,
+    group_moments,
+    group_sums,
+)
 from gpunet.ops.constraints import norm_constraint
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
@@ -67,6 +75,7 @@ from gpunet.ops.optimizers import (
 )
 from gpunet.ops.random import dropout
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
+from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
 
 __all__ = [
     "accuracy",
@@ -82,6 +91,10 @@ __all__ = [
     "binary_cross_entropy",
     "binary_focal_cross_entropy",
     "categorical_hinge",
+    "channel_moments",
+    "channel_norm",
+    "channel_norm_backward",
+    "channel_norm_sums",
     "confusion_matrix",
     "copy",
     "cosine_similarity",
@@ -97,6 +110,10 @@ __all__ = [
     "gemm_column_sum",
     "glu",
     "glu_backward",
+    "group_moments",
+    "group_sums",
+    "layer_norm",
+    "layer_norm_backward",
     "lion",
     "log_softmax",
     "log_softmax_backward",
@@ -118,6 +135,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_focal_cross_entropy",
+    "spectral_scale",
     "squared_norms",
     "threshold_counts",
     "top_k_accuracy",

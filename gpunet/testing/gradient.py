@@ -84,7 +84,10 @@ def _largest_error(
 
     weights = model.get_weights()
     largest = 0.0
-    for values, gradient in zip(weights, model.get_gradients(), strict=True):
+    gradients = model.get_gradients()
+    for parameter, values, gradient in zip(model.parameters, weights, gradients, strict=True):
+        if not parameter.is_trainable:
+            continue  # it has no gradient: frozen weights, moving statistics
 
         def f_of_weights() -> float:
             model.set_weights(weights)

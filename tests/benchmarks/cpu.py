@@ -180,6 +180,71 @@ def adam() -> Rivals:
     }
 
 
+def layer_norm(backward: bool) -> Rivals:
+    """Layer norm of 4096 x 512, forward alone or with its gradients."""
+    import numpy as np
+    import torch
+
+    from gpunet.backend import backend_named
+
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((4096, 512), dtype=np.float32) for _ in range(2))
+    y, dx = np.empty_like(x), np.empty_like(x)
+    gamma, beta = np.ones(512, np.float32), np.zeros(512, np.float32)
+    dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
+    mean, rstd = np.empty(4096, np.float32), np.empty(4096, np.float32)
+    ops, how = backend_named("numpy").ops, {"norm": "layer", "epsilon": 1e-3}
+    tx, tdy = torch.from_numpy(x).requires_grad_(backward), torch.from_numpy(dy)
+    module = torch.nn.LayerNorm(512, eps=1e-3).requires_grad_(backward)
+
+    def eager() -> None:
+        tx.grad = module.weight.grad = module.bias.grad = None
+        result = module(tx)
+        if backward:
+            result.backward(tdy)
+
+    def ours() -> None:
+        ops["layer_norm"](y, mean, rstd, x, gamma, beta, **how)
+        if backward:
+            ops["layer_norm_backward"](dx, dgamma, dbeta, dy, x, mean, rstd, gamma, **how)
+
+    return {"gpunet": ours, "PyTorch": eager}
+
+
+def batch_norm() -> Rivals:
+    """A training pass of batch norm over 64 images of 32 x 32 with 64 channels, and its gradients.
+
+    gpunet's channels are the last axis, PyTorch's by default the second.
+    """
+    import numpy as np
+    import torch
+
+    from gpunet.backend import backend_named
+
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((1, 64 * 32 * 32, 64), dtype=np.float32) for _ in range(2))
+    y, dx = np.empty_like(x), np.empty_like(x)
+    gamma, beta, dgamma, dbeta, moving, spread = np.ones((6, 64), np.float32)
+    mean, variance = np.empty((2, 1, 64), np.float32)
+    sums = np.empty((2, 1, 64), np.float32)
+    ops, how = backend_named("numpy").ops, {"epsilon": 1e-3}
+    images = [a.reshape(64, 32, 32, 64).transpose(0, 3, 1, 2).copy() for a in (x, dy)]
+    tx, tdy = torch.from_numpy(images[0]).requires_grad_(), torch.from_numpy(images[1])
+    module = torch.nn.BatchNorm2d(64, eps=1e-3)
+
+    def eager() -> None:
+        tx.grad = module.weight.grad = module.bias.grad = None
+        module(tx).backward(tdy)
+
+    def ours() -> None:
+        ops["channel_moments"](mean, variance, moving, spread, x, momentum=0.99)
+        ops["channel_norm"](y, x, mean, variance, gamma, beta, **how)
+        ops["channel_norm_sums"](sums, dgamma, dbeta, dy, x, mean, variance, **how)
+        ops["channel_norm_backward"](dx, dy, x, mean, variance, gamma, sums, **how)
+
+    return {"gpunet": ours, "PyTorch": eager}
+
+
 def predict(batch: int) -> Rivals:
     """Inference of 784-512-512-10 on one batch; a single sample 100 times."""
     import numpy as np
@@ -230,6 +295,13 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     ),
     "loss": ("softmax + cross-entropy, 4096 x 32000", loss, 5),
     "adam": ("Adam, 25 M parameters", adam, 10),
+    "batch_norm": ("batch norm, 64 x 32 x 32 x 64, with gradients", batch_norm, 20),
+    "layer_norm": ("layer norm, 4096 x 512", lambda: layer_norm(False), 30),
+    "layer_norm_backward": (
+        "layer norm, 4096 x 512, with gradients",
+        lambda: layer_norm(True),
+        30,
+    ),
     "predict1": ("predict_on_batch 784-512-512-10, batch 1", lambda: predict(1), 20),
     "predict1024": ("predict_on_batch, batch 1024", lambda: predict(1024), 15),
 }

@@ -29,6 +29,7 @@ and formulas are computed in float32 at least, and each result is rounded once, 
 
 from gpunet.backend.contract import (
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -40,12 +41,14 @@ from gpunet.backend.contract import (
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 from gpunet.backend.spec import OPS
 
 __all__ = [
     "OPS",
     "activations",
+    "channel_norms",
     "constraints",
     "focal_losses",
     "gemm",
@@ -57,4 +60,5 @@ __all__ = [
     "random",
     "regularizers",
     "row_losses",
+    "row_norms",
 ]

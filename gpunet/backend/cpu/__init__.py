@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import (
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -21,6 +22,7 @@ from gpunet.backend.cpu import (
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 from gpunet.backend.cpu.halves import bind_through_float32, computes_in_halves
 from gpunet.backend.cpu.prepared import bind
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = functions_of(
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -42,6 +45,7 @@ FUNCTIONS = functions_of(
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register

@@ -16,6 +16,7 @@ import numpy as np
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import (
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -27,6 +28,7 @@ from gpunet.backend.cuda import (
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 from gpunet.backend.cuda.capture import capture
 from gpunet.backend.cuda.device import Device
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = functions_of(
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -48,6 +51,7 @@ FUNCTIONS = functions_of(
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 
 

@@ -13,8 +13,11 @@ from gpunet.backend.cuda.products import Products
 from gpunet.backend.spec import Array
 
 THREADS = 256  # a block, wherever a kernel does not ask for another size
-STRIP = 128  # the most columns of one block of bias_act_backward
+STRIP = 128  # the most columns of one block that adds up columns
 _BLOCKS_PER_MULTIPROCESSOR = 8  # of 256 threads: as many as are resident on the largest devices
+_PARTIALS_PER_BLOCK = (
+    1024  # a block for each multiprocessor then has 8192: two sums of 4096 columns
+)
 _FLOAT32 = np.dtype(np.float32)
 _NULL = np.uintp(0)  # what a kernel gets where an op got None
 
@@ -40,7 +43,7 @@ class Device:
         self.description = name.decode() if isinstance(name, bytes) else str(name)
         self.multiprocessors = int(properties["multiProcessorCount"])
         self.max_blocks = _BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors
-        self.partials = cp.empty(self.max_blocks * STRIP, np.float32)
+        self.partials = cp.empty(self.max_blocks * _PARTIALS_PER_BLOCK, np.float32)
         self.block_sums = self.partials.view(np.float64)
         self.tickets = cp.zeros(self.max_blocks, np.uint32)
         self.products = Products(cp, load_cublas)

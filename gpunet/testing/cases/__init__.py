@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from gpunet.testing.cases import (
     activations,
+    channel_norms,
     constraints,
     focal_losses,
     gemm,
@@ -25,6 +26,7 @@ from gpunet.testing.cases import (
     random,
     regularizers,
     row_losses,
+    row_norms,
 )
 from gpunet.testing.op_checks import Case
 
@@ -33,10 +35,12 @@ CASES: dict[str, Case] = {
     for family in (
         memory,
         activations,
+        channel_norms,
         gemm,
         losses,
         focal_losses,
         row_losses,
+        row_norms,
         overlap_losses,
         metrics,
         random,

@@ -1,0 +1,254 @@
+"""Normalization of channels: over the batch, and over groups of channels of each sample."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gpunet import initializers
+from gpunet.engine.graph import Shape
+from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.affine import Affine, trailing_shape
+from gpunet.layers.base import Context
+
+
+class BatchNormalization(Affine):
+    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, for each channel.
+
+    In training, mean and variance are those of the batch, and the moving statistics, which are
+    used otherwise, follow them: moving = momentum moving + (1 - momentum) batch. With
+    trainable=False the layer always uses the moving statistics, and leaves them as they are.
+
+    Args:
+        axis: the axis of the channels, the last one: what else there is belongs to the batch.
+        momentum: how much of the moving statistics remains at each step.
+        epsilon: what is added to the variance.
+        center: whether there is an offset beta.
+        scale: whether there is a factor gamma.
+        beta_initializer: first values of beta, (channels,).
+        gamma_initializer: first values of gamma, (channels,).
+        moving_mean_initializer: first values of the moving mean.
+        moving_variance_initializer: first values of the moving variance.
+        beta_regularizer: a penalty on beta, such as "l2".
+        gamma_regularizer: a penalty on gamma.
+        beta_constraint: what beta must keep to after each step.
+        gamma_constraint: what gamma must keep to.
+        renorm: not supported; as in Keras False.
+        renorm_clipping: not supported.
+        renorm_momentum: not supported.
+        synchronized: not supported; as in Keras False.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: an argument of a type or value that makes no sense, or that is not supported.
+        ShapeError: channels of unknown size, or another axis than the last.
+
+    Source: Ioffe and Szegedy, 2015, arXiv:1502.03167.
+
+    Example:
+        >>> from gpunet import Sequential
+        >>> model = Sequential([BatchNormalization(input_shape=(8, 8, 3))])
+        >>> [weight.shape for weight in model.get_weights()]
+        [(3,), (3,), (3,), (3,)]
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        moving_mean_initializer: object = "zeros",
+        moving_variance_initializer: object = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, locals(), kwargs)
+        if renorm or synchronized:
+            raise ArgumentError(
+                "BatchNormalization has neither renorm nor synchronized: leave them out."
+            )
+        if not isinstance(momentum, int | float | np.number) or not 0 <= momentum <= 1:
+            raise ArgumentError(
+                f"BatchNormalization takes a number from 0 to 1 for momentum, got {momentum!r}."
+            )
+        self.axis = axis
+        self.momentum = float(momentum)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.renorm_clipping = renorm_clipping
+        self.renorm_momentum = renorm_momentum
+
+    def build(self, input_shape: Shape) -> None:
+        """Make gamma, beta and the moving statistics, (channels,) each."""
+        channels = trailing_shape(self, input_shape, self.axis)
+        if self.scale:
+            self.add_affine("gamma", channels)
+        if self.center:
+            self.add_affine("beta", channels)
+        for name in ("moving_mean", "moving_variance"):
+            initializer = getattr(self, f"{name}_initializer")
+            self.add_weight(name, channels, initializer, trainable=False)
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = gamma (x - mean) / sqrt(variance + epsilon) + beta."""
+        x, y = self._batch(c.x), self._batch(c.y)  # (1, rows, channels)
+        mean, variance = c.moving_mean.reshape(1, -1), c.moving_variance.reshape(1, -1)
+        if c.training and self.trainable:
+            mean = c.scratch((1, x.shape[2]), "mean")
+            variance = c.scratch((1, x.shape[2]), "variance")
+            moving = (c.moving_mean, c.moving_variance)
+            op.channel_moments(mean, variance, *moving, x, momentum=self.momentum)
+        gamma, beta = c.gamma if self.scale else None, c.beta if self.center else None
+        op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
+        c.saved = mean, variance
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dgamma and dbeta; dx through the batch's mean and variance, too, if those were used."""
+        dx, dy, x = self._batch(c.dx), self._batch(c.dy), self._batch(c.x)
+        mean, variance = c.saved
+        sums = c.scratch((2, *mean.shape), "sums")
+        dgamma, dbeta = c.dgamma if self.scale else None, c.dbeta if self.center else None
+        gamma, epsilon = c.gamma if self.scale else None, self.epsilon
+        op.channel_norm_sums(sums, dgamma, dbeta, dy, x, mean, variance, epsilon=epsilon)
+        if c.training and self.trainable:
+            op.channel_norm_backward(dx, dy, x, mean, variance, gamma, sums, epsilon=epsilon)
+        else:
+            op.channel_norm_backward(dx, dy, None, None, variance, gamma, None, epsilon=epsilon)
+
+    def _batch(self, buffer: Buffer) -> Buffer:
+        """One segment: all axes but the last are the rows."""
+        return buffer.reshape(1, -1, buffer.shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "momentum": self.momentum,
+            **self.affine_config(),
+            "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
+            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
+            "renorm": False,
+            "renorm_clipping": self.renorm_clipping,
+            "renorm_momentum": self.renorm_momentum,
+            "synchronized": False,
+        }
+
+
+class GroupNormalization(Affine):
+    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over groups of a sample's channels.
+
+    Mean and variance are those of all numbers of a sample that belong to a group of neighbouring
+    channels; gamma and beta are there for each channel.
+
+    Args:
+        groups: the number of groups; -1 for a group for each channel (instance normalization).
+        axis: the axis of the channels, the last one.
+        epsilon: what is added to the variance.
+        center: whether there is an offset beta.
+        scale: whether there is a factor gamma.
+        beta_initializer: first values of beta, (channels,).
+        gamma_initializer: first values of gamma, (channels,).
+        beta_regularizer: a penalty on beta, such as "l2".
+        gamma_regularizer: a penalty on gamma.
+        beta_constraint: what beta must keep to after each step.
+        gamma_constraint: what gamma must keep to.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: groups is neither a positive integer nor -1.
+        ShapeError: the channels cannot be divided into that many groups.
+
+    Source: Wu and He, 2018, arXiv:1803.08494.
+
+    Example:
+        >>> from gpunet import Sequential
+        >>> Sequential([GroupNormalization(groups=2, input_shape=(8, 8, 6))]).output_shape
+        (None, 8, 8, 6)
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, locals(), kwargs)
+        if not isinstance(groups, int) or isinstance(groups, bool) or groups < -1 or groups == 0:
+            raise ArgumentError(
+                f"GroupNormalization takes a positive integer or -1 for groups, got {groups!r}."
+            )
+        self.groups = groups
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        """Make gamma and beta, (channels,) each."""
+        channels = trailing_shape(self, input_shape, self.axis)
+        if channels[0] % self._groups(channels[0]):
+            raise ShapeError(
+                f"GroupNormalization {self.label!r} cannot divide {channels[0]} channels into "
+                f"{self.groups} groups of one size; choose groups that divide {channels[0]}."
+            )
+        if self.scale:
+            self.add_affine("gamma", channels)
+        if self.center:
+            self.add_affine("beta", channels)
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = gamma (x - mean) / sqrt(variance + epsilon) + beta."""
+        x, y = self._samples(c.x), self._samples(c.y)  # (batch, positions, channels)
+        statistics = (x.shape[0], x.shape[2])  # of a group, for each of its channels
+        mean, variance = c.scratch(statistics, "mean"), c.scratch(statistics, "variance")
+        op.channel_moments(mean, variance, None, None, x)
+        op.group_moments(mean, variance, groups=self._groups(x.shape[2]))
+        gamma, beta = c.gamma if self.scale else None, c.beta if self.center else None
+        op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
+        c.saved = mean, variance
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dgamma and dbeta; dx directly and through mean and variance."""
+        dx, dy, x = self._samples(c.dx), self._samples(c.dy), self._samples(c.x)
+        mean, variance = c.saved
+        sums = c.scratch((2, *mean.shape), "sums")
+        dgamma, dbeta = c.dgamma if self.scale else None, c.dbeta if self.center else None
+        gamma, epsilon = c.gamma if self.scale else None, self.epsilon
+        op.channel_norm_sums(sums, dgamma, dbeta, dy, x, mean, variance, epsilon=epsilon)
+        op.group_sums(sums, gamma, groups=self._groups(x.shape[2]))
+        op.channel_norm_backward(
+            dx, dy, x, mean, variance, gamma, sums, epsilon=epsilon, grouped=True
+        )
+
+    def _groups(self, channels: int) -> int:
+        return channels if self.groups == -1 else self.groups
+
+    def _samples(self, buffer: Buffer) -> Buffer:
+        """A segment for each sample: the axes in between are its rows."""
+        return buffer.reshape(buffer.shape[0], prod(buffer.shape[1:-1]), buffer.shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"groups": self.groups, "axis": self.axis}
+        return {**super().get_config(), **own, **self.affine_config()}

@@ -1,0 +1,317 @@
+// Normalization of channels: batch norm, group norm and instance norm.
+//
+//   channel_moments        mean and variance of channels over the rows of each segment
+//   group_moments          those of the channels of a group together
+//   channel_norm           y = (x - mean) r gamma + beta, r = 1 / sqrt(variance + epsilon)
+//   channel_norm_sums      sums of dy and of dy v over rows, v = (x - mean) r; summed over segments,
+//                          too, they are dbeta and dgamma
+//   group_sums             mean of gamma sums over the channels of a group
+//   channel_norm_backward  dx = r (gamma dy - (s + v t) / rows), s and t from the sums
+//
+// Shapes: x and y (segments, rows, channels), mean and variance (segments, channels), sums (2,
+// segments, channels), gamma, beta and moving statistics (channels); those may be null.
+//
+// Bytes an element, read + written: channel_moments 4, channel_norm 4 + 4, channel_norm_sums 8,
+// channel_norm_backward 8 + 4: together 12 forward and 20 backward, the least of a batch norm, and
+// at most 1/16 of that for partial sums.
+//
+// Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
+#include "common.cuh"
+
+// Sums are taken around the first row: variance = (sum of d^2 - (sum of d)^2 / rows) / rows with
+// d = x - x_0 loses digits only where x_0 lies many standard deviations from the mean.
+template <int WIDTH>
+__device__ __forceinline__ void moments_of_strip(real* mean, real* variance, real* moving_mean,
+                                                 real* moving_variance, const real* x,
+                                                 float momentum, int64 segment, int64 rows,
+                                                 int channels, float* partials, unsigned* tickets)
+{
+    const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
+    const bool any = unit < units && rows > 0;
+    x += segment * rows * channels;
+    RealPack<WIDTH> first = {};
+    if (any) {
+        first = load_pack<real, WIDTH>(x, unit);
+    }
+    float sums[WIDTH] = {}, squares[WIDTH] = {};
+    for (Band band(any ? rows : 0); band.more(); band.next()) {
+        const RealPack<WIDTH> value = load_pack<real, WIDTH>(x, band.row * units + unit);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const float d = (float)value.v[j] - (float)first.v[j];
+            sums[j] += d;
+            squares[j] += d * d;
+        }
+    }
+    partials += segment * gridDim.y * 2 * channels;
+    if (finish_two_sums<WIDTH>(sums, squares, channels, unit, partials,
+                               &tickets[segment * gridDim.x + blockIdx.x])) {
+        const float share = rows > 0 ? 1.0f / rows : 0.0f;
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
+            const float step = sums[j] * share, m = (float)first.v[j] + step;
+            const float v = at_least((squares[j] - sums[j] * step) * share, 0.0f);
+            mean[place] = (real)m;
+            variance[place] = (real)v;
+            if (moving_mean != nullptr && segment == 0) {
+                moving_mean[channel] =
+                    (real)(momentum * (float)moving_mean[channel] + (1.0f - momentum) * m);
+            }
+            if (moving_variance != nullptr && segment == 0) {
+                moving_variance[channel] =
+                    (real)(momentum * (float)moving_variance[channel] + (1.0f - momentum) * v);
+            }
+        }
+    }
+}
+
+extern "C" __global__ void channel_moments(real* mean, real* variance, real* moving_mean,
+                                           real* moving_variance, const real* x, float momentum,
+                                           int64 segments, int64 rows, int channels, int packed,
+                                           float* partials, unsigned* tickets)
+{
+    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
+        if (packed) {
+            moments_of_strip<PACK>(mean, variance, moving_mean, moving_variance, x, momentum,
+                                   segment, rows, channels, partials, tickets);
+        } else {
+            moments_of_strip<1>(mean, variance, moving_mean, moving_variance, x, momentum,
+                                segment, rows, channels, partials, tickets);
+        }
+    }
+}
+
+// A warp for each group of each segment.
+extern "C" __global__ void group_moments(real* mean, real* variance, int64 segments, int channels,
+                                         int groups)
+{
+    const int size = channels / groups, lane = threadIdx.x % WARP;
+    for (int64 group = grid_thread() / WARP; group < segments * groups;
+         group += grid_threads() / WARP) {
+        real *means = mean + group * size, *variances = variance + group * size;
+        float sum = 0.0f;
+        for (int i = lane; i < size; i += WARP) {
+            sum += (float)means[i];
+        }
+        const float of_group = warp_sum(sum) / size;
+        float squares = 0.0f;
+        for (int i = lane; i < size; i += WARP) {
+            const float d = (float)means[i] - of_group;
+            squares += (float)variances[i] + d * d;
+        }
+        squares = warp_sum(squares) / size;
+        for (int i = lane; i < size; i += WARP) {
+            means[i] = (real)of_group;
+            variances[i] = (real)squares;
+        }
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void channel_norm_strip(real* y, const real* x, const real* mean,
+                                                   const real* variance, const real* gamma,
+                                                   const real* beta, float epsilon, int64 segment,
+                                                   int64 rows, int channels)
+{
+    const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
+    if (unit >= units) {
+        return;
+    }
+    const int64 start = segment * rows * channels;
+    const RealPack<WIDTH> shift = load_pack<real, WIDTH>(mean + segment * channels, unit);
+    const RealPack<WIDTH> spread = load_pack<real, WIDTH>(variance + segment * channels, unit);
+    const RealPack<WIDTH> g = load_or<WIDTH>(gamma, unit, 1.0f);
+    const RealPack<WIDTH> b = load_or<WIDTH>(beta, unit, 0.0f);
+    float scale[WIDTH];
+#pragma unroll
+    for (int j = 0; j < WIDTH; ++j) {
+        scale[j] = (float)g.v[j] / sqrtf((float)spread.v[j] + epsilon);
+    }
+    for (Band band(rows); band.more(); band.next()) {
+        RealPack<WIDTH> value = load_pack<real, WIDTH>(x + start, band.row * units + unit);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            value.v[j] = (real)(((float)value.v[j] - (float)shift.v[j]) * scale[j] + (float)b.v[j]);
+        }
+        store_pack<real, WIDTH>(y + start, band.row * units + unit, value);
+    }
+}
+
+extern "C" __global__ void channel_norm(real* y, const real* x, const real* mean,
+                                        const real* variance, const real* gamma, const real* beta,
+                                        float epsilon, int64 segments, int64 rows, int channels,
+                                        int packed)
+{
+    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
+        if (packed) {
+            channel_norm_strip<PACK>(y, x, mean, variance, gamma, beta, epsilon, segment, rows,
+                                     channels);
+        } else {
+            channel_norm_strip<1>(y, x, mean, variance, gamma, beta, epsilon, segment, rows,
+                                  channels);
+        }
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, real* dbeta,
+                                                   const real* dy, const real* x,
+                                                   const real* mean, const real* variance,
+                                                   float epsilon, int accumulate, int64 segment,
+                                                   int64 segments, int64 rows, int channels,
+                                                   float* partials, unsigned* tickets)
+{
+    const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
+    const bool any = unit < units;
+    const int64 start = segment * rows * channels;
+    RealPack<WIDTH> shift = {}, spread = {};
+    if (any) {
+        shift = load_pack<real, WIDTH>(mean + segment * channels, unit);
+        spread = load_pack<real, WIDTH>(variance + segment * channels, unit);
+    }
+    float of_dy[WIDTH] = {}, of_products[WIDTH] = {};
+    for (Band band(any ? rows : 0); band.more(); band.next()) {
+        const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, band.row * units + unit);
+        const RealPack<WIDTH> in = load_pack<real, WIDTH>(x + start, band.row * units + unit);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            of_dy[j] += (float)d.v[j];
+            of_products[j] += (float)d.v[j] * ((float)in.v[j] - (float)shift.v[j]);
+        }
+    }
+    partials += segment * gridDim.y * 2 * channels;
+    if (finish_two_sums<WIDTH>(of_dy, of_products, channels, unit, partials,
+                               &tickets[segment * gridDim.x + blockIdx.x])) {
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
+            const float product = of_products[j] / sqrtf((float)spread.v[j] + epsilon);
+            sums[place] = (real)of_dy[j];
+            sums[segments * channels + place] = (real)product;
+            if (segments == 1) {
+                write_total(dbeta, channel, of_dy[j], accumulate);
+                write_total(dgamma, channel, product, accumulate);
+            }
+        }
+    }
+}
+
+// With several segments dgamma and dbeta are left to segment_totals.
+extern "C" __global__ void channel_norm_sums(real* sums, real* dgamma, real* dbeta,
+                                             const real* dy, const real* x, const real* mean,
+                                             const real* variance, float epsilon, int accumulate,
+                                             int64 segments, int64 rows, int channels, int packed,
+                                             float* partials, unsigned* tickets)
+{
+    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
+        if (packed) {
+            norm_sums_of_strip<PACK>(sums, dgamma, dbeta, dy, x, mean, variance, epsilon,
+                                     accumulate, segment, segments, rows, channels, partials,
+                                     tickets);
+        } else {
+            norm_sums_of_strip<1>(sums, dgamma, dbeta, dy, x, mean, variance, epsilon, accumulate,
+                                  segment, segments, rows, channels, partials, tickets);
+        }
+    }
+}
+
+// dbeta and dgamma (channels) = sums (2, segments, channels) over segments; blocks of (channels,
+// segments), gridDim.y = 2.
+extern "C" __global__ void segment_totals(real* dbeta, real* dgamma, const real* sums,
+                                          int accumulate, int64 segments, int channels)
+{
+    const int channel = blockIdx.x * blockDim.x + threadIdx.x, which = blockIdx.y;
+    float sum[1] = {0.0f};
+    for (int64 s = threadIdx.y; s < segments && channel < channels; s += blockDim.y) {
+        sum[0] += (float)sums[(which * segments + s) * channels + channel];
+    }
+    sum_over_thread_rows<1>(sum);
+    if (threadIdx.y == 0 && channel < channels) {
+        write_total(which == 0 ? dbeta : dgamma, channel, sum[0], accumulate);
+    }
+}
+
+// A warp for each group of each of the two sums of each segment.
+extern "C" __global__ void group_sums(real* sums, const real* gamma, int64 segments, int channels,
+                                      int groups)
+{
+    const int size = channels / groups, lane = threadIdx.x % WARP;
+    for (int64 group = grid_thread() / WARP; group < 2 * segments * groups;
+         group += grid_threads() / WARP) {
+        real* mine = sums + group * size;
+        const real* weights = gamma == nullptr ? nullptr : gamma + group % groups * size;
+        float sum = 0.0f;
+        for (int i = lane; i < size; i += WARP) {
+            sum += (float)mine[i] * (weights == nullptr ? 1.0f : (float)weights[i]);
+        }
+        const float mean = warp_sum(sum) / size;
+        for (int i = lane; i < size; i += WARP) {
+            mine[i] = (real)mean;
+        }
+    }
+}
+
+// dx = scale dy - slope (x - mean) - offset; without sums slope and offset are 0.
+template <int WIDTH>
+__device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, const real* x,
+                                                    const real* mean, const real* variance,
+                                                    const real* gamma, const real* sums,
+                                                    float epsilon, int grouped, int64 segment,
+                                                    int64 segments, int64 rows, int channels)
+{
+    const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
+    if (unit >= units) {
+        return;
+    }
+    const int64 start = segment * rows * channels, vectors = segment * channels;
+    const RealPack<WIDTH> spread = load_pack<real, WIDTH>(variance + vectors, unit);
+    const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
+    RealPack<WIDTH> shift = {}, s = {}, t = {};
+    if (sums != nullptr) {
+        shift = load_pack<real, WIDTH>(mean + vectors, unit);
+        s = load_pack<real, WIDTH>(sums + vectors, unit);
+        t = load_pack<real, WIDTH>(sums + segments * channels + vectors, unit);
+    }
+    float scale[WIDTH], slope[WIDTH], offset[WIDTH];
+#pragma unroll
+    for (int j = 0; j < WIDTH; ++j) {
+        const float rstd = 1.0f / sqrtf((float)spread.v[j] + epsilon);
+        scale[j] = (float)weight.v[j] * rstd;
+        const float share = (grouped ? rstd : scale[j]) / rows;
+        offset[j] = (float)s.v[j] * share;
+        slope[j] = (float)t.v[j] * share * rstd;
+    }
+    for (Band band(rows); band.more(); band.next()) {
+        const int64 place = band.row * units + unit;
+        RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, place);
+        RealPack<WIDTH> in = {};
+        if (sums != nullptr) {
+            in = load_pack<real, WIDTH>(x + start, place);
+        }
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const float v = (float)in.v[j] - (float)shift.v[j];
+            d.v[j] = (real)(scale[j] * (float)d.v[j] - (slope[j] * v + offset[j]));
+        }
+        store_pack<real, WIDTH>(dx + start, place, d);
+    }
+}
+
+extern "C" __global__ void channel_norm_backward(real* dx, const real* dy, const real* x,
+                                                 const real* mean, const real* variance,
+                                                 const real* gamma, const real* sums,
+                                                 float epsilon, int grouped, int64 segments,
+                                                 int64 rows, int channels, int packed)
+{
+    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
+        if (packed) {
+            norm_backward_strip<PACK>(dx, dy, x, mean, variance, gamma, sums, epsilon, grouped,
+                                      segment, segments, rows, channels);
+        } else {
+            norm_backward_strip<1>(dx, dy, x, mean, variance, gamma, sums, epsilon, grouped,
+                                   segment, segments, rows, channels);
+        }
+    }
+}
+

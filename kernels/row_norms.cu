@@ -1,0 +1,301 @@
+// Normalization of rows, layer norm and its relatives, and of a kernel by its spectral norm.
+//
+//   layer_norm           y = (x - m) r gamma + beta along each row, r = 1 / sqrt(variance + epsilon)
+//   layer_norm_backward  dx = r (g - a - v b), g = gamma dy, v = (x - mean) r, a = mean of g,
+//                        b = mean of g v; dgamma, dbeta = sums of dy v and dy over rows
+//   spectral_scale       kernel *= reciprocal, vector = direction, unless reciprocal is 1 / epsilon
+//
+// Other norms of a row than "layer": see the contract. Shapes: (rows, columns), mean and r (rows),
+// gamma, beta, dgamma and dbeta (columns), of which each may be null; any kernel whose last axis is
+// that of vector and direction (columns), reciprocal (1).
+//
+// Bytes an element, read + written: layer_norm 4 + 4 and 8 a row, the least; rows over 40 KB do not
+// fit on chip and are read twice (8 + 4). layer_norm_backward 8 + 4, the least, and 16 for each
+// column and block; rows over 8 KB are read twice (16 + 4), and those over 16 KB once more for
+// dgamma and dbeta (24 + 4). spectral_scale 4 + 4, the least.
+//
+// Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
+#include "common.cuh"
+
+enum RowNorm { LAYER, VARIANCE, RMS, UNIT };
+
+// What a row is multiplied by, from the sum of its squared deviations (LAYER, VARIANCE) or squares.
+__device__ __forceinline__ float reciprocal_root(float squares, int columns, int norm,
+                                                 float epsilon)
+{
+    return norm == UNIT ? at_most(1.0f / sqrtf(squares), 1.0f / epsilon)
+                        : 1.0f / sqrtf(squares / columns + epsilon);
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd, const real* x,
+                                                const real* gamma, const real* beta, int norm,
+                                                float epsilon, int64 rows, int columns, int lanes,
+                                                int cached)
+{
+    RealPack<WIDTH>* cache = cached ? row_cache<WIDTH>(0) : nullptr;
+    const bool centered = norm == LAYER || norm == VARIANCE;
+    for (RowWalk walk(rows, columns / WIDTH, lanes); walk.more(); walk.next()) {
+        const RowReader<WIDTH> in = {x + walk.row() * columns, cache};
+        RunningMoments state = {};
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            const RealPack<WIDTH> pack = in.first(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const float value = (float)pack.v[j];
+                if (centered) {
+                    state.add(value);
+                } else {
+                    state.squares += value * value;
+                }
+            }
+        }
+        Moments of_row = {0.0f, 0.0f, 0.0f};
+        if (centered) {
+            of_row = state.finish(lanes);
+        } else {
+            of_row.squares = group_sum(state.squares, lanes);
+        }
+        const float factor = reciprocal_root(of_row.squares, columns, norm, epsilon);
+        const float shift = norm == LAYER ? of_row.mean : 0.0f;
+        if (walk.lane < walk.end() && walk.lane == 0) {
+            mean[walk.row()] = (real)of_row.mean;
+            rstd[walk.row()] = (real)factor;
+        }
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            RealPack<WIDTH> pack = in.again(unit, step);
+            const RealPack<WIDTH> g = load_or<WIDTH>(gamma, unit, 1.0f);
+            const RealPack<WIDTH> b = load_or<WIDTH>(beta, unit, 0.0f);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const float v = ((float)pack.v[j] - shift) * factor;
+                pack.v[j] = (real)(v * (float)g.v[j] + (float)b.v[j]);
+            }
+            store_pack<real, WIDTH>(y + walk.row() * columns, unit, pack);
+        }
+    }
+}
+
+extern "C" __global__ void layer_norm(real* y, real* mean, real* rstd, const real* x,
+                                      const real* gamma, const real* beta, int norm,
+                                      float epsilon, int64 rows, int columns, int packed,
+                                      int lanes, int cached)
+{
+    if (packed) {
+        layer_norm_rows<PACK>(y, mean, rstd, x, gamma, beta, norm, epsilon, rows, columns, lanes,
+                              cached);
+    } else {
+        layer_norm_rows<1>(y, mean, rstd, x, gamma, beta, norm, epsilon, rows, columns, lanes,
+                           cached);
+    }
+}
+
+// The sums of a block's columns, kept in shared memory by the threads that own the columns: a slot
+// is one pack of each thread.
+template <int WIDTH>
+struct ColumnSums {
+    Pack<float, WIDTH>* slots;
+    int steps;  // slots of each of the two sums
+
+    __device__ __forceinline__ Pack<float, WIDTH>& at(int which, int step) const
+    {
+        return slots[(which * steps + step) * blockDim.x + threadIdx.x];
+    }
+    __device__ __forceinline__ void clear() const
+    {
+        for (int step = 0; step < 2 * steps; ++step) {
+            at(0, step) = Pack<float, WIDTH>{};
+        }
+    }
+    // Adds up what the block's groups of lanes have of each column: partials (2, columns).
+    __device__ __forceinline__ void write(float* partials, int units, int lanes) const
+    {
+        __syncthreads();
+        for (int unit = threadIdx.x; unit < 2 * units; unit += blockDim.x) {
+            const int which = unit / units, column = unit % units;
+            const int first = (which * steps + column / lanes) * blockDim.x + column % lanes;
+            Pack<float, WIDTH> total = slots[first];
+            for (int other = lanes; other < blockDim.x; other += lanes) {
+                const Pack<float, WIDTH> more = slots[first + other];
+#pragma unroll
+                for (int j = 0; j < WIDTH; ++j) {
+                    total.v[j] += more.v[j];
+                }
+            }
+            store_pack<float, WIDTH>(partials, unit, total);
+        }
+    }
+};
+
+// The part of a row's gradient that comes from its statistics: dx = rstd (g - a - v b).
+struct RowGradient {
+    float mean, rstd, shift, a, b;
+};
+
+template <int WIDTH>
+__device__ __forceinline__ void layer_norm_backward_rows(
+    real* dx, float* partials, const real* dy, const real* x, const real* mean, const real* rstd,
+    const real* gamma, int norm, float epsilon, int64 rows, int columns, int lanes, int cached)
+{
+    constexpr int SLOTS = sizeof(float) / sizeof(real);  // of a pack of reals in one of floats
+    const int units = columns / WIDTH, steps = (units + lanes - 1) / lanes;
+    const bool summed = partials != nullptr;
+    const ColumnSums<WIDTH> sums = {reinterpret_cast<Pack<float, WIDTH>*>(row_cache<WIDTH>(0)),
+                                    steps};
+    const int taken = summed ? 2 * steps * SLOTS : 0;
+    RealPack<WIDTH>* dy_cache = cached ? row_cache<WIDTH>(taken) : nullptr;
+    RealPack<WIDTH>* x_cache = cached ? row_cache<WIDTH>(taken + steps) : nullptr;
+    if (summed) {
+        sums.clear();
+    }
+    for (RowWalk walk(rows, units, lanes); walk.more(); walk.next()) {
+        const int64 row = walk.row(), start = row * columns;
+        const RowReader<WIDTH> gradients = {dy + start, dy_cache}, inputs = {x + start, x_cache};
+        RowGradient r = {};
+        if (row < rows) {
+            r.mean = (float)mean[row];
+            r.rstd = (float)rstd[row];
+        }
+        r.shift = norm == LAYER ? r.mean : 0.0f;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            const RealPack<WIDTH> gradient = gradients.first(unit, step);
+            const RealPack<WIDTH> input = inputs.first(unit, step);
+            const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const float g = (float)gradient.v[j] * (float)weight.v[j];
+                r.a += g;
+                r.b += g * ((float)input.v[j] - r.shift) * r.rstd;
+            }
+        }
+        r.a = norm == LAYER ? group_sum(r.a, lanes) / columns : 0.0f;
+        r.b = group_sum(r.b, lanes);
+        r.b = norm != UNIT ? r.b / columns : r.rstd >= 1.0f / epsilon ? 0.0f : r.b;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            RealPack<WIDTH> gradient = gradients.again(unit, step);
+            const RealPack<WIDTH> input = inputs.again(unit, step);
+            const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
+            Pack<float, WIDTH> products;
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const float d = (float)gradient.v[j], in = (float)input.v[j];
+                const float g = d * (float)weight.v[j], v = (in - r.mean) * r.rstd;
+                products.v[j] = d * (in - r.shift) * r.rstd;
+                gradient.v[j] = (real)(r.rstd * (g - r.a - v * r.b));
+                if (summed) {
+                    sums.at(0, step).v[j] += products.v[j];
+                    sums.at(1, step).v[j] += d;
+                }
+            }
+            store_pack<real, WIDTH>(dx + start, unit, gradient);
+        }
+    }
+    if (summed) {
+        sums.write(partials + (int64)blockIdx.x * 2 * columns, units, lanes);
+    }
+}
+
+// `partials` (blocks, 2, columns) takes the sums of each block's rows; null if nobody wants them,
+// or if they do not fit into shared memory.
+extern "C" __global__ void layer_norm_backward(real* dx, float* partials, const real* dy,
+                                               const real* x, const real* mean, const real* rstd,
+                                               const real* gamma, int norm, float epsilon,
+                                               int64 rows, int columns, int packed, int lanes,
+                                               int cached)
+{
+    if (packed) {
+        layer_norm_backward_rows<PACK>(dx, partials, dy, x, mean, rstd, gamma, norm, epsilon,
+                                       rows, columns, lanes, cached);
+    } else {
+        layer_norm_backward_rows<1>(dx, partials, dy, x, mean, rstd, gamma, norm, epsilon, rows,
+                                    columns, lanes, cached);
+    }
+}
+
+// first and second (columns) = sums over `bands` of partials (bands, 2, columns); blocks of
+// (columns, bands), gridDim.y = 2.
+extern "C" __global__ void column_totals(real* first, real* second, const float* partials,
+                                         int accumulate, int bands, int columns)
+{
+    const int column = blockIdx.x * blockDim.x + threadIdx.x, which = blockIdx.y;
+    float sum[1] = {0.0f};
+    for (int band = threadIdx.y; band < bands && column < columns; band += blockDim.y) {
+        sum[0] += partials[((int64)band * 2 + which) * columns + column];
+    }
+    sum_over_thread_rows<1>(sum);
+    if (threadIdx.y == 0 && column < columns) {
+        write_total(which == 0 ? first : second, column, sum[0], accumulate);
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta, const real* dy,
+                                                       const real* x, const real* mean,
+                                                       const real* rstd, int norm, int accumulate,
+                                                       int64 rows, int columns, float* partials,
+                                                       unsigned* tickets)
+{
+    const int units = columns / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
+    float products[WIDTH] = {}, gradients[WIDTH] = {};
+    for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
+        const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy, band.row * units + unit);
+        const RealPack<WIDTH> in = load_pack<real, WIDTH>(x, band.row * units + unit);
+        const float shift = norm == LAYER ? (float)mean[band.row] : 0.0f;
+        const float factor = (float)rstd[band.row];
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            products[j] += (float)d.v[j] * ((float)in.v[j] - shift) * factor;
+            gradients[j] += (float)d.v[j];
+        }
+    }
+    if (finish_two_sums<WIDTH>(products, gradients, columns, unit, partials,
+                               &tickets[blockIdx.x])) {
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            write_total(dgamma, (int64)unit * WIDTH + j, products[j], accumulate);
+            write_total(dbeta, (int64)unit * WIDTH + j, gradients[j], accumulate);
+        }
+    }
+}
+
+// dgamma and dbeta of layer_norm_backward for rows whose sums do not fit into shared memory.
+extern "C" __global__ void layer_norm_columns(real* dgamma, real* dbeta, const real* dy,
+                                              const real* x, const real* mean, const real* rstd,
+                                              int norm, int accumulate, int64 rows, int columns,
+                                              int packed, float* partials, unsigned* tickets)
+{
+    if (packed) {
+        layer_norm_column_sums<PACK>(dgamma, dbeta, dy, x, mean, rstd, norm, accumulate, rows,
+                                     columns, partials, tickets);
+    } else {
+        layer_norm_column_sums<1>(dgamma, dbeta, dy, x, mean, rstd, norm, accumulate, rows,
+                                  columns, partials, tickets);
+    }
+}
+
+// --------------------------------------------------------------------------------- spectral
+
+extern "C" __global__ void spectral_scale(real* kernel, real* vector, const real* direction,
+                                          const real* reciprocal, float epsilon, int64 n,
+                                          int columns)
+{
+    const float factor = (float)reciprocal[0];
+    if (factor >= 1.0f / epsilon) {
+        return;
+    }
+    const int64 packs = is_aligned(kernel) ? n / PACK : 0;
+    for (int64 unit = grid_thread(); unit < packs; unit += grid_threads()) {
+        RealPack<PACK> pack = load_pack<real, PACK>(kernel, unit);
+#pragma unroll
+        for (int j = 0; j < PACK; ++j) {
+            pack.v[j] = (real)((float)pack.v[j] * factor);
+        }
+        store_pack<real, PACK>(kernel, unit, pack);
+    }
+    for (int64 i = packs * PACK + grid_thread(); i < n; i += grid_threads()) {
+        kernel[i] = (real)((float)kernel[i] * factor);
+    }
+    for (int64 i = grid_thread(); i < columns; i += grid_threads()) {
+        vector[i] = direction[i];
+    }
+}
