@@ -3,8 +3,8 @@
 //   channel_moments        mean and variance of channels over the rows of each segment
 //   group_moments          those of the channels of a group together
 //   channel_norm           y = (x - mean) r gamma + beta, r = 1 / sqrt(variance + epsilon)
-//   channel_norm_sums      sums of dy and of dy v over rows, v = (x - mean) r; summed over segments,
-//                          too, they are dbeta and dgamma
+//   channel_norm_sums      sums of dy and of dy v over rows, v = (x - mean) r; over segments, too:
+//                          dbeta and dgamma
 //   group_sums             mean of gamma sums over the channels of a group
 //   channel_norm_backward  dx = r (gamma dy - (s + v t) / rows), s and t from the sums
 //
@@ -18,6 +18,21 @@
 // Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
 #include "common.cuh"
 
+// A pack of a vector (channels) that may be missing; one row of threads loads it for all of the
+// block, which must call this together. `mine` says whether the strip has such a unit.
+template <int WIDTH>
+__device__ __forceinline__ RealPack<WIDTH> strip_pack(const real* p, int unit, bool mine,
+                                                      float otherwise = 0.0f)
+{
+    __shared__ RealPack<WIDTH> staged[256];
+    __syncthreads();  // the packs of an earlier call have been read
+    if (threadIdx.y == 0) {
+        staged[threadIdx.x] = load_or<WIDTH>(mine ? p : nullptr, unit, otherwise);
+    }
+    __syncthreads();
+    return staged[threadIdx.x];
+}
+
 // Sums are taken around the first row: variance = (sum of d^2 - (sum of d)^2 / rows) / rows with
 // d = x - x_0 loses digits only where x_0 lies many standard deviations from the mean.
 template <int WIDTH>
@@ -29,10 +44,7 @@ __device__ __forceinline__ void moments_of_strip(real* mean, real* variance, rea
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool any = unit < units && rows > 0;
     x += segment * rows * channels;
-    RealPack<WIDTH> first = {};
-    if (any) {
-        first = load_pack<real, WIDTH>(x, unit);
-    }
+    const RealPack<WIDTH> first = strip_pack<WIDTH>(x, unit, any);
     float sums[WIDTH] = {}, squares[WIDTH] = {};
     for (Band band(any ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> value = load_pack<real, WIDTH>(x, band.row * units + unit);
@@ -115,20 +127,18 @@ __device__ __forceinline__ void channel_norm_strip(real* y, const real* x, const
                                                    int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    if (unit >= units) {
-        return;
-    }
-    const int64 start = segment * rows * channels;
-    const RealPack<WIDTH> shift = load_pack<real, WIDTH>(mean + segment * channels, unit);
-    const RealPack<WIDTH> spread = load_pack<real, WIDTH>(variance + segment * channels, unit);
-    const RealPack<WIDTH> g = load_or<WIDTH>(gamma, unit, 1.0f);
-    const RealPack<WIDTH> b = load_or<WIDTH>(beta, unit, 0.0f);
+    const bool mine = unit < units;
+    const int64 start = segment * rows * channels, vectors = segment * channels;
+    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, mine);
+    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
+    const RealPack<WIDTH> g = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
+    const RealPack<WIDTH> b = strip_pack<WIDTH>(beta, unit, mine);
     float scale[WIDTH];
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
         scale[j] = (float)g.v[j] / sqrtf((float)spread.v[j] + epsilon);
     }
-    for (Band band(rows); band.more(); band.next()) {
+    for (Band band(mine ? rows : 0); band.more(); band.next()) {
         RealPack<WIDTH> value = load_pack<real, WIDTH>(x + start, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
@@ -165,11 +175,8 @@ __device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, rea
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool any = unit < units;
     const int64 start = segment * rows * channels;
-    RealPack<WIDTH> shift = {}, spread = {};
-    if (any) {
-        shift = load_pack<real, WIDTH>(mean + segment * channels, unit);
-        spread = load_pack<real, WIDTH>(variance + segment * channels, unit);
-    }
+    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + segment * channels, unit, any);
+    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + segment * channels, unit, any);
     float of_dy[WIDTH] = {}, of_products[WIDTH] = {};
     for (Band band(any ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, band.row * units + unit);
@@ -261,18 +268,13 @@ __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, co
                                                     int64 segments, int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    if (unit >= units) {
-        return;
-    }
+    const bool mine = unit < units, moved = mine && sums != nullptr;
     const int64 start = segment * rows * channels, vectors = segment * channels;
-    const RealPack<WIDTH> spread = load_pack<real, WIDTH>(variance + vectors, unit);
-    const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
-    RealPack<WIDTH> shift = {}, s = {}, t = {};
-    if (sums != nullptr) {
-        shift = load_pack<real, WIDTH>(mean + vectors, unit);
-        s = load_pack<real, WIDTH>(sums + vectors, unit);
-        t = load_pack<real, WIDTH>(sums + segments * channels + vectors, unit);
-    }
+    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
+    const RealPack<WIDTH> weight = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
+    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, moved);
+    const RealPack<WIDTH> s = strip_pack<WIDTH>(sums + vectors, unit, moved);
+    const RealPack<WIDTH> t = strip_pack<WIDTH>(sums + segments * channels + vectors, unit, moved);
     float scale[WIDTH], slope[WIDTH], offset[WIDTH];
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
@@ -282,7 +284,7 @@ __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, co
         offset[j] = (float)s.v[j] * share;
         slope[j] = (float)t.v[j] * share * rstd;
     }
-    for (Band band(rows); band.more(); band.next()) {
+    for (Band band(mine ? rows : 0); band.more(); band.next()) {
         const int64 place = band.row * units + unit;
         RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, place);
         RealPack<WIDTH> in = {};

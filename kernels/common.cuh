@@ -173,30 +173,30 @@ __device__ __forceinline__ Best shuffle_xor(Best value, int offset)
 }
 
 // Of some numbers: how many there are, their mean, the sum of squared deviations from it.
-struct Moments {
+struct Deviations {
     float count, mean, squares;
 };
 
 // Those of both (Chan et al., 1979). The mean's last bit depends on which one comes first.
 struct Merge {
-    __device__ __forceinline__ Moments operator()(Moments a, Moments b) const
+    __device__ __forceinline__ Deviations operator()(Deviations a, Deviations b) const
     {
         const float count = a.count + b.count, step = b.mean - a.mean;
         const float share = count > 0.0f ? b.count / count : 0.0f;
-        return Moments{count, a.mean + step * share,
+        return Deviations{count, a.mean + step * share,
                        a.squares + b.squares + step * step * a.count * share};
     }
 };
 
 template <>
-__device__ __forceinline__ Moments shuffle_xor(Moments value, int offset)
+__device__ __forceinline__ Deviations shuffle_xor(Deviations value, int offset)
 {
-    return Moments{shuffle_xor(value.count, offset), shuffle_xor(value.mean, offset),
+    return Deviations{shuffle_xor(value.count, offset), shuffle_xor(value.mean, offset),
                    shuffle_xor(value.squares, offset)};
 }
 
 // Adds numbers up around the first of them, so that little cancels wherever they lie.
-struct RunningMoments {
+struct RunningDeviations {
     float shift, sum, squares, count;
 
     __device__ __forceinline__ void add(float x)
@@ -207,10 +207,11 @@ struct RunningMoments {
         squares += (x - shift) * (x - shift);
     }
     // Of the numbers of all `lanes` threads, the same bits for each of them.
-    __device__ __forceinline__ Moments finish(int lanes) const
+    __device__ __forceinline__ Deviations finish(int lanes) const
     {
         const float step = count > 0.0f ? sum / count : 0.0f;
-        Moments all = group_reduce(Moments{count, shift + step, squares - sum * step}, Merge(), lanes);
+        const Deviations own = {count, shift + step, squares - sum * step};
+        Deviations all = group_reduce(own, Merge(), lanes);
         if (lanes <= WARP) {
             all.mean = __shfl_sync(ALL_LANES, all.mean, 0, lanes);
             all.squares = __shfl_sync(ALL_LANES, all.squares, 0, lanes);

@@ -1,6 +1,6 @@
 // Normalization of rows, layer norm and its relatives, and of a kernel by its spectral norm.
 //
-//   layer_norm           y = (x - m) r gamma + beta along each row, r = 1 / sqrt(variance + epsilon)
+//   layer_norm           y = (x - m) r gamma + beta along rows, r = 1 / sqrt(variance + epsilon)
 //   layer_norm_backward  dx = r (g - a - v b), g = gamma dy, v = (x - mean) r, a = mean of g,
 //                        b = mean of g v; dgamma, dbeta = sums of dy v and dy over rows
 //   spectral_scale       kernel *= reciprocal, vector = direction, unless reciprocal is 1 / epsilon
@@ -37,7 +37,7 @@ __device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd,
     const bool centered = norm == LAYER || norm == VARIANCE;
     for (RowWalk walk(rows, columns / WIDTH, lanes); walk.more(); walk.next()) {
         const RowReader<WIDTH> in = {x + walk.row() * columns, cache};
-        RunningMoments state = {};
+        RunningDeviations state = {};
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             const RealPack<WIDTH> pack = in.first(unit, step);
 #pragma unroll
@@ -50,7 +50,7 @@ __device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd,
                 }
             }
         }
-        Moments of_row = {0.0f, 0.0f, 0.0f};
+        Deviations of_row = {0.0f, 0.0f, 0.0f};
         if (centered) {
             of_row = state.finish(lanes);
         } else {

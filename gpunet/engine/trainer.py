@@ -383,7 +383,10 @@ class Trainer(ABC):
     def weights_key(self) -> tuple[Any, ...]:
         """Where the weights are and how they are trained: what a plan with gradients depends on."""
         return self.places_key(), tuple(
-            [(p.trainable, p.layer.trainable, p.layer.learning_rate_factor) for p in self.parameters]
+            [
+                (p.trainable, p.layer.trainable, p.layer.learning_rate_factor)
+                for p in self.parameters
+            ]
         )
 
     # ------------------------------------------------------------------- predict

@@ -134,7 +134,7 @@ def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
-    sizes |= {"groups": 1, "thresholds": 200, "classes": 10}
+    sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
     if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
@@ -163,6 +163,7 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1,
     "gamma": 2.0,
     "epsilon": 1e-7,
 }
+ATTRIBUTES |= {"norm": "layer", "groups": 4}
 ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 
 

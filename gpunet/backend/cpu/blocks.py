@@ -45,13 +45,13 @@ def ones(size: int, like: Array) -> Array:
     return np.ones(size, like.dtype)
 
 
-def repeated(row: Array, rows: int) -> Array:
+def repeated(row: Array, rows: int, size: int = BLOCK) -> Array:
     """A vector under itself, (rows, columns), as many times as a block has rows at most.
 
     A ufunc of two arrays of one shape takes 2.1 us a block; if one of them is a row for all rows,
     NumPy copies that into its buffer (8192 elements) as often as it needs it: 4 to 5 us.
     """
-    copies: Array = np.empty((min(rows, max(1, BLOCK // max(row.size, 1))), row.size), row.dtype)
+    copies: Array = np.empty((min(rows, max(1, size // max(row.size, 1))), row.size), row.dtype)
     copies[...] = row
     return copies
 

@@ -156,7 +156,9 @@ def channel_norm_backward(
     offset, slope = sums * ((rstd if grouped else scale) / max(dx.shape[1], 1))
     np.multiply(slope, rstd, out=slope)
     vectors = (mean, scale, slope, offset)
-    for _, (dx_, dy_, x_), (mean_, scale_, slope_, offset_) in _pieces((dx, dy, x), vectors):
+    # Half a block: together these six take less of the cache than three arrays of a whole one.
+    pieces = _pieces((dx, dy, x), vectors, BLOCK // 2)
+    for _, (dx_, dy_, x_), (mean_, scale_, slope_, offset_) in pieces:
         v = np.subtract(x_, mean_)
         np.multiply(v, slope_, out=v)
         np.add(v, offset_, out=v)
@@ -170,7 +172,7 @@ def _fit_together(x: Array) -> bool:
 
 
 def _pieces(
-    arrays: tuple[Array, ...], vectors: tuple[Array | None, ...]
+    arrays: tuple[Array, ...], vectors: tuple[Array | None, ...], size: int = BLOCK
 ) -> Iterator[tuple[slice | int, Sequence[Array], Sequence[Any]]]:
     """Blocks of arrays (segments, rows, channels) with vectors (segments, channels) beside them.
 
@@ -186,8 +188,8 @@ def _pieces(
             yield where, [a[where] for a in arrays], own
         return
     for segment, rows in enumerate(first):
-        copies = [None if v is None else repeated(v[segment], len(rows)) for v in vectors]
-        for block in row_blocks(*[a[segment] for a in arrays]):
+        copies = [None if v is None else repeated(v[segment], len(rows), size) for v in vectors]
+        for block in row_blocks(*[a[segment] for a in arrays], size=size):
             own = [None if c is None else c[: len(block[0])] for c in copies]
             yield segment, block, own
 

@@ -97,6 +97,7 @@ def layer_norm_backward(
             factor = np.dot(factor, gamma[None], products)
         np.multiply(dy_, factor, out=dx_)
         np.subtract(dx_, centered, out=dx_)
+        del centered, products, factor  # before the next block's are made
 
 
 def spectral_scale(

@@ -21,6 +21,7 @@ from gpunet.backend.spec import ROW_NORMS, Array
 _IDS = {name: np.int32(number) for number, name in enumerate(ROW_NORMS)}
 _FLOAT32 = 4  # bytes
 _SUMS_BYTES = 32 * 1024  # of shared memory for the sums of columns
+_ROWS_PER_LANE = 4  # before the sums of columns are dealt to more blocks
 _CACHE_BYTES = 40 * 1024  # for them and two rows
 
 
@@ -75,8 +76,10 @@ def layer_norm_backward(
     in_shared = wanted and 2 * slot <= _SUMS_BYTES and 2 * columns <= device.partials.size
     shared = 2 * slot if in_shared else 0
     cached = shared + 2 * slot <= _CACHE_BYTES
-    blocks = min(ceil_div(rows, THREADS // lanes), device.max_blocks)
+    at_once = THREADS // lanes  # rows of a block
+    blocks = min(ceil_div(rows, at_once), device.max_blocks)
     if in_shared:
+        blocks = min(blocks, ceil_div(rows, at_once * _ROWS_PER_LANE))
         blocks = min(blocks, device.partials.size // (2 * columns))
     sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
     flags = (_IDS[norm], np.float32(epsilon), *sizes, np.int32(lanes), np.int32(cached))
