@@ -10,6 +10,7 @@
 //
 // Shapes: x and y (segments, rows, channels), mean and variance (segments, channels), sums (2,
 // segments, channels), gamma, beta and moving statistics (channels); those may be null.
+// Statistics and sums are float, all else is real.
 //
 // Bytes an element, read + written: channel_moments 4, channel_norm 4 + 4, channel_norm_sums 8,
 // channel_norm_backward 8 + 4: together 12 forward and 20 backward, the least of a batch norm, and
@@ -20,14 +21,18 @@
 
 // A pack of a vector (channels) that may be missing; one row of threads loads it for all of the
 // block, which must call this together. `mine` says whether the strip has such a unit.
-template <int WIDTH>
-__device__ __forceinline__ RealPack<WIDTH> strip_pack(const real* p, int unit, bool mine,
-                                                      float otherwise = 0.0f)
+template <int WIDTH, typename T>
+__device__ __forceinline__ Pack<float, WIDTH> strip_pack(const T* p, int unit, bool mine,
+                                                         float otherwise = 0.0f)
 {
-    __shared__ RealPack<WIDTH> staged[256];
+    __shared__ Pack<float, WIDTH> staged[256];
     __syncthreads();  // the packs of an earlier call have been read
     if (threadIdx.y == 0) {
-        staged[threadIdx.x] = load_or<WIDTH>(mine ? p : nullptr, unit, otherwise);
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            const bool there = mine && p != nullptr;
+            staged[threadIdx.x].v[j] = there ? (float)p[unit * WIDTH + j] : otherwise;
+        }
     }
     __syncthreads();
     return staged[threadIdx.x];
@@ -36,21 +41,21 @@ __device__ __forceinline__ RealPack<WIDTH> strip_pack(const real* p, int unit, b
 // Sums are taken around the first row: variance = (sum of d^2 - (sum of d)^2 / rows) / rows with
 // d = x - x_0 loses digits only where x_0 lies many standard deviations from the mean.
 template <int WIDTH>
-__device__ __forceinline__ void moments_of_strip(real* mean, real* variance, real* moving_mean,
-                                                 real* moving_variance, const real* x,
+__device__ __forceinline__ void moments_of_strip(float* mean, float* variance, float* moving_mean,
+                                                 float* moving_variance, const real* x,
                                                  float momentum, int64 segment, int64 rows,
                                                  int channels, float* partials, unsigned* tickets)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool any = unit < units && rows > 0;
     x += segment * rows * channels;
-    const RealPack<WIDTH> first = strip_pack<WIDTH>(x, unit, any);
+    const Pack<float, WIDTH> first = strip_pack<WIDTH>(x, unit, any);
     float sums[WIDTH] = {}, squares[WIDTH] = {};
     for (Band band(any ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> value = load_pack<real, WIDTH>(x, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            const float d = (float)value.v[j] - (float)first.v[j];
+            const float d = (float)value.v[j] - first.v[j];
             sums[j] += d;
             squares[j] += d * d;
         }
@@ -62,24 +67,23 @@ __device__ __forceinline__ void moments_of_strip(real* mean, real* variance, rea
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
-            const float step = sums[j] * share, m = (float)first.v[j] + step;
+            const float step = sums[j] * share, m = first.v[j] + step;
             const float v = at_least((squares[j] - sums[j] * step) * share, 0.0f);
-            mean[place] = (real)m;
-            variance[place] = (real)v;
+            mean[place] = m;
+            variance[place] = v;
             if (moving_mean != nullptr && segment == 0) {
-                moving_mean[channel] =
-                    (real)(momentum * (float)moving_mean[channel] + (1.0f - momentum) * m);
+                moving_mean[channel] = momentum * moving_mean[channel] + (1.0f - momentum) * m;
             }
             if (moving_variance != nullptr && segment == 0) {
                 moving_variance[channel] =
-                    (real)(momentum * (float)moving_variance[channel] + (1.0f - momentum) * v);
+                    momentum * moving_variance[channel] + (1.0f - momentum) * v;
             }
         }
     }
 }
 
-extern "C" __global__ void channel_moments(real* mean, real* variance, real* moving_mean,
-                                           real* moving_variance, const real* x, float momentum,
+extern "C" __global__ void channel_moments(float* mean, float* variance, float* moving_mean,
+                                           float* moving_variance, const real* x, float momentum,
                                            int64 segments, int64 rows, int channels, int packed,
                                            float* partials, unsigned* tickets)
 {
@@ -95,61 +99,61 @@ extern "C" __global__ void channel_moments(real* mean, real* variance, real* mov
 }
 
 // A warp for each group of each segment.
-extern "C" __global__ void group_moments(real* mean, real* variance, int64 segments, int channels,
+extern "C" __global__ void group_moments(float* mean, float* variance, int64 segments, int channels,
                                          int groups)
 {
     const int size = channels / groups, lane = threadIdx.x % WARP;
     for (int64 group = grid_thread() / WARP; group < segments * groups;
          group += grid_threads() / WARP) {
-        real *means = mean + group * size, *variances = variance + group * size;
+        float *means = mean + group * size, *variances = variance + group * size;
         float sum = 0.0f;
         for (int i = lane; i < size; i += WARP) {
-            sum += (float)means[i];
+            sum += means[i];
         }
         const float of_group = warp_sum(sum) / size;
         float squares = 0.0f;
         for (int i = lane; i < size; i += WARP) {
-            const float d = (float)means[i] - of_group;
-            squares += (float)variances[i] + d * d;
+            const float d = means[i] - of_group;
+            squares += variances[i] + d * d;
         }
         squares = warp_sum(squares) / size;
         for (int i = lane; i < size; i += WARP) {
-            means[i] = (real)of_group;
-            variances[i] = (real)squares;
+            means[i] = of_group;
+            variances[i] = squares;
         }
     }
 }
 
 template <int WIDTH>
-__device__ __forceinline__ void channel_norm_strip(real* y, const real* x, const real* mean,
-                                                   const real* variance, const real* gamma,
+__device__ __forceinline__ void channel_norm_strip(real* y, const real* x, const float* mean,
+                                                   const float* variance, const real* gamma,
                                                    const real* beta, float epsilon, int64 segment,
                                                    int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool mine = unit < units;
     const int64 start = segment * rows * channels, vectors = segment * channels;
-    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, mine);
-    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
-    const RealPack<WIDTH> g = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
-    const RealPack<WIDTH> b = strip_pack<WIDTH>(beta, unit, mine);
+    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, mine);
+    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
+    const Pack<float, WIDTH> g = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
+    const Pack<float, WIDTH> b = strip_pack<WIDTH>(beta, unit, mine);
     float scale[WIDTH];
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
-        scale[j] = (float)g.v[j] / sqrtf((float)spread.v[j] + epsilon);
+        scale[j] = g.v[j] / sqrtf(spread.v[j] + epsilon);
     }
     for (Band band(mine ? rows : 0); band.more(); band.next()) {
         RealPack<WIDTH> value = load_pack<real, WIDTH>(x + start, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            value.v[j] = (real)(((float)value.v[j] - (float)shift.v[j]) * scale[j] + (float)b.v[j]);
+            value.v[j] = (real)(((float)value.v[j] - shift.v[j]) * scale[j] + b.v[j]);
         }
         store_pack<real, WIDTH>(y + start, band.row * units + unit, value);
     }
 }
 
-extern "C" __global__ void channel_norm(real* y, const real* x, const real* mean,
-                                        const real* variance, const real* gamma, const real* beta,
+extern "C" __global__ void channel_norm(real* y, const real* x, const float* mean,
+                                        const float* variance, const real* gamma, const real* beta,
                                         float epsilon, int64 segments, int64 rows, int channels,
                                         int packed)
 {
@@ -165,9 +169,9 @@ extern "C" __global__ void channel_norm(real* y, const real* x, const real* mean
 }
 
 template <int WIDTH>
-__device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, real* dbeta,
+__device__ __forceinline__ void norm_sums_of_strip(float* sums, real* dgamma, real* dbeta,
                                                    const real* dy, const real* x,
-                                                   const real* mean, const real* variance,
+                                                   const float* mean, const float* variance,
                                                    float epsilon, int accumulate, int64 segment,
                                                    int64 segments, int64 rows, int channels,
                                                    float* partials, unsigned* tickets)
@@ -175,8 +179,8 @@ __device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, rea
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool any = unit < units;
     const int64 start = segment * rows * channels;
-    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + segment * channels, unit, any);
-    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + segment * channels, unit, any);
+    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + segment * channels, unit, any);
+    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + segment * channels, unit, any);
     float of_dy[WIDTH] = {}, of_products[WIDTH] = {};
     for (Band band(any ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, band.row * units + unit);
@@ -184,7 +188,7 @@ __device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, rea
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             of_dy[j] += (float)d.v[j];
-            of_products[j] += (float)d.v[j] * ((float)in.v[j] - (float)shift.v[j]);
+            of_products[j] += (float)d.v[j] * ((float)in.v[j] - shift.v[j]);
         }
     }
     partials += segment * gridDim.y * 2 * channels;
@@ -193,9 +197,9 @@ __device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, rea
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
-            const float product = of_products[j] / sqrtf((float)spread.v[j] + epsilon);
-            sums[place] = (real)of_dy[j];
-            sums[segments * channels + place] = (real)product;
+            const float product = of_products[j] / sqrtf(spread.v[j] + epsilon);
+            sums[place] = of_dy[j];
+            sums[segments * channels + place] = product;
             if (segments == 1) {
                 write_total(dbeta, channel, of_dy[j], accumulate);
                 write_total(dgamma, channel, product, accumulate);
@@ -205,9 +209,9 @@ __device__ __forceinline__ void norm_sums_of_strip(real* sums, real* dgamma, rea
 }
 
 // With several segments dgamma and dbeta are left to segment_totals.
-extern "C" __global__ void channel_norm_sums(real* sums, real* dgamma, real* dbeta,
-                                             const real* dy, const real* x, const real* mean,
-                                             const real* variance, float epsilon, int accumulate,
+extern "C" __global__ void channel_norm_sums(float* sums, real* dgamma, real* dbeta,
+                                             const real* dy, const real* x, const float* mean,
+                                             const float* variance, float epsilon, int accumulate,
                                              int64 segments, int64 rows, int channels, int packed,
                                              float* partials, unsigned* tickets)
 {
@@ -225,13 +229,13 @@ extern "C" __global__ void channel_norm_sums(real* sums, real* dgamma, real* dbe
 
 // dbeta and dgamma (channels) = sums (2, segments, channels) over segments; blocks of (channels,
 // segments), gridDim.y = 2.
-extern "C" __global__ void segment_totals(real* dbeta, real* dgamma, const real* sums,
+extern "C" __global__ void segment_totals(real* dbeta, real* dgamma, const float* sums,
                                           int accumulate, int64 segments, int channels)
 {
     const int channel = blockIdx.x * blockDim.x + threadIdx.x, which = blockIdx.y;
     float sum[1] = {0.0f};
     for (int64 s = threadIdx.y; s < segments && channel < channels; s += blockDim.y) {
-        sum[0] += (float)sums[(which * segments + s) * channels + channel];
+        sum[0] += sums[(which * segments + s) * channels + channel];
     }
     sum_over_thread_rows<1>(sum);
     if (threadIdx.y == 0 && channel < channels) {
@@ -240,21 +244,21 @@ extern "C" __global__ void segment_totals(real* dbeta, real* dgamma, const real*
 }
 
 // A warp for each group of each of the two sums of each segment.
-extern "C" __global__ void group_sums(real* sums, const real* gamma, int64 segments, int channels,
+extern "C" __global__ void group_sums(float* sums, const real* gamma, int64 segments, int channels,
                                       int groups)
 {
     const int size = channels / groups, lane = threadIdx.x % WARP;
     for (int64 group = grid_thread() / WARP; group < 2 * segments * groups;
          group += grid_threads() / WARP) {
-        real* mine = sums + group * size;
+        float* mine = sums + group * size;
         const real* weights = gamma == nullptr ? nullptr : gamma + group % groups * size;
         float sum = 0.0f;
         for (int i = lane; i < size; i += WARP) {
-            sum += (float)mine[i] * (weights == nullptr ? 1.0f : (float)weights[i]);
+            sum += mine[i] * (weights == nullptr ? 1.0f : (float)weights[i]);
         }
         const float mean = warp_sum(sum) / size;
         for (int i = lane; i < size; i += WARP) {
-            mine[i] = (real)mean;
+            mine[i] = mean;
         }
     }
 }
@@ -262,27 +266,28 @@ extern "C" __global__ void group_sums(real* sums, const real* gamma, int64 segme
 // dx = scale dy - slope (x - mean) - offset; without sums slope and offset are 0.
 template <int WIDTH>
 __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, const real* x,
-                                                    const real* mean, const real* variance,
-                                                    const real* gamma, const real* sums,
+                                                    const float* mean, const float* variance,
+                                                    const real* gamma, const float* sums,
                                                     float epsilon, int grouped, int64 segment,
                                                     int64 segments, int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
     const bool mine = unit < units, moved = mine && sums != nullptr;
     const int64 start = segment * rows * channels, vectors = segment * channels;
-    const RealPack<WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
-    const RealPack<WIDTH> weight = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
-    const RealPack<WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, moved);
-    const RealPack<WIDTH> s = strip_pack<WIDTH>(sums + vectors, unit, moved);
-    const RealPack<WIDTH> t = strip_pack<WIDTH>(sums + segments * channels + vectors, unit, moved);
+    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
+    const Pack<float, WIDTH> weight = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
+    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, moved);
+    const Pack<float, WIDTH> s = strip_pack<WIDTH>(sums + vectors, unit, moved);
+    const float* second = sums + segments * channels + vectors;
+    const Pack<float, WIDTH> t = strip_pack<WIDTH>(second, unit, moved);
     float scale[WIDTH], slope[WIDTH], offset[WIDTH];
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
-        const float rstd = 1.0f / sqrtf((float)spread.v[j] + epsilon);
-        scale[j] = (float)weight.v[j] * rstd;
+        const float rstd = 1.0f / sqrtf(spread.v[j] + epsilon);
+        scale[j] = weight.v[j] * rstd;
         const float share = (grouped ? rstd : scale[j]) / rows;
-        offset[j] = (float)s.v[j] * share;
-        slope[j] = (float)t.v[j] * share * rstd;
+        offset[j] = s.v[j] * share;
+        slope[j] = t.v[j] * share * rstd;
     }
     for (Band band(mine ? rows : 0); band.more(); band.next()) {
         const int64 place = band.row * units + unit;
@@ -293,7 +298,7 @@ __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, co
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            const float v = (float)in.v[j] - (float)shift.v[j];
+            const float v = (float)in.v[j] - shift.v[j];
             d.v[j] = (real)(scale[j] * (float)d.v[j] - (slope[j] * v + offset[j]));
         }
         store_pack<real, WIDTH>(dx + start, place, d);
@@ -301,8 +306,8 @@ __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, co
 }
 
 extern "C" __global__ void channel_norm_backward(real* dx, const real* dy, const real* x,
-                                                 const real* mean, const real* variance,
-                                                 const real* gamma, const real* sums,
+                                                 const float* mean, const float* variance,
+                                                 const real* gamma, const float* sums,
                                                  float epsilon, int grouped, int64 segments,
                                                  int64 rows, int channels, int packed)
 {

@@ -6,7 +6,8 @@
 //   spectral_scale       kernel *= reciprocal, vector = direction, unless reciprocal is 1 / epsilon
 //
 // Other norms of a row than "layer": see the contract. Shapes: (rows, columns), mean and r (rows),
-// gamma, beta, dgamma and dbeta (columns), of which each may be null; any kernel whose last axis is
+// gamma, beta, dgamma and dbeta (columns), of which each may be null; mean, r
+// and reciprocal are float, all else is real; any kernel whose last axis is
 // that of vector and direction (columns), reciprocal (1).
 //
 // Bytes an element, read + written: layer_norm 4 + 4 and 8 a row, the least; rows over 40 KB do not
@@ -28,7 +29,7 @@ __device__ __forceinline__ float reciprocal_root(float squares, int columns, int
 }
 
 template <int WIDTH>
-__device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd, const real* x,
+__device__ __forceinline__ void layer_norm_rows(real* y, float* mean, float* rstd, const real* x,
                                                 const real* gamma, const real* beta, int norm,
                                                 float epsilon, int64 rows, int columns, int lanes,
                                                 int cached)
@@ -59,8 +60,8 @@ __device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd,
         const float factor = reciprocal_root(of_row.squares, columns, norm, epsilon);
         const float shift = norm == LAYER ? of_row.mean : 0.0f;
         if (walk.lane < walk.end() && walk.lane == 0) {
-            mean[walk.row()] = (real)of_row.mean;
-            rstd[walk.row()] = (real)factor;
+            mean[walk.row()] = of_row.mean;
+            rstd[walk.row()] = factor;
         }
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             RealPack<WIDTH> pack = in.again(unit, step);
@@ -76,7 +77,7 @@ __device__ __forceinline__ void layer_norm_rows(real* y, real* mean, real* rstd,
     }
 }
 
-extern "C" __global__ void layer_norm(real* y, real* mean, real* rstd, const real* x,
+extern "C" __global__ void layer_norm(real* y, float* mean, float* rstd, const real* x,
                                       const real* gamma, const real* beta, int norm,
                                       float epsilon, int64 rows, int columns, int packed,
                                       int lanes, int cached)
@@ -134,7 +135,7 @@ struct RowGradient {
 
 template <int WIDTH>
 __device__ __forceinline__ void layer_norm_backward_rows(
-    real* dx, float* partials, const real* dy, const real* x, const real* mean, const real* rstd,
+    real* dx, float* partials, const real* dy, const real* x, const float* mean, const float* rstd,
     const real* gamma, int norm, float epsilon, int64 rows, int columns, int lanes, int cached)
 {
     constexpr int SLOTS = sizeof(float) / sizeof(real);  // of a pack of reals in one of floats
@@ -153,8 +154,8 @@ __device__ __forceinline__ void layer_norm_backward_rows(
         const RowReader<WIDTH> gradients = {dy + start, dy_cache}, inputs = {x + start, x_cache};
         RowGradient r = {};
         if (row < rows) {
-            r.mean = (float)mean[row];
-            r.rstd = (float)rstd[row];
+            r.mean = mean[row];
+            r.rstd = rstd[row];
         }
         r.shift = norm == LAYER ? r.mean : 0.0f;
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
@@ -198,7 +199,7 @@ __device__ __forceinline__ void layer_norm_backward_rows(
 // `partials` (blocks, 2, columns) takes the sums of each block's rows; null if nobody wants them,
 // or if they do not fit into shared memory.
 extern "C" __global__ void layer_norm_backward(real* dx, float* partials, const real* dy,
-                                               const real* x, const real* mean, const real* rstd,
+                                               const real* x, const float* mean, const float* rstd,
                                                const real* gamma, int norm, float epsilon,
                                                int64 rows, int columns, int packed, int lanes,
                                                int cached)
@@ -230,8 +231,8 @@ extern "C" __global__ void column_totals(real* first, real* second, const float*
 
 template <int WIDTH>
 __device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta, const real* dy,
-                                                       const real* x, const real* mean,
-                                                       const real* rstd, int norm, int accumulate,
+                                                       const real* x, const float* mean,
+                                                       const float* rstd, int norm, int accumulate,
                                                        int64 rows, int columns, float* partials,
                                                        unsigned* tickets)
 {
@@ -240,8 +241,8 @@ __device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta
     for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy, band.row * units + unit);
         const RealPack<WIDTH> in = load_pack<real, WIDTH>(x, band.row * units + unit);
-        const float shift = norm == LAYER ? (float)mean[band.row] : 0.0f;
-        const float factor = (float)rstd[band.row];
+        const float shift = norm == LAYER ? mean[band.row] : 0.0f;
+        const float factor = rstd[band.row];
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
             products[j] += (float)d.v[j] * ((float)in.v[j] - shift) * factor;
@@ -260,7 +261,7 @@ __device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta
 
 // dgamma and dbeta of layer_norm_backward for rows whose sums do not fit into shared memory.
 extern "C" __global__ void layer_norm_columns(real* dgamma, real* dbeta, const real* dy,
-                                              const real* x, const real* mean, const real* rstd,
+                                              const real* x, const float* mean, const float* rstd,
                                               int norm, int accumulate, int64 rows, int columns,
                                               int packed, float* partials, unsigned* tickets)
 {
@@ -276,10 +277,10 @@ extern "C" __global__ void layer_norm_columns(real* dgamma, real* dbeta, const r
 // --------------------------------------------------------------------------------- spectral
 
 extern "C" __global__ void spectral_scale(real* kernel, real* vector, const real* direction,
-                                          const real* reciprocal, float epsilon, int64 n,
+                                          const float* reciprocal, float epsilon, int64 n,
                                           int columns)
 {
-    const float factor = (float)reciprocal[0];
+    const float factor = reciprocal[0];
     if (factor >= 1.0f / epsilon) {
         return;
     }

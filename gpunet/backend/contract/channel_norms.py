@@ -11,10 +11,10 @@ from gpunet.backend.spec import In, InOut, Out, Sum, op
 
 
 @op(
-    mean="segments channels",
-    variance="segments channels",
-    moving_mean="channels",
-    moving_variance="channels",
+    mean="full: segments channels",
+    variance="full: segments channels",
+    moving_mean="full: channels",
+    moving_variance="full: channels",
     x="segments rows channels",
 )
 def channel_moments(
@@ -32,7 +32,7 @@ def channel_moments(
     """
 
 
-@op(mean="segments channels", variance="segments channels")
+@op(mean="full: segments channels", variance="full: segments channels")
 def group_moments(mean: InOut, variance: InOut, *, groups: int) -> None:
     """Replace each channel's mean and variance by those of all numbers of its group.
 
@@ -43,8 +43,8 @@ def group_moments(mean: InOut, variance: InOut, *, groups: int) -> None:
 @op(
     y="segments rows channels",
     x="segments rows channels",
-    mean="segments channels",
-    variance="segments channels",
+    mean="full: segments channels",
+    variance="full: segments channels",
     gamma="channels",
     beta="channels",
     in_place="y=x",
@@ -56,13 +56,13 @@ def channel_norm(
 
 
 @op(
-    sums="2 segments channels",
+    sums="full: 2 segments channels",
     dgamma="channels",
     dbeta="channels",
     dy="segments rows channels",
     x="segments rows channels",
-    mean="segments channels",
-    variance="segments channels",
+    mean="full: segments channels",
+    variance="full: segments channels",
 )
 def channel_norm_sums(
     sums: Out,
@@ -82,7 +82,7 @@ def channel_norm_sums(
     """
 
 
-@op(sums="2 segments channels", gamma="channels")
+@op(sums="full: 2 segments channels", gamma="channels")
 def group_sums(sums: InOut, gamma: In | None, *, groups: int) -> None:
     """sums = mean over the channels of a group of gamma * sums, for all channels of the group."""
 
@@ -91,10 +91,10 @@ def group_sums(sums: InOut, gamma: In | None, *, groups: int) -> None:
     dx="segments rows channels",
     dy="segments rows channels",
     x="segments rows channels",
-    mean="segments channels",
-    variance="segments channels",
+    mean="full: segments channels",
+    variance="full: segments channels",
     gamma="channels",
-    sums="2 segments channels",
+    sums="full: 2 segments channels",
     in_place="dx=dy dx=x",
 )
 def channel_norm_backward(

@@ -7,8 +7,8 @@ from gpunet.backend.spec import In, InOut, Out, Sum, op
 
 @op(
     y="rows columns",
-    mean="rows",
-    rstd="rows",
+    mean="full: rows",
+    rstd="full: rows",
     x="rows columns",
     gamma="columns",
     beta="columns",
@@ -42,8 +42,8 @@ def layer_norm(
     dbeta="columns",
     dy="rows columns",
     x="rows columns",
-    mean="rows",
-    rstd="rows",
+    mean="full: rows",
+    rstd="full: rows",
     gamma="columns",
     in_place="dx=dy dx=x",
 )
@@ -69,7 +69,7 @@ def layer_norm_backward(
     """
 
 
-@op(kernel="...", vector="columns", direction="columns", reciprocal="1")
+@op(kernel="...", vector="columns", direction="columns", reciprocal="full: 1")
 def spectral_scale(
     kernel: InOut, vector: InOut, direction: In, reciprocal: In, *, epsilon: float
 ) -> None:

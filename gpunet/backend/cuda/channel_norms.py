@@ -8,7 +8,6 @@ import numpy as np
 
 from gpunet.backend.cuda.device import STRIP, THREADS, Device
 from gpunet.backend.cuda.grids import (
-    PACK,
     WARP,
     ceil_div,
     flat_grid,
@@ -47,7 +46,7 @@ def group_moments(device: Device, mean: Array, variance: Array, *, groups: int) 
         segments, channels = mean.shape
         grid = flat_grid(device, segments * groups * WARP)
         args = (mean, variance, np.int64(segments), np.int32(channels), np.int32(groups))
-        device.launch("channel_norms", "group_moments", mean, grid, (THREADS,), args)
+        device.launch("channel_norms", "group_moments", None, grid, (THREADS,), args)
 
 
 def channel_norm(
@@ -63,7 +62,7 @@ def channel_norm(
 ) -> None:
     """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta."""
     args = (y, x, mean, variance, gamma, beta)
-    _launch_strips(device, "channel_norm", args, args, (np.float32(epsilon),))
+    _launch_strips(device, "channel_norm", args, (y, x), (np.float32(epsilon),))
 
 
 def channel_norm_sums(
@@ -84,14 +83,14 @@ def channel_norm_sums(
     if sums.size == 0:
         zero_sums(device, (dgamma, dbeta), accumulate)
         return
-    width = packed_width(channels, dy, x, mean, variance)
+    width = packed_width(channels, dy, x)
     args = (sums, dgamma, dbeta, dy, x, mean, variance, np.float32(epsilon), np.int32(accumulate))
     _launch_sums(device, "channel_norm_sums", args, x, width)
     if segments > 1 and (dgamma is not None or dbeta is not None):
         grid, block = (ceil_div(channels, WARP), 2), (WARP, THREADS // WARP)
         sizes = (np.int32(accumulate), np.int64(segments), np.int32(channels))
         totals = (dbeta, dgamma, sums, *sizes)
-        device.launch("channel_norms", "segment_totals", sums, grid, block, totals)
+        device.launch("channel_norms", "segment_totals", x, grid, block, totals)
 
 
 def group_sums(device: Device, sums: Array, gamma: Array | None, *, groups: int) -> None:
@@ -100,7 +99,7 @@ def group_sums(device: Device, sums: Array, gamma: Array | None, *, groups: int)
         _, segments, channels = sums.shape
         grid = flat_grid(device, 2 * segments * groups * WARP)
         args = (sums, gamma, np.int64(segments), np.int32(channels), np.int32(groups))
-        device.launch("channel_norms", "group_sums", sums, grid, (THREADS,), args)
+        device.launch("channel_norms", "group_sums", gamma, grid, (THREADS,), args)
 
 
 def channel_norm_backward(
@@ -121,14 +120,14 @@ def channel_norm_backward(
         sums = None
     args = (dx, dy, x, mean, variance, gamma, sums)
     flags = (np.float32(epsilon), np.int32(grouped))
-    _launch_strips(device, "channel_norm_backward", args, args, flags)
+    _launch_strips(device, "channel_norm_backward", args, (dx, dy, x), flags)
 
 
 def _launch_sums(device: Device, symbol: str, args: tuple[Any, ...], x: Array, width: int) -> None:
     """Launch a kernel that adds up rows: strips of channels, bands of rows, segments."""
     segments, rows, channels = x.shape
     units = channels // width
-    across = min(power_of_two(units), STRIP // PACK)
+    across = min(power_of_two(units), WARP, STRIP // width)
     down = THREADS // across
     strips = ceil_div(units, across)
     bands = min(

@@ -6,10 +6,10 @@ import numpy as np
 
 from gpunet.backend.cuda.device import STRIP, THREADS, Device
 from gpunet.backend.cuda.grids import (
-    PACK,
     WARP,
     ceil_div,
     flat_grid,
+    pack_of,
     packed_width,
     power_of_two,
     rectangle,
@@ -42,7 +42,7 @@ def layer_norm(
     if x.size == 0:
         return
     width = packed_width(columns, y, x, gamma, beta)
-    plan = row_launch(device, rows, columns, width, arrays_kept=1)
+    plan = row_launch(device, rows, columns, width, kept=x.dtype.itemsize)
     flags = (_IDS[norm], np.float32(epsilon), np.int64(rows), np.int32(columns), *plan.args)
     args = (y, mean, rstd, x, gamma, beta, *flags)
     device.launch("row_norms", "layer_norm", y, plan.grid, (THREADS,), args, plan.shared)
@@ -72,10 +72,11 @@ def layer_norm_backward(
     width = packed_width(columns, dx, dy, x, gamma)
     units = columns // width
     lanes = min(power_of_two(units), WARP) if units <= 2 * WARP else THREADS
-    slot = ceil_div(units, lanes) * THREADS * width * _FLOAT32
-    in_shared = wanted and 2 * slot <= _SUMS_BYTES and 2 * columns <= device.partials.size
-    shared = 2 * slot if in_shared else 0
-    cached = shared + 2 * slot <= _CACHE_BYTES
+    slot = ceil_div(units, lanes) * THREADS * width  # elements of a row that a block holds
+    two_sums, two_rows = 2 * slot * _FLOAT32, 2 * slot * x.dtype.itemsize
+    in_shared = wanted and two_sums <= _SUMS_BYTES and 2 * columns <= device.partials.size
+    shared = two_sums if in_shared else 0
+    cached = shared + two_rows <= _CACHE_BYTES
     at_once = THREADS // lanes  # rows of a block
     blocks = min(ceil_div(rows, at_once), device.max_blocks)
     if in_shared:
@@ -86,7 +87,7 @@ def layer_norm_backward(
     partials = device.partials if in_shared else None
     if wanted and not in_shared:  # before dx, which may be dy or x, is written
         _column_sums(device, (dgamma, dbeta), (dy, x, mean, rstd), norm, accumulate)
-    shared += 2 * slot if cached else 0
+    shared += two_rows if cached else 0
     args = (dx, partials, dy, x, mean, rstd, gamma, *flags)
     device.launch("row_norms", "layer_norm_backward", dx, (blocks,), (THREADS,), args, shared)
     if in_shared:
@@ -104,7 +105,7 @@ def _column_sums(
 ) -> None:
     rows, columns = inputs[0].shape
     width = packed_width(columns, *inputs[:2])
-    grid, block = rectangle(device, rows, columns // width, widest=STRIP // PACK)
+    grid, block = rectangle(device, rows, columns // width, widest=min(WARP, STRIP // width))
     grid = (grid[0], min(grid[1], device.partials.size // (2 * columns)) or 1)
     sizes = (np.int64(rows), np.int32(columns), np.int32(width > 1))
     args = (*totals, *inputs, _IDS[norm], np.int32(accumulate), *sizes)
@@ -129,7 +130,7 @@ def spectral_scale(
     epsilon: float,
 ) -> None:
     """kernel *= reciprocal and vector = direction; both stay if reciprocal is 1 / epsilon."""
-    grid = flat_grid(device, ceil_div(max(kernel.size, vector.size), PACK))
+    grid = flat_grid(device, ceil_div(max(kernel.size, vector.size), pack_of(kernel)))
     sizes = (np.float32(epsilon), np.int64(kernel.size), np.int32(vector.size))
     args = (kernel, vector, direction, reciprocal, *sizes)
     device.launch("row_norms", "spectral_scale", kernel, grid, (THREADS,), args)
