@@ -42,8 +42,11 @@ def enlarged(
     sizes = _sizes(elements, columns)
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
-    elif not any("columns" in of for of in dims.values()):
+    named = {dim for of in dims.values() for dim in of}
+    if not named & {"columns", "channels"}:
         sizes["rows"] = elements
+    if "channels" in named and "rows" not in named:
+        sizes["segments"] = sizes["rows"]
     large = {}
     for name, of in dims.items():
         before = arrays[name]
@@ -64,6 +67,7 @@ def _sizes(elements: int, columns: int) -> dict[str, int]:
     return {
         "rows": rows,
         "columns": columns,
+        "channels": columns,
         "batch": rows,
         "samples": rows,
         "outer": outer,
