@@ -25,14 +25,26 @@ template <int WIDTH, typename T>
 __device__ __forceinline__ Pack<float, WIDTH> strip_pack(const T* p, int unit, bool mine,
                                                          float otherwise = 0.0f)
 {
+    constexpr int WIDEST = 16 / sizeof(T), PART = WIDTH < WIDEST ? WIDTH : WIDEST;
     __shared__ Pack<float, WIDTH> staged[256];
     __syncthreads();  // the packs of an earlier call have been read
     if (threadIdx.y == 0) {
+        Pack<float, WIDTH> pack;
+        const bool there = mine && p != nullptr, packed = there && is_aligned(p);
 #pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const bool there = mine && p != nullptr;
-            staged[threadIdx.x].v[j] = there ? (float)p[unit * WIDTH + j] : otherwise;
+        for (int i = 0; i < WIDTH; i += PART) {
+            Pack<T, PART> part;
+            if (packed) {
+                part = load_pack<T, PART>(p, (unit * WIDTH + i) / PART);
+            }
+#pragma unroll
+            for (int j = 0; j < PART; ++j) {
+                pack.v[i + j] = packed  ? (float)part.v[j]
+                                : there ? (float)p[unit * WIDTH + i + j]
+                                        : otherwise;
+            }
         }
+        staged[threadIdx.x] = pack;
     }
     __syncthreads();
     return staged[threadIdx.x];

@@ -176,17 +176,22 @@ __device__ __forceinline__ void layer_norm_backward_rows(
             RealPack<WIDTH> gradient = gradients.again(unit, step);
             const RealPack<WIDTH> input = inputs.again(unit, step);
             const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
-            Pack<float, WIDTH> products;
+            Pack<float, WIDTH> products = {}, plain = {};
+            if (summed) {
+                products = sums.at(0, step);
+                plain = sums.at(1, step);
+            }
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float d = (float)gradient.v[j], in = (float)input.v[j];
                 const float g = d * (float)weight.v[j], v = (in - r.mean) * r.rstd;
-                products.v[j] = d * (in - r.shift) * r.rstd;
+                products.v[j] += d * (in - r.shift) * r.rstd;
+                plain.v[j] += d;
                 gradient.v[j] = (real)(r.rstd * (g - r.a - v * r.b));
-                if (summed) {
-                    sums.at(0, step).v[j] += products.v[j];
-                    sums.at(1, step).v[j] += d;
-                }
+            }
+            if (summed) {
+                sums.at(0, step) = products;
+                sums.at(1, step) = plain;
             }
             store_pack<real, WIDTH>(dx + start, unit, gradient);
         }
