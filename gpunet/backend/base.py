@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunet.backend.contract import OPS
 from gpunet.backend.spec import Array
+from gpunet.backend.uploads import Uploads
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -72,6 +73,18 @@ class Backend(ABC):
     def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object] | None:
         """One call that does all of these again; None where that would gain nothing."""
         return None
+
+    def room(self) -> int | None:
+        """How many bytes of data the device can take; None where it is the host's own memory."""
+        return None
+
+    def staging(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, Any]:
+        """A new array on the host, of the kind that `uploads` copies from."""
+        return np.empty(shape, dtype)
+
+    def uploads(self) -> Uploads:
+        """Copies from the host that may run beside the computation."""
+        return Uploads(self)
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array of zeros."""

@@ -108,7 +108,7 @@ class Loop:
     def run(self, epochs: range) -> None:
         """Train; Ctrl-C and `stop_training` end it after the step at hand."""
         trainer, calls = self._trainer, self._calls
-        stepper = Stepper(trainer, TRAIN, self._samples)
+        stepper = Stepper(trainer, TRAIN, self._samples, self._batch_size)
         logs: dict[str, Any] = {}
         try:
             with Interrupt() as interrupt:
@@ -188,7 +188,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Loss and metrics on a data set, without training."""
     calls.on_test_begin()
-    stepper = Stepper(trainer, TEST, samples)
+    stepper = Stepper(trainer, TEST, samples, batch_size)
     order = np.arange(samples.count, dtype=np.int32)
     try:
         results = run_batches(trainer, stepper, TEST, order, batch_size, calls)

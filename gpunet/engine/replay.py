@@ -39,7 +39,7 @@ class Replay:
         self._plan, self.backend = step_plan.plan, model.backend
         self._arena = self.backend.empty((self._plan.nbytes,), "uint8")
         feed = Feed(self.backend, samples)
-        feed.before_steps((random.seed(), model.passes))
+        feed.before_steps(samples.count, (random.seed(), model.passes))
         self.records = self._plan.records
         self.calls = step_plan.bind(self.backend, self._arena, feed)
         step_plan.fill(feed.arrays)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine import checks
 from gpunet.engine.data import as_batch, check_lengths, class_weights
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """The arrays of a data set on the device, each as a matrix with one row a sample.
+    """The arrays of a data set, each as a matrix with one row a sample.
+
+    They are on the device, or, if they do not fit there, all on the host.
 
     Attributes:
         inputs: one matrix for each input of the model.
@@ -177,10 +180,10 @@ def on_device(trainer: Trainer, data: Given, class_weight: Any = None) -> Sample
     for head, y, sample_weight in zip(trainer.heads, data.targets, data.weights, strict=True):
         with _named(trainer.heads, head):
             rows, row_weights = _head_arrays(trainer, head, data, y, sample_weight, class_weight)
-        labels.append(_matrix(trainer, rows))
-        weights.append(None if row_weights is None else _matrix(trainer, row_weights))
-    inputs = tuple(_matrix(trainer, array) for array in data.inputs)
-    return Samples(inputs, tuple(labels), tuple(weights))
+        labels.append(_matrix(rows))
+        weights.append(None if row_weights is None else _matrix(row_weights))
+    inputs = tuple(_matrix(array) for array in data.inputs)
+    return _uploaded(trainer.backend, Samples(inputs, tuple(labels), tuple(weights)))
 
 
 def _head_arrays(
@@ -214,8 +217,16 @@ def _named(heads: Sequence[Head], head: Head) -> Iterator[None]:
         raise
 
 
-def _matrix(trainer: Trainer, array: Array) -> Array:
-    backend, matrix = trainer.backend, array.reshape(len(array), -1)
-    if backend.owns(matrix) and matrix.flags.c_contiguous:
-        return matrix
-    return backend.from_numpy(np.ascontiguousarray(matrix))
+def _matrix(array: Array) -> Array:
+    """One row a sample."""
+    matrix = array.reshape(len(array), -1)
+    return matrix if matrix.flags.c_contiguous else matrix.copy()
+
+
+def _uploaded(backend: Backend, samples: Samples) -> Samples:
+    """The same on the device, if there is room for it."""
+    on_host = [array for array in samples.arrays if not backend.owns(array)]
+    room = backend.room()
+    if room is not None and sum(array.nbytes for array in on_host) > room:
+        return samples.map(lambda a: backend.to_numpy(a) if backend.owns(a) else a)
+    return samples.map(lambda a: a if backend.owns(a) else backend.from_numpy(a))

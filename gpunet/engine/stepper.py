@@ -11,7 +11,7 @@ import numpy as np
 from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.engine.eager import EagerRecorder
-from gpunet.engine.feed import Feed
+from gpunet.engine.feed import feed_of
 from gpunet.engine.plan import Call
 from gpunet.engine.recorder import Record
 from gpunet.engine.samples import Samples
@@ -65,17 +65,18 @@ class Stepper:
         trainer: the compiled model.
         mode: TRAIN or TEST.
         samples: the data set.
+        batch_size: how many samples a step takes, but perhaps the last.
     """
 
-    def __init__(self, trainer: Trainer, mode: str, samples: Samples) -> None:
+    def __init__(self, trainer: Trainer, mode: str, samples: Samples, batch_size: int) -> None:
         self._trainer = trainer
         self._mode = mode
         self._backend = trainer.backend
         self.samples = samples
-        self._feed = Feed(self._backend, samples)
+        self._feed = feed_of(self._backend, samples, batch_size)
         self._lease = trainer.arenas.lease()
         self._parameters = [p for span in trainer.spans for p in span.parameters]
-        self._programs: dict[tuple[int, int, bool], Program] = {}
+        self._programs: dict[tuple[int, int, int, bool], Program] = {}
 
     def begin(self, order: np.ndarray[Any, Any] | None = None) -> None:
         """Start at the first sample, of a new order (int32) if one is given."""
@@ -84,7 +85,7 @@ class Stepper:
     def step(self, rows: int, steps: int = 1) -> None:
         """Steps on the next so many samples each."""
         trainer, optimizer = self._trainer, self._trainer.optimizer
-        if steps > 1 and not self._are_alike(steps):
+        if steps > 1 and not (self._feed.can_give(rows * steps) and self._are_alike(steps)):
             for _ in range(steps):
                 self.step(rows)
             return
@@ -95,13 +96,14 @@ class Stepper:
             updates = optimizer.updates_next
             for parameter in self._parameters:
                 parameter.has_gradient = False  # the step overwrites what a run left
-        self._feed.before_steps((random.seed(), trainer.passes) if is_training else None)
+        drawn = (random.seed(), trainer.passes) if is_training else None
+        self._feed.before_steps(rows * steps, drawn)
         if trainer.run_eagerly:
             self._step_eagerly(rows, updates)
         else:
-            key = (rows, steps, updates)
+            key = (self._feed.window, rows, steps, updates)
             (self._programs.get(key) or self._bind(*key)).run()
-        self._feed.after_steps(rows, steps)
+        self._feed.after_steps(rows * steps, steps)
         if is_training:
             trainer.passes += steps
             for _ in range(steps):
@@ -117,10 +119,10 @@ class Stepper:
         """The same step by layers that run at every step and ops that run as they come."""
         trainer = self._trainer
         op = EagerRecorder(trainer.dtype, self._backend, skips_update=not updates)
-        RecordedStep(trainer, self._mode, rows, self.samples, op, self._feed.arrays)
+        RecordedStep(trainer, self._mode, rows, self._feed.samples, op, self._feed.arrays)
 
-    def _bind(self, rows: int, steps: int, updates: bool) -> Program:
-        step_plan = self._trainer.step_plan(self._mode, rows, self.samples)
+    def _bind(self, window: int, rows: int, steps: int, updates: bool) -> Program:
+        step_plan = self._trainer.step_plan(self._mode, rows, self._feed.samples)
         plan = step_plan.plan
         if self._lease.arena.size < plan.nbytes:
             self._programs.clear()
@@ -129,7 +131,7 @@ class Stepper:
         ops = zip(plan.records, calls, strict=True)
         wanted = [op for op in ops if updates or op[0].direction != "update"]
         program = Program(self._backend, wanted, steps)
-        self._programs[rows, steps, updates] = program
+        self._programs[window, rows, steps, updates] = program
         return program
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.feed import Feed
+from gpunet.engine.feed import Feed, StreamedFeed
 from gpunet.engine.heads import Head
 from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
@@ -168,7 +168,7 @@ class StepPlan:
         self._slots = RecordedStep(trainer, mode, rows, samples, op).slots
         self.plan = Plan(op.records, kept=())
 
-    def bind(self, backend: Backend, arena: Array, feed: Feed) -> list[Call]:
+    def bind(self, backend: Backend, arena: Array, feed: Feed | StreamedFeed) -> list[Call]:
         """The calls of one step over this arena that gather from this feed."""
         self.fill(feed.arrays)
         calls = self.plan.bind(backend, arena)

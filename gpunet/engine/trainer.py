@@ -370,7 +370,7 @@ class Trainer(ABC):
             while len(self._batch_steppers) >= 8:
                 self._batch_steppers.pop(next(iter(self._batch_steppers))).close()
             own = samples.map(lambda a: self.backend.empty(tuple(a.shape), a.dtype))
-            stepper = Stepper(self, mode, own)
+            stepper = Stepper(self, mode, own, own.count)
             self._batch_steppers[key] = stepper
         for target, source in zip(stepper.samples.arrays, samples.arrays, strict=True):
             self.backend.ops["copy"](target, source)

@@ -43,7 +43,7 @@ def peak_of(steps):
 
 def test_steps_of_fit_allocate_nothing(model, data):
     model.prepare(data[0])
-    stepper = Stepper(model, TRAIN, model.samples(*data))
+    stepper = Stepper(model, TRAIN, model.samples(*data), ROWS)
     stepper.step(ROWS)
     assert peak_of(lambda: [stepper.step(ROWS) for _ in range(3)]) < SMALL
 

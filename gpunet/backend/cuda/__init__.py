@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from gpunet.backend.cuda import (
 )
 from gpunet.backend.cuda.capture import capture
 from gpunet.backend.cuda.device import Device
+from gpunet.backend.cuda.uploads import StreamUploads
 from gpunet.backend.spec import Array
 
 if TYPE_CHECKING:
@@ -78,6 +80,22 @@ class CudaBackend(Backend):
     def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
         """One launch of a CUDA graph that does all of these calls again."""
         return capture(self.cp, calls)
+
+    def room(self) -> int:
+        """Four fifths of the free memory: activations and the optimizer need some, too."""
+        free = self.cp.cuda.runtime.memGetInfo()[0]
+        free += self.cp.get_default_memory_pool().free_bytes()
+        return int(free * 0.8)
+
+    def staging(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, Any]:
+        """A new array in pinned host memory, from which copies need no help of the host."""
+        count = math.prod(shape)
+        memory = self.cp.cuda.alloc_pinned_memory(max(count * np.dtype(dtype).itemsize, 1))
+        return np.frombuffer(memory, dtype, count).reshape(shape)
+
+    def uploads(self) -> StreamUploads:
+        """Copies on a stream of their own."""
+        return StreamUploads(self)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array whose contents are undefined."""
