@@ -19,7 +19,7 @@ RANKS = [
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["text"],
-    ["emulator", "backend.base", "backend.cpu", "backend.cuda"],
+    ["emulator", "backend.base", "backend.uploads", "backend.cpu", "backend.cuda"],
     ["backend"],
     ["ops", "engine.graph", "engine.recorder", "engine.parameters", "engine.data"],
     ["activations", "losses", "optimizers", "engine.cost", "engine.fusion"],
