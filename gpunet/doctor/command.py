@@ -97,7 +97,7 @@ def _verdict(report: Report, backend: CudaBackend | None, seconds: float) -> int
             report.title(title)
         for number, sentence in enumerate(sentences, 1):
             report.line(f"{number}. {sentence}")
-    where = "anywhere" if backend is None else f"on {backend.description}"
+    where = "before anything ran" if backend is None else f"on {backend.description}"
     count = len(report.failures)
     if count:
         findings = f"{count} finding{'s' * (count > 1)}"

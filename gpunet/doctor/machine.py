@@ -86,7 +86,8 @@ def _read(value: Callable[[], str]) -> str:
 
 def _cuda_versions(runtime: Any) -> str:
     used, newest = runtime.runtimeGetVersion(), runtime.driverGetVersion()
-    return f"{_version(used)} of CuPy's runtime, {_version(newest)} is the driver's newest"
+    driver = f"{_version(newest)} is the driver's newest" if newest else "no driver"
+    return f"{_version(used)} of CuPy's runtime, {driver}"
 
 
 def _version(number: int) -> str:

@@ -34,6 +34,9 @@ _SECONDS = 0.003  # of device time in one measurement
 def examine_cublas(report: Report, backend: CudaBackend, quick: bool) -> bool:
     """Test cuBLAS, and run the cases of all products on it; return whether it is to be used."""
     products = backend.device.products
+    if products.only == OWN:
+        report.line("not used: GPUNET_CUBLAS is 'off'")
+        return False
     try:
         cublas = products.start()
     except GpunetError as error:
@@ -57,7 +60,8 @@ def measure_products(report: Report, backend: CudaBackend) -> None:
     """Time both kernels for each class of sizes, and keep for each op which one is faster."""
     products = backend.device.products
     report.line("Time of cuBLAS divided by that of gpunet's own kernel, in IEEE float32:")
-    report.line(f"{'m':>6}{'n':>6}{'k':>6}  " + "".join(f"{op:>19}" for op in OPS))
+    titles = "".join(f"{op.removeprefix('gemm_'):>14}" for op in OPS)
+    report.line(f"{'m':>6}{'n':>6}{'k':>6}{titles}")
     choices, faster = {}, dict.fromkeys(PRECISIONS, 0)
     for m, n, k in itertools.product(SIZES.values(), repeat=3):
         ratios = []
@@ -70,7 +74,7 @@ def measure_products(report: Report, backend: CudaBackend) -> None:
                 choices[key(op, np.dtype(np.float32), precision, m, n, k)] = choice
                 faster[precision] += choice == CUBLAS
                 ratios += [ratio] if precision == "ieee" else []
-        report.line(f"{m:>6}{n:>6}{k:>6}  " + "".join(f"{ratio:>19.2f}" for ratio in ratios))
+        report.line(f"{m:>6}{n:>6}{k:>6}" + "".join(f"{ratio:>14.2f}" for ratio in ratios))
     cases = len(choices) // len(PRECISIONS)
     for precision, count in faster.items():
         report.line(f"cuBLAS is the faster one in {count} of {cases} cases in {precision}")

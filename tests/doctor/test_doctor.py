@@ -12,7 +12,7 @@ import gpunet.backend as backends
 from gpunet.__main__ import main
 from gpunet.backend import backend_named
 from gpunet.backend.cuda import products
-from gpunet.doctor import command, machine, timing
+from gpunet.doctor import command, machine, ops, timing
 from gpunet.doctor import products as doctors_products
 from gpunet.errors import GpunetError, MissingDependency
 from gpunet.testing.cases import CASES
@@ -34,13 +34,33 @@ def findings(printed):
     return [line for line in rest.splitlines() if line.strip()[:1].isdigit()]
 
 
+def skip(monkeypatch, *sections):
+    for section in sections:
+        monkeypatch.setattr(command, section, lambda *_, **__: None)
+
+
+@pytest.fixture
+def only_ops(monkeypatch):
+    skip(monkeypatch, "examine_cublas", "examine_step", "examine_training")
+
+
+@pytest.fixture
+def only_training(monkeypatch):
+    skip(monkeypatch, "examine_cublas", "examine_ops")
+
+
+@pytest.fixture
+def only_machine(monkeypatch):
+    monkeypatch.setattr(command, "_examine", lambda *_: None)
+
+
 @pytest.fixture
 def broken(monkeypatch):
     """A function that replaces an op of the emulator by a wrong one."""
 
     def break_op(name, wrong):
-        ops = backend_named("emulator").ops
-        monkeypatch.setitem(ops, name, functools.partial(wrong, ops[name]))
+        functions = backend_named("emulator").ops
+        monkeypatch.setitem(functions, name, functools.partial(wrong, functions[name]))
 
     return break_op
 
@@ -66,7 +86,7 @@ def test_a_real_gpu(capsys):
     assert "GFLOP/s" in verdict(capsys)[0]
 
 
-def test_a_wrong_op_is_named(capsys, broken):
+def test_a_wrong_op_is_named(capsys, broken, only_ops):
     def wrong(softmax, y, x):
         softmax(y, x)
         y += 1e-3
@@ -95,7 +115,7 @@ def test_an_op_that_raises_is_named_and_the_rest_goes_on(capsys, broken):
     assert "digits are read correctly" in printed
 
 
-def test_a_write_outside_of_an_array_is_found(capsys, broken):
+def test_a_write_outside_of_an_array_is_found(capsys, broken, only_ops):
     def wrong(argmax, y, x):
         argmax(y, x)
         x += 1
@@ -105,7 +125,7 @@ def test_a_write_outside_of_an_array_is_found(capsys, broken):
     assert "writes into or around its input 'x'" in verdict(capsys)[0]
 
 
-def test_training_that_differs_is_found(capsys, broken):
+def test_training_that_differs_is_found(capsys, broken, only_training):
     def wrong(product, c, *others, **flags):
         product(c, *others, **flags)
         c *= np.float32(1.01)
@@ -119,7 +139,7 @@ def test_training_that_differs_is_found(capsys, broken):
     assert "the losses on emulator and on NumPy differ by up to" in found
 
 
-def test_training_that_is_never_the_same_is_found(capsys, broken):
+def test_training_that_is_never_the_same_is_found(capsys, broken, only_training):
     calls = []
 
     def wrong(adam, weights, *others, **flags):
@@ -135,6 +155,7 @@ def test_training_that_is_never_the_same_is_found(capsys, broken):
 
 
 def test_a_section_that_ends_early_is_a_finding(capsys, monkeypatch):
+    skip(monkeypatch, "examine_ops", "examine_cublas")
     monkeypatch.setattr(command, "examine_step", lambda *_: [][1])
     assert main(QUICK) == 1
     printed, _ = verdict(capsys)
@@ -151,7 +172,7 @@ def no_cupy(monkeypatch, problem):
     monkeypatch.setitem(sys.modules, "cupy", None)
 
 
-def test_without_a_gpu_the_emulator_is_examined(capsys, monkeypatch, tmp_path):
+def test_without_a_gpu_the_emulator_is_examined(capsys, monkeypatch, tmp_path, only_machine):
     no_cupy(monkeypatch, "CuPy is not installed; install it.")
     monkeypatch.setattr(machine, "_DRIVER", tmp_path / "none")
     assert main(["doctor", "--quick"]) == 0
@@ -160,7 +181,7 @@ def test_without_a_gpu_the_emulator_is_examined(capsys, monkeypatch, tmp_path):
     assert "To note" not in printed
 
 
-def test_a_driver_without_cupy_is_said(capsys, monkeypatch, tmp_path):
+def test_a_driver_without_cupy_is_said(capsys, monkeypatch, tmp_path, only_machine):
     no_cupy(monkeypatch, "CuPy is not installed; install it.")
     driver = tmp_path / "version"
     driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06\nGCC version:")
@@ -177,7 +198,7 @@ def test_a_gpu_that_was_asked_for_must_be_there(capsys, monkeypatch):
     assert main(["doctor", "--backend", "cupy"]) == 1
     printed, last = verdict(capsys)
     assert findings(printed) == ["  1. The GPU cannot be used: there is no CUDA device."]
-    assert last.startswith("Verdict: FAILED anywhere, with 1 finding in ")
+    assert last.startswith("Verdict: FAILED before anything ran, with 1 finding in ")
 
 
 def test_neither_gpu_nor_compiler(capsys, monkeypatch, tmp_path):
@@ -204,16 +225,13 @@ def lookalike(monkeypatch):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Sizes that the emulator multiplies quickly, and a cache of the test's own."""
+    """What is special to a GPU alone, in sizes for the emulator, and a cache of the test's own."""
+    skip(monkeypatch, "examine_ops", "examine_step", "examine_training", "examine_speed")
     sizes = {"small": 2, "medium": 3, "large": 5}
     monkeypatch.setattr(products, "SIZES", sizes)
     monkeypatch.setattr(doctors_products, "SIZES", sizes)
-    monkeypatch.setattr(doctors_products, "_SECONDS", 1e-6)
-    monkeypatch.setattr(timing, "_SECONDS", 1e-4)
-    fast = functools.partial(timing.examine_speed, shrink=4096)
-    monkeypatch.setattr(command, "examine_speed", fast)
-    monkeypatch.setattr(command, "examine_ops", lambda *_: None)
-    monkeypatch.setattr(command, "examine_training", lambda *_, **__: None)
+    monkeypatch.setattr(doctors_products, "seconds_of", lambda *_: 1.0)
+    monkeypatch.setattr(ops, "_QUICK_CALLS", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -224,7 +242,11 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(backends, "_cublas_of", lambda name: load_cublas)
 
 
-def test_a_gpu_is_timed_too(capsys, lookalike, small, stand_in):
+def test_a_gpu_is_timed_too(capsys, monkeypatch, lookalike, small, stand_in):
+    monkeypatch.setattr(timing, "_SECONDS", 1e-6)
+    monkeypatch.setattr(timing, "_REPEATS", 1)
+    fast = functools.partial(timing.examine_speed, shrink=2**14)
+    monkeypatch.setattr(command, "examine_speed", fast)
     assert main(["doctor", "--backend", "cupy"]) == 0
     printed, last = verdict(capsys)
     assert "NVRTC     13.0" in printed
@@ -251,8 +273,8 @@ def test_products_run_on_the_kernel_that_was_faster(
     printed, _ = verdict(capsys)
     assert "cuBLAS is the faster one in 36 of 108 cases in ieee" in printed
     assert "cuBLAS is the faster one in 108 of 108 cases in tf32" in printed
-    assert f"{2:>6}{3:>6}{5:>6}  {1.5:>19.2f}" in printed
-    assert f"{2:>6}{5:>6}{3:>6}  {0.5:>19.2f}" in printed
+    assert f"{2:>6}{3:>6}{5:>6}{1.5:>14.2f}" in printed
+    assert f"{2:>6}{5:>6}{3:>6}{0.5:>14.2f}" in printed
     for made in (backend_named("cupy"), backends._cupy.__wrapped__()[0]):  # and in the next process
         chosen, float32 = made.device.products, np.dtype("float32")
         assert chosen.cublas_for("gemm", float32, 2, 5, 2) is not None
@@ -281,6 +303,12 @@ def test_a_missing_cublas_is_said(capsys, monkeypatch, lookalike, small):
     assert "Speed of products" not in printed
 
 
+def test_a_cublas_that_is_switched_off_is_no_failure(capsys, monkeypatch, lookalike, small):
+    monkeypatch.setenv("GPUNET_CUBLAS", "off")
+    assert main(["doctor", "--backend", "cupy"]) == 0
+    assert "not used: GPUNET_CUBLAS is 'off'" in verdict(capsys)[0]
+
+
 def test_a_wrong_cublas_is_a_failure(capsys, monkeypatch, lookalike, small):
     def wrong():
         raise GpunetError("its product of (1, 1) and (1, 1) is off by 1.0.")
@@ -303,7 +331,7 @@ def test_a_gpu_whose_kernels_do_not_run_is_a_failure(capsys, monkeypatch, lookal
     assert "Every op" not in printed
 
 
-def test_versions_that_cannot_be_read_stop_nothing(capsys, lookalike, monkeypatch):
+def test_versions_that_cannot_be_read_stop_nothing(capsys, lookalike, monkeypatch, only_machine):
     monkeypatch.delattr(lookalike.cuda, "nvrtc")
     assert main(["doctor", "--quick"]) == 0
     assert "NVRTC     unknown (" in verdict(capsys)[0]

@@ -50,6 +50,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 class Cublas:
     """One cuBLAS handle, which follows the current stream.
 
+    It is never destroyed: when Python ends, the driver may have ended before.
+
     Args:
         cp: CuPy, or a module with the same interface.
         library: the loaded libcublas.

@@ -97,9 +97,10 @@ class Products:
         """Start cuBLAS; if it does not work, say so once and do without."""
         try:
             self.start()
-        except GpunetError as error:
+        except Exception as error:  # noqa: BLE001 - CuPy and the driver raise types of their own
             self.only = OWN
-            warn(f"cuBLAS is not used, products run on gpunet's own kernel: {error}")
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            warn(f"cuBLAS is not used, products run on gpunet's own kernel: {reason}")
         return self.only != OWN
 
     def identity(self, cublas: Cublas) -> dict[str, Any]:

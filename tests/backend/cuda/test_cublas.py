@@ -142,6 +142,17 @@ def test_wheels_are_searched_without_pathfinder(monkeypatch, tmp_path):
     assert str(folder / "libcublas.so.13") in cublas._places()
 
 
+def test_the_real_library_has_these_functions(library):
+    """Where there is one, also without a GPU."""
+    try:
+        real = cublas._declared(cublas.load_cublas())
+    except MissingDependency as missing:
+        pytest.skip(str(missing))
+    for status in (0, 1, 3, 7, 13, 15):
+        assert real.cublasGetStatusName(status) == library.cublasGetStatusName(status)
+    assert real.cublasSetStream_v2(None, 0) == 1
+
+
 # ------------------------------------------------------------------- bugs in the binding
 #
 # Each is a call that is right but for one thing, which the stand-in must notice.
