@@ -15,7 +15,7 @@ LONGEST = 450
 
 RANKS = [
     ["errors"],
-    ["identifiers", "random", "progress", "backend.spec", "backend.precision"],
+    ["identifiers", "random", "progress", "geometry", "backend.spec", "backend.precision"],
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["text"],
@@ -120,7 +120,7 @@ def test_no_import_goes_in_circles():
 ALLOWED = {
     "layers": [
         *("layers", "activations", "initializers", "regularizers", "constraints"),
-        *("errors", "identifiers", "saving.configs"),
+        *("errors", "identifiers", "geometry", "saving.configs"),
         *("engine.graph", "engine.recorder", "engine.parameters", "engine.data"),
     ],
     "activations": ["activations", "backend", "engine.recorder", "ops", "errors", "identifiers"],
@@ -128,9 +128,9 @@ ALLOWED = {
         *("metrics", "losses", "errors", "identifiers"),
         *("engine.recorder", "engine.data", "backend"),
     ],
-    "ops": ["ops", "backend", "errors"],
+    "ops": ["ops", "backend", "errors", "geometry"],
     "backend.cpu": ["backend", "errors"],
-    "backend.contract": ["backend.contract", "backend.spec"],
+    "backend.contract": ["backend.contract", "backend.spec", "errors"],
     "emulator": ["emulator", "errors"],
     "saving": [
         *("saving", "layers", "engine.graph", "errors", "identifiers"),

@@ -29,6 +29,11 @@ from gpunet.saving.configs import describe, from_description, public_classes
 
 GOLDEN = Path(__file__).parent / "golden"
 
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+
 # Classes that need arguments; all others are also made without any.
 EXAMPLES = [
     layers.Activation("tanh"),
@@ -47,6 +52,10 @@ EXAMPLES = [
         trainable=False,
     ),
     layers.Dropout(0.25, name="drop"),
+    *(conv(4, 3, 2, "same", None, 1, 2, "relu") for conv in CONVOLUTIONS),
+    *(conv(4, 3, 2, "same", 1, None, 1, "relu", False) for conv in TRANSPOSED),
+    *(conv(3, 1, "same", 2, None, 2, "tanh", name="d") for conv in DEPTHWISE),
+    *(conv(4, 3, 1, "same", None, 2, 2, pointwise_regularizer="l2") for conv in SEPARABLE),
     layers.ActivityRegularization(0.1, 0.2),
     layers.Rescaling(0.5, offset=1.0),
     layers.Reshape((2, -1)),

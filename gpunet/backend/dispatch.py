@@ -27,12 +27,14 @@ def output_shape(
     output: Parameter,
     arrays: Mapping[str, Array | None],
     attributes: Mapping[str, Any],
+    known: Mapping[str, int] | None = None,
 ) -> tuple[int, ...]:
     """The shape of one of an op's outputs, which follows from the arrays that it reads.
 
-    A dimension that no array tells is 0; `Op.check` then finds the array that does not fit.
+    A dimension that neither they nor ``known`` tell is 0; `Op.check` then finds the array that does
+    not fit.
     """
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, Any] = dict(known or {})
     for parameter in op.parameters:
         array = arrays.get(parameter.name)
         if array is None:
@@ -53,7 +55,11 @@ def output_shape(
 
 
 def run_op(
-    name: str, arrays: Mapping[str, Any], dtype: DTypeLike | None = None, **attributes: Any
+    name: str,
+    arrays: Mapping[str, Any],
+    dtype: DTypeLike | None = None,
+    known: Mapping[str, int] | None = None,
+    **attributes: Any,
 ) -> dict[str, Array]:
     """Run an op into new arrays and return all its arrays by name.
 
@@ -61,6 +67,7 @@ def run_op(
         name: the op.
         arrays: what it reads or updates, by the contract's names; None for what is left out.
         dtype: of outputs that may be of several types; by default that of the other arrays.
+        known: sizes of dimensions that no array tells, by the contract's names.
         attributes: its keyword arguments.
     """
     op = OPS[name]
@@ -74,12 +81,23 @@ def run_op(
         if parameter.role in ("out", "sum") and parameter.name not in ready:
             kind = parameter.forms[0][0]
             chosen = dtype if dtype and kind in ("real", "any") else dtype_of_kind(kind, real)
-            shape = output_shape(op, parameter, ready, attributes)
+            shape = output_shape(op, parameter, ready, attributes, known)
             ready[parameter.name] = backend.empty(shape, chosen)
     ordered = [ready.get(parameter.name) for parameter in op.parameters]
     op.check(ordered, attributes)
+    if op.scratch is not None:
+        ordered[-1] = backend.empty(
+            op.scratch_shape(ordered, attributes), dtype_of_kind("full", real)
+        )
     backend.run(name, *ordered, **attributes)
     return ready
+
+
+def empty_beside(array: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """A new array where another is."""
+    return (backend_named("numpy") if isinstance(array, _Numbers) else backend_of(array)).empty(
+        shape, dtype
+    )
 
 
 def dtype_of(array: Array) -> DTypeLike | None:

@@ -19,6 +19,7 @@ Out: TypeAlias = Array
 Sum: TypeAlias = Array
 InOut: TypeAlias = Array
 In: TypeAlias = Array
+Scratch: TypeAlias = Array
 
 
 class ElementWise(NamedTuple):
@@ -123,13 +124,21 @@ class Parameter:
 
     @property
     def written(self) -> bool:
-        """Whether the op writes this array."""
-        return self.role != "in"
+        """Whether the op writes this array, leaving results there."""
+        return self.role in ("out", "sum", "inout")
 
     @property
     def read(self) -> bool:
         """Whether the op always reads what this array held (a Sum only when it accumulates)."""
         return self.role in ("in", "inout")
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""The shapes of an op's arrays by name; what was left out is not there."""
+Constraint = Callable[[str, Shapes, Mapping[str, Any]], None]
+"""Raises an error if shapes and attributes of the op of this name do not fit each other."""
+ScratchSize = Callable[[Shapes, Mapping[str, Any]], int]
+"""How many elements of scratch memory an op needs."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,8 @@ class Op:
     in_place: tuple[tuple[str, str], ...]  # (output, input) that may be the same memory
     transpose: dict[str, str]  # array -> the flag that transposes it
     doc: str
+    constraint: Constraint | None = None
+    scratch: ScratchSize | None = None
 
     def check(self, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> None:
         """Raise an error in one sentence if the arrays or attributes do not fit this op.
@@ -167,10 +178,31 @@ class Op:
         for parameter, array in zip(self.parameters, arrays, strict=True):
             if array is not None:
                 self._check_array(parameter, array, attributes, sizes)
-            elif not parameter.optional or self._must_be_saved(parameter, attributes):
+            elif parameter.role != "scratch" and (
+                not parameter.optional or self._must_be_saved(parameter, attributes)
+            ):
                 raise ArgumentError(
                     f"op {self.name} needs an array for {parameter.name!r}, got None."
                 )
+        shapes = self._shapes(arrays)
+        if self.constraint is not None:
+            self.constraint(self.name, shapes, attributes)
+        if "scratch" in shapes and shapes["scratch"] != self.scratch_shape(arrays, attributes):
+            raise ShapeError(
+                f"op {self.name}: scratch of shape {shapes['scratch']} has another size than the "
+                f"op expects, {self.scratch_shape(arrays, attributes)}."
+            )
+
+    def scratch_shape(
+        self, arrays: Sequence[Array | None], attributes: dict[str, Any]
+    ) -> tuple[int]:
+        """The shape of the scratch memory that the op needs for arrays that fit."""
+        size = self.scratch(self._shapes(arrays), attributes) if self.scratch else 0
+        return (size,)
+
+    def _shapes(self, arrays: Sequence[Array | None]) -> dict[str, tuple[int, ...]]:
+        pairs = zip(self.parameters, arrays, strict=True)
+        return {p.name: tuple(array.shape) for p, array in pairs if array is not None}
 
     def least_bytes(self, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> int:
         """Bytes of each array that is read, once, plus each that is written, once."""
@@ -271,7 +303,13 @@ _Function = TypeVar("_Function", bound=Callable[..., None])
 
 
 def op(
-    *, in_place: str = "", transpose: str = "", **shapes: str
+    constraint: Constraint | None = None,
+    scratch: ScratchSize | None = None,
+    /,
+    *,
+    in_place: str = "",
+    transpose: str = "",
+    **shapes: str,
 ) -> Callable[[_Function], _Function]:
     """Enter the decorated signature into `OPS`; the package contract explains the notation."""
 
@@ -291,6 +329,8 @@ def op(
             in_place=tuple(_parse_pairs(in_place)),
             transpose=dict(_parse_pairs(transpose)),
             doc=inspect.getdoc(function) or "",
+            constraint=constraint,
+            scratch=scratch,
         )
         return function
 

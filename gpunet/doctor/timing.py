@@ -38,6 +38,7 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
         arrays = enlarged(
             op,
             case.arrays(call, "float32"),
+            case.attributes(call),
             elements=_ELEMENTS // shrink,
             columns=_COLUMNS,
             product=_PRODUCT // shrink,

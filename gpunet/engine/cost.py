@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from gpunet.engine.recorder import Record
+
+_CONVOLUTIONS = {
+    "convolution": ("kernel", "y"),
+    "transposed_convolution": ("kernel", "x"),
+    "convolution_kernel_gradient": ("dkernel", "dy"),
+}
+"""The kernel of each op and its coarse side, each element of which is one sum of products."""
 
 
 def flops(record: Record) -> int:
     """Floating-point operations: 2 m n k for a product, else one an element of the largest array.
+
+    A convolution is the product that it stands for, with what it sees outside of an image.
 
     An element-wise op is counted as one operation, whatever its function: products are what
     matters, and a count that pretends to know the price of exp would be no better.
@@ -17,6 +28,9 @@ def flops(record: Record) -> int:
             return 0
         inner = a.shape[0] if record.attributes.get("ta") else a.shape[1]
         return 2 * c.size * inner
+    if record.op.name in _CONVOLUTIONS:
+        kernel, coarse = (record[name] for name in _CONVOLUTIONS[record.op.name])
+        return 0 if kernel is None or coarse is None else 2 * coarse.size * prod(kernel.shape[:-1])
     if record.op.name in ("gather", "copy", "fill"):
         return 0
     return max((buffer.size for _, buffer in record.items()), default=0)

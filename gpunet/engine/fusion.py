@@ -24,6 +24,7 @@ AFTER_SIGMOID = {
     "binary_focal_cross_entropy": "sigmoid_focal_cross_entropy",
 }
 """The same for a sigmoid."""
+CONVOLUTIONS = ("convolution", "transposed_convolution")
 COUNTING_LOSSES = {*AFTER_SOFTMAX, *AFTER_SOFTMAX.values(), *AFTER_SIGMOID, *AFTER_SIGMOID.values()}
 
 
@@ -157,9 +158,34 @@ def gemm_and_bias_act(records: list[Record], gemm: Record, uses: _Uses) -> bool:
     return _merge(records, gemm, act, "gemm_bias_act", arrays, attributes)
 
 
+def convolution_and_bias_act(records: list[Record], first: Record, uses: _Uses) -> bool:
+    """z = x * kernel; y = activation(z + bias)  ->  one op."""
+    if first.op.name not in CONVOLUTIONS or first.attributes["activation"] != "linear":
+        return False
+    z = first["y"]
+    act = uses.only_reader(z) if first["bias"] is None else None
+    if act is None or z is None or act.op.name != "bias_act" or act["bias"] is None:
+        return False
+    y = act["y"]
+    if y is None or act["x"] is None or act["x"].shape[-1] != z.shape[-1]:
+        return False
+    arrays = [y.reshape(*z.shape), first["x"], first["kernel"], act["bias"], first["scratch"]]
+    attributes = {**first.attributes, **_activation(act)}
+    return _merge(records, first, act, first.op.name, arrays, attributes)
+
+
+def unwanted_places(records: list[Record], pool: Record, uses: _Uses) -> bool:
+    """max_pool leaves out the places that no backward reads."""
+    places = pool["argmax"] if pool.op.name == "max_pool" else None
+    if places is None or places.storage in uses.kept or uses.readers.get(places.storage):
+        return False
+    _set(pool, "argmax", None)
+    return True
+
+
 def bias_and_activation(records: list[Record], first: Record, uses: _Uses) -> bool:
     """z = a b + bias or z = x + bias; y = activation(z)  ->  one op, where nobody else reads z."""
-    if first.op.name not in ("gemm_bias_act", "bias_act"):
+    if first.op.name not in ("gemm_bias_act", "bias_act", *CONVOLUTIONS):
         return False
     z = first.arrays[0]
     act = uses.only_reader(z) if first.attributes["activation"] == "linear" else None
@@ -277,11 +303,13 @@ RULES: tuple[Callable[[list[Record], Record, _Uses], bool], ...] = (
     sigmoid_loss_from_logits,
     add_of_copy,
     gemm_and_bias_act,
+    convolution_and_bias_act,
     bias_and_activation,
     gemm_and_column_sum,
     gemm_and_act_backward,
     linear_is_copy,
     gather_and_scale,
+    unwanted_places,
 )
 
 

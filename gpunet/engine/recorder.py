@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.contract import OPS
-from gpunet.backend.spec import Array, Op, Parameter
+from gpunet.backend.spec import Array, Op, Parameter, dtype_of_kind
 from gpunet.errors import ArgumentError, UsageError
 
 
@@ -202,6 +202,9 @@ class Recorder:
     def append(self, op: Op, arrays: Sequence[Buffer | None], attributes: dict[str, Any]) -> None:
         """Check one op against the contract and write it down."""
         op.check(arrays, attributes)
+        if op.scratch is not None:
+            shape = op.scratch_shape(arrays, attributes)
+            arrays = [*arrays[:-1], self.scratch(shape, dtype_of_kind("full", self.dtype))]
         self._append_checked(op, arrays, attributes, None)
 
     def _append_checked(

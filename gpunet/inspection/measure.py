@@ -77,7 +77,12 @@ def measure(
     """
     op, attributes = OPS[case.op], case.attributes(call)
     arrays = enlarged(
-        op, case.arrays(call, "float32"), elements=elements, columns=columns, product=product
+        op,
+        case.arrays(call, "float32"),
+        attributes,
+        elements=elements,
+        columns=columns,
+        product=product,
     )
     on_device = [
         backend.from_numpy(arrays[p.name]) if p.name in arrays else None for p in op.parameters

@@ -21,6 +21,7 @@ class Context:
 
     Attributes:
         saved: what forward keeps for backward: arrays of an activation, or statistics.
+        hidden: what else a layer of several steps keeps: the result of the first.
         training: whether the pass trains.
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
@@ -31,6 +32,7 @@ class Context:
     y: Buffer
     dy: Buffer
     saved: Any
+    hidden: Buffer
     training: bool
     node: int
     random: Buffer

@@ -33,6 +33,11 @@ from gpunet.ops.channel_norms import (
     group_sums,
 )
 from gpunet.ops.constraints import norm_constraint
+from gpunet.ops.convolution import (
+    convolution,
+    convolution_kernel_gradient,
+    transposed_convolution,
+)
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
     accuracy,
@@ -73,6 +78,12 @@ from gpunet.ops.optimizers import (
     sgd,
     squared_norms,
 )
+from gpunet.ops.pooling import (
+    average_pool,
+    average_pool_backward,
+    max_pool,
+    max_pool_backward,
+)
 from gpunet.ops.random import dropout
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
@@ -86,6 +97,8 @@ __all__ = [
     "adamax",
     "add",
     "argmax",
+    "average_pool",
+    "average_pool_backward",
     "bias_act",
     "bias_act_backward",
     "binary_cross_entropy",
@@ -96,6 +109,8 @@ __all__ = [
     "channel_norm_backward",
     "channel_norm_sums",
     "confusion_matrix",
+    "convolution",
+    "convolution_kernel_gradient",
     "copy",
     "cosine_similarity",
     "cross_entropy",
@@ -118,6 +133,8 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "matches",
+    "max_pool",
+    "max_pool_backward",
     "moments",
     "moving_average",
     "nadam",
@@ -140,6 +157,7 @@ __all__ = [
     "threshold_counts",
     "top_k_accuracy",
     "top_k_filter",
+    "transposed_convolution",
     "tversky",
     "weight_penalty",
     "weighted_totals",

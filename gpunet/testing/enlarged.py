@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,7 +22,13 @@ def largest_call(case: Case) -> Values:
 
 
 def enlarged(
-    op: Op, arrays: Mapping[str, Array], *, elements: int, columns: int, product: int
+    op: Op,
+    arrays: Mapping[str, Array],
+    attributes: Values,
+    *,
+    elements: int,
+    columns: int,
+    product: int,
 ) -> dict[str, Array]:
     """Arrays of a call with their values repeated until they have these sizes.
 
@@ -30,6 +37,7 @@ def enlarged(
     Args:
         op: what is to be called.
         arrays: the call's arrays by name.
+        attributes: its keyword arguments.
         elements: of a matrix or a flat buffer.
         columns: of a matrix.
         product: rows and columns of all factors of a product.
@@ -42,10 +50,14 @@ def enlarged(
     sizes = _sizes(elements, columns)
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
+    is_of_images = op.family in ("convolution", "pooling")
     named = {dim for of in dims.values() for dim in of}
-    if not named & {"columns", "channels"}:
+    if is_of_images:  # which stay as they are
+        of_one = max(math.prod(a.shape[1:]) for name, a in arrays.items() if "batch" in dims[name])
+        sizes = {"batch": max(1, elements // of_one)}
+    elif not named & {"columns", "channels"}:
         sizes["rows"] = elements
-    if "channels" in named and "rows" not in named:
+    if "channels" in named and "rows" not in named and not is_of_images:
         sizes["segments"] = sizes["rows"]
     large = {}
     for name, of in dims.items():
@@ -58,6 +70,9 @@ def enlarged(
         elif name == "indices":
             random = np.random.default_rng(0)
             large[name] = random.permutation(sizes["samples"]).astype(before.dtype)
+    if op.scratch is not None:
+        ordered = [None if p.role == "scratch" else large.get(p.name) for p in op.parameters]
+        large["scratch"] = np.zeros(op.scratch_shape(ordered, attributes), np.float32)
     return large
 
 

@@ -7,6 +7,7 @@ write outside of an array, or a read of what an output held before, cannot go un
 
 from __future__ import annotations
 
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,12 @@ class Case:
         without = tuple(name for name, value in call.items() if value is None)
         return with_outputs(self.op, arrays, self.attributes(call), dtype, without)
 
+    def inputs(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """What the reference gets: what the op reads, and outputs whose shape it asks for."""
+        wanted = {p.name for p in OPS[self.op].parameters if p.read}
+        wanted.update(inspect.signature(self.reference).parameters)
+        return {name: array for name, array in arrays.items() if name in wanted}
+
     def attributes(self, call: Values) -> Values:
         """The keyword arguments of one call."""
         arrays = {parameter.name for parameter in OPS[self.op].parameters}
@@ -174,6 +181,11 @@ def with_outputs(
             kind = parameter.forms[0][0]
             shape = output_shape(op, parameter, arrays, attributes)
             complete[parameter.name] = np.zeros(shape, dtype_of_kind(kind, dtype))
+    if op.scratch is not None:
+        ordered = [complete.get(parameter.name) for parameter in op.parameters]
+        op.check(ordered, attributes)
+        shape = op.scratch_shape(ordered, attributes)
+        complete["scratch"] = np.zeros(shape, dtype_of_kind("full", dtype))
     return complete
 
 
@@ -256,7 +268,7 @@ def guarded_call(
     backend.synchronize()
     written = [p.name for p in op.parameters if p.written and p.name in guarded]
     for key, item in guarded.items():
-        may_write = any(item is guarded[other] for other in written)
+        may_write = key == "scratch" or any(item is guarded[other] for other in written)
         if item.changed(inside=not may_write):
             where = "outside of" if may_write else "into or around its input"
             raise AssertionError(f"op {name} on {backend.name} writes {where} {key!r}.")

@@ -68,11 +68,8 @@ def ways(case: Case, call: Values, dtype: str = "float32") -> Iterator[Way]:
 def expected(case: Case, call: Values, arrays: Mapping[str, Array]) -> Values:
     """The reference's values for what is read of these arrays, in float64."""
     inputs = {
-        p.name: arrays[p.name].astype(np.float64)
-        if arrays[p.name].dtype.name in REAL
-        else arrays[p.name]
-        for p in OPS[case.op].parameters
-        if p.read and p.name in arrays
+        key: array.astype(np.float64) if array.dtype.name in REAL else array
+        for key, array in case.inputs(arrays).items()
     }
     return case.reference(**inputs, **case.attributes(call))
 

@@ -130,17 +130,27 @@ def large(shape, dtype=np.float32):
     return np.full(shape, 0.5, dtype)
 
 
+AXES = ("depth", "height", "width")
+
+
 def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
     sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
+    if OPS[name].family in ("convolution", "pooling"):
+        window = {f"window_{axis}": size for axis, size in zip(AXES, (1, 3, 3), strict=True)}
+        image = {"batch": 64, "depth": 1, "height": 32, "width": 32}
+        outputs = {f"out_{axis}": size for axis, size in zip(AXES, (1, 32, 32), strict=True)}
+        sizes |= window | image | outputs | {"channels": 16, "group_channels": 4, "filters": 16}
     if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
     arrays = []
     for parameter in OPS[name].parameters:
-        kind, dims = parameter.forms[-1]
+        kind, dims = parameter.forms[0 if parameter.name == "argmax" else -1]
+        if parameter.role == "scratch":
+            sizes["scratch_size"] = OPS[name].scratch_shape([*arrays, None], ATTRIBUTES)[0]
         shape = sizes["..."] if dims == ("...",) else ()
         shape = shape or tuple(int(d) if d.isdigit() else sizes[d] for d in dims)
         dtype = dtype_of_kind(kind, "float32")
@@ -163,7 +173,9 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1,
     "gamma": 2.0,
     "epsilon": 1e-7,
 }
-ATTRIBUTES |= {"norm": "layer", "groups": 4}
+ATTRIBUTES |= {"strides": (1, 1, 1), "dilation": (1, 1, 1), "padding": (0, 1, 1), "groups": 4}
+ATTRIBUTES |= {"window": (1, 3, 3)}
+ATTRIBUTES |= {"norm": "layer"}
 ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 
 

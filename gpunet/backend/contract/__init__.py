@@ -9,12 +9,13 @@ that it stands in here, has the same name in each of these places.
 Arguments come in this order: arrays that are written, arrays that are read, then keyword-only
 sizes and flags. All arrays are C-contiguous. The role of an array stands in its annotation:
 
-=========  ============================================================================
-``Out``    written completely, whatever it held before
-``Sum``    an output that ``accumulate=True`` adds to instead of overwriting (gradients)
-``InOut``  read and updated
-``In``     only read
-=========  ============================================================================
+===========  ==========================================================================
+``Out``      written completely, whatever it held before
+``Sum``      an output that ``accumulate=True`` adds to instead of overwriting (gradients)
+``InOut``    read and updated
+``In``       only read
+``Scratch``  memory for the op's own use: means nothing before and nothing after
+===========  ==========================================================================
 
 The decorator gives each array's shape as names (``"rows columns"``; a name stands for the same
 size everywhere in one op, a number for itself, ``...`` for one and the same shape of any rank)
@@ -24,13 +25,17 @@ float32, or float64 where real is: what stays in full precision beside float16 o
 are the weights that an optimizer updates and its state, labels, class numbers and sample weights,
 and what losses and metrics make of rows. ``any`` is any number type. Whatever the types are, sums
 and formulas are computed in float32 at least, and each result is rounded once, to nearest and even.
-``in_place="y=x"`` allows output y to be the very same memory as input x.
+``in_place="y=x"`` allows output y to be the very same memory as input x. Before all
+this there may be a function that checks what names of dimensions cannot say, and one that says how
+many elements of scratch memory an op needs: its last array, which the recorder and `gpunet.ops` add
+by themselves.
 """
 
 from gpunet.backend.contract import (
     activations,
     channel_norms,
     constraints,
+    convolution,
     focal_losses,
     gemm,
     losses,
@@ -38,6 +43,7 @@ from gpunet.backend.contract import (
     metrics,
     optimizers,
     overlap_losses,
+    pooling,
     random,
     regularizers,
     row_losses,
@@ -50,6 +56,7 @@ __all__ = [
     "activations",
     "channel_norms",
     "constraints",
+    "convolution",
     "focal_losses",
     "gemm",
     "losses",
@@ -57,6 +64,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "overlap_losses",
+    "pooling",
     "random",
     "regularizers",
     "row_losses",

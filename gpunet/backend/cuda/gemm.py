@@ -13,7 +13,7 @@ from gpunet.backend.cuda.grids import ceil_div
 from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 
-_TILES = (128, 64, 32)  # the sizes that kernels/gemm.cu is compiled for
+TILES = (128, 64, 32)  # the sizes that kernels/gemm.cu is compiled for
 
 
 def gemm(
@@ -128,7 +128,7 @@ def _launch(device: Device, symbol: str, c: Array, k: int, args: tuple[Any, ...]
     m, n = c.shape
     if n == 0:
         return
-    tile = next((t for t in _TILES if _tiles(m, n, t) >= device.multiprocessors), _TILES[-1])
+    tile = next((t for t in TILES if _tiles(m, n, t) >= device.multiprocessors), TILES[-1])
     args = (*args, np.int32(m), np.int32(n), np.int32(k))
     device.launch("gemm", f"{symbol}_tile{tile}", c, (_tiles(m, n, tile),), (THREADS,), args)
 

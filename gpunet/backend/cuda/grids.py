@@ -46,6 +46,12 @@ def flat_grid(device: Device, units: int) -> tuple[int]:
     return (max(1, min(ceil_div(units, THREADS), device.max_blocks)),)
 
 
+def sample_grid(device: Device, batch: int, units: int, across: int = THREADS) -> tuple[int, int]:
+    """Blocks of ``across`` threads, one for each unit of a sample (x), looping over samples (y)."""
+    blocks = ceil_div(units, across)
+    return blocks, max(1, min(batch, ceil_div(device.max_blocks, blocks), MAX_GRID_Y))
+
+
 class Rectangle(NamedTuple):
     """A grid and a block over the columns (x) and rows (y) of a matrix."""
 

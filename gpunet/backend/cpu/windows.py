@@ -1,0 +1,137 @@
+"""Sliding windows over (batch, depth, height, width, channels): what convolution and pooling share.
+
+Work is cut into slabs, parts of the outputs that are small enough to stay in the cache. For a slab
+`region` gives the inputs that its windows touch, with zeros where they hang over the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunet.backend.spec import Array
+
+Slab = tuple[slice, slice, slice]
+"""Which images, planes and rows of an array."""
+
+
+class Axis(NamedTuple):
+    """Windows along one axis: element t of output o lies at input first + o * stride + t * step."""
+
+    first: int
+    stride: int
+    step: int
+    taps: int
+
+    def span(self, outputs: int) -> int:
+        """How many inputs neighbouring outputs touch, from the first to the last."""
+        return (outputs - 1) * self.stride + (self.taps - 1) * self.step + 1
+
+    def start(self, output: int) -> int:
+        """The first input that an output touches."""
+        return self.first + output * self.stride
+
+
+def axes_of(
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int] = (1, 1, 1),
+) -> tuple[Axis, ...]:
+    """The three axes of an op's attributes."""
+    parts = zip(window, strides, padding, dilation, strict=False)  # window: the kernel's shape
+    return tuple(Axis(-before, stride, step, taps) for taps, stride, before, step in parts)
+
+
+def slabs(
+    shape: Sequence[int], cost: Callable[[int, int, int], int], limit: int, parts: int = 1
+) -> list[Slab]:
+    """Cut (batch, depth, height) into pieces that each cost no more than a limit, or are one row.
+
+    Args:
+        shape: of the outputs.
+        cost: the elements of scratch that so many images, planes and rows need.
+        limit: how many there are.
+        parts: the least number of pieces, if there are as many images.
+    """
+    batch, depth, height = shape[:3]
+    images, planes, rows = 1, depth, height
+    if cost(1, depth, height) <= limit:
+        images = min(limit // cost(1, depth, height), -(-batch // parts))
+    elif cost(1, 1, height) <= limit:
+        planes = limit // cost(1, 1, height)
+    else:
+        planes, rows = 1, max(1, min(height, limit // cost(1, 1, 1)))
+    return [
+        (n, d, h)
+        for n in _pieces(batch, images)
+        for d in _pieces(depth, planes)
+        for h in _pieces(height, rows)
+    ]
+
+
+def _pieces(size: int, length: int) -> Iterator[slice]:
+    for start in range(0, size, max(length, 1)):
+        yield slice(start, min(start + length, size))
+
+
+def region_size(counts: Sequence[int], width: int, axes: Sequence[Axis], channels: int) -> int:
+    """The elements of `region` for so many images, planes and rows of outputs of this width."""
+    spans = (axis.span(n) for axis, n in zip(axes, (*counts[1:], width), strict=True))
+    return counts[0] * prod(spans) * channels
+
+
+def region(
+    x: Array, slab: Slab, width: int, axes: Sequence[Axis], scratch: Array
+) -> tuple[Array, Array]:
+    """The inputs that the windows of a slab touch, a view or a copy with zeros around it; and the
+    rest of the scratch memory."""  # noqa: D205, D209
+    outputs = (*slab[1:], slice(0, width))
+    starts = [axis.start(part.start) for axis, part in zip(axes, outputs, strict=True)]
+    stops = [
+        start + axis.span(part.stop - part.start)
+        for axis, part, start in zip(axes, outputs, starts, strict=True)
+    ]
+    sizes = x.shape[1:4]
+    inside = tuple(
+        slice(max(start, 0), max(min(stop, size), max(start, 0)))
+        for start, stop, size in zip(starts, stops, sizes, strict=True)
+    )
+    found = x[slab[0], inside[0], inside[1], inside[2]]
+    shape = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
+    if found.shape[1:4] == shape:
+        return found, scratch
+    padded, rest = split(scratch, len(found), *shape, x.shape[4])
+    padded.fill(0.0)
+    target = tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(inside, starts, strict=True)
+    )
+    if found.size:
+        np.copyto(padded[:, target[0], target[1], target[2]], found)
+    return padded, rest
+
+
+def windows(inputs: Array, counts: Sequence[int], width: int, axes: Sequence[Axis]) -> Array:
+    """A view (images, planes, rows, width, *taps, channels) of a region, one window an output."""
+    batch, *along, channel = inputs.strides
+    outer = [axis.stride * stride for axis, stride in zip(axes, along, strict=True)]
+    inner = [axis.step * stride for axis, stride in zip(axes, along, strict=True)]
+    shape = (*counts, width, *(axis.taps for axis in axes), inputs.shape[4])
+    strides = (batch, *outer, *inner, channel)
+    return np.lib.stride_tricks.as_strided(inputs, shape, strides)
+
+
+def counts_of(slab: Slab) -> tuple[int, int, int]:
+    """How many images, planes and rows a slab has."""
+    images, planes, rows = (part.stop - part.start for part in slab)
+    return images, planes, rows
+
+
+def split(scratch: Array, *shape: int) -> tuple[Array, Array]:
+    """The first elements of flat memory as an array, and the rest of it."""
+    size = prod(shape)
+    return scratch[:size].reshape(shape), scratch[size:]
