@@ -24,11 +24,13 @@ from gpunet.testing.op_checks import (
     segments,
     shares,
 )
+from gpunet.testing.op_table import Way, worst_error
 
 pytestmark = pytest.mark.emulator
 
 WIDE = 12345  # more than 40 KB of float32
 WIDE_PACKED = 12344
+WIDE_IN_HALVES = 24680  # more than 40 KB of float16, in whole packs
 TOTALS = {"totals": given([3.0, 4.0]), "accuracy_totals": given([3.0, 4.0])}
 
 
@@ -60,7 +62,10 @@ def _tickets_are_ready_again(emulator: CudaBackend) -> Iterator[None]:
 def compare(
     backend: CudaBackend, op: str, call: dict[str, Any], same: Any = None, shift: int = 0
 ) -> dict[str, Any]:
-    """Hold one call against its reference in float64, twice, and return what it wrote."""
+    """Hold one call against its reference in float64, twice, and return what it wrote.
+
+    Once more in float16, where twice as many elements make a pack.
+    """
     case = CASES[op]
     arrays, attributes = case.arrays(call, "float32"), case.attributes(call)
     got = guarded_call(backend, op, arrays, attributes, same=same, shift=shift)
@@ -75,6 +80,8 @@ def compare(
         if name in got:
             np.testing.assert_allclose(got[name], expected, rtol=case.float32, atol=case.float32)
             assert got[name].tobytes() == again[name].tobytes()
+    worst = worst_error(backend, case, call, Way(same=same, shift=shift), "float16")
+    assert worst.error <= 1, worst
     return got
 
 
@@ -85,7 +92,7 @@ UPDATED = {
 }
 
 
-@pytest.mark.parametrize("columns", [WIDE, WIDE_PACKED, 5200])
+@pytest.mark.parametrize("columns", [WIDE, WIDE_PACKED, WIDE_IN_HALVES, 5200])
 @pytest.mark.parametrize("shift", [0, 1])
 def test_rows_that_do_not_fit_on_chip(emulator: CudaBackend, columns: int, shift: int) -> None:
     x = (2, columns)
