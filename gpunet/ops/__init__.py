@@ -3,8 +3,9 @@
 The functions make their outputs and run where their arrays are: NumPy arrays and lists of numbers
 (which become float32) on the CPU, CuPy arrays on the GPU, and arrays of other libraries through
 DLPack, without a copy: PyTorch's tensors, for example. Results are NumPy or CuPy arrays.
-Floating-point arrays are float32 or float64, all of one call alike; class numbers may be of any
-integer type.
+Floating-point arrays are float32, float64, float16 or (with ml_dtypes) bfloat16, all of one call
+alike; beside arrays of 16 bits labels, sample weights and what an optimizer updates are float32.
+Class numbers may be of any integer type.
 
 >>> from gpunet import ops
 >>> ops.softmax([[0.0, 0.0], [9.0, -9.0]]).round(3)

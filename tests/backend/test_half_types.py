@@ -9,6 +9,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from gpunet import ops
 from gpunet.backend import backend_named
 from gpunet.backend.spec import ACTIVATIONS, OPS
 from gpunet.errors import DtypeError
@@ -114,6 +115,16 @@ def test_what_is_too_large_is_infinite(backend):
     b = np.array([65504, 16, -16, 15], np.float16)  # 65520 is half way to what would be next
     got = guarded_call(backend_named(backend), "add", {"y": a, "a": a, "b": b}, {})
     assert got["y"].tolist() == [np.inf, np.inf, -np.inf, 65504]
+
+
+@in_both_types
+def test_functions_take_halves(dtype):
+    x = np.array([[1.0, 2.0, 4.0]], dtype)
+    assert ops.softmax(x).dtype == x.dtype
+    loss, dx = ops.softmax_cross_entropy(x, np.array([2]))
+    assert (loss.dtype, dx.dtype) == (np.float32, x.dtype)
+    with pytest.raises(DtypeError, match=f"op gemm: b must be {dtype}, got float32"):
+        ops.gemm(x, np.ones((3, 2), np.float32))
 
 
 def test_half_steps():
