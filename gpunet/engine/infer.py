@@ -39,6 +39,5 @@ class InferPlan:
         bound = lease.bound(self.plan, "infer", self.plan.records)
         for buffer, array in zip(self._inputs, arrays, strict=True):
             write(backend, bound[buffer], array)
-        for call in bound.calls:
-            call()
+        bound.program.run()
         return [backend.to_numpy(bound[buffer]) for buffer in self._outputs]

@@ -15,6 +15,7 @@ from gpunet.backend.spec import Array
 from gpunet.engine.data import as_numbers
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
+from gpunet.engine.program import Program
 from gpunet.engine.recorder import Buffer, Record, Recorder
 from gpunet.errors import ShapeError, UsageError
 
@@ -29,13 +30,14 @@ class Bound:
     """Some of a plan's records as calls over one arena, and the arrays behind its buffers.
 
     Attributes:
-        calls: what to call, in order.
+        program: the calls.
     """
 
     def __init__(
         self, plan: Plan, records: Sequence[Record], backend: Backend, arena: Array
     ) -> None:
-        self.calls = plan.bind(backend, arena, records)
+        calls = plan.bind(backend, arena, records)
+        self.program = Program(backend, list(zip(records, calls, strict=True)))
         self._place = (plan, backend, arena)
         self._arrays: dict[Buffer, Array] = {}
 
@@ -200,8 +202,7 @@ class Run:
         for buffer, array in zip(plan.inputs, arrays, strict=True):
             write(backend, bound[buffer], array)
         self._write_random(pass_number)
-        for call in bound.calls:
-            call()
+        bound.program.run()
         self.y = single([self._copy(buffer) for buffer in plan.outputs])
         self.penalty = 0.0
         if plan.totals.storage in plan.plan.offsets:
@@ -249,8 +250,8 @@ class Run:
         for buffer, gradient in zip(plan.dy, gradients, strict=True):
             write(lease.backend, self._bound[buffer], gradient)
         key = f"backward {weights} {inputs}"
-        calls = lease.bound(plan.plan, key, plan.backward_records(weights, inputs)).calls
-        self._model.add_gradients(calls, weights)
+        bound = lease.bound(plan.plan, key, plan.backward_records(weights, inputs))
+        self._model.add_gradients(bound.program, weights)
         return single([self._copy(dx) for dx in plan.dx]) if inputs else None
 
     def _check_gradients(self, gradients: Sequence[Any]) -> None:

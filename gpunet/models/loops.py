@@ -7,8 +7,9 @@ from typing import Any
 
 from gpunet.backend.spec import Array
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
-from gpunet.engine.plan import Call, Plan
-from gpunet.engine.recorder import Record, Recorder
+from gpunet.engine.plan import Plan
+from gpunet.engine.program import Program
+from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import GradientPlan, Run, feed_dtype, single
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import UsageError
@@ -85,7 +86,7 @@ class Loops(Trainer):
         run, self._run = self._run, None
         return run.backward(dy)
 
-    def add_gradients(self, calls: Sequence[Call], weights: bool) -> None:
+    def add_gradients(self, backward: Program, weights: bool) -> None:
         """Run a backward: gradients since the last step add up, older ones are overwritten."""
         waiting = [p for p in self.parameters if p.has_gradient and p.is_trainable and weights]
         copy, add = self.backend.ops["copy"], self.backend.ops["add"]
@@ -95,8 +96,7 @@ class Loops(Trainer):
             before = self.backend.empty(tuple(gradient.shape), gradient.dtype)
             copy(before, gradient)
             saved.append((gradient, before))
-        for call in calls:
-            call()
+        backward.run()
         for gradient, before in saved:
             add(gradient, gradient, before)
         if weights:
@@ -113,22 +113,23 @@ class Loops(Trainer):
             if parameter.is_trainable and not parameter.has_gradient:  # nothing old may stay
                 self.backend.ops["fill"](block_of(parameter).gradient(parameter), value=0.0)
         key = ("update", optimizer, self.weights_key())
-        for record, call in self.plans.get(key, lambda: self._update(optimizer)):
-            if optimizer.updates_next or record.direction != "update":
-                call()
+        every, without_update = self.plans.get(key, lambda: self._update(optimizer))
+        (every if optimizer.updates_next else without_update).run()
         optimizer.count_step()
         for parameter in self.parameters:
             parameter.has_gradient = False
 
-    def _update(self, optimizer: Optimizer) -> list[tuple[Record, Call]]:
-        """The ops of an update, each with its bound call."""
+    def _update(self, optimizer: Optimizer) -> tuple[Program, Program]:
+        """All ops of an update, and those of a step that only adds up gradients."""
         op = Recorder(self.dtype)
         record_weight_penalties(op, self.spans, None, count=1, gradients=True)
         optimizer.record(op, self.spans)
         record_constraints(op, self.spans)
         plan = Plan(op.records, ())
         calls = plan.bind(self.backend, self.backend.empty((plan.nbytes,), "uint8"))
-        return list(zip(plan.records, calls, strict=True))
+        ops = list(zip(plan.records, calls, strict=True))
+        others = [op for op in ops if op[0].direction != "update"]
+        return Program(self.backend, ops), Program(self.backend, others)
 
 
 def as_list(value: Any) -> list[Any]:

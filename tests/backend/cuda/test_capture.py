@@ -174,3 +174,26 @@ def test_what_a_graph_freezes_is_the_same_in_every_step(op_by_op):
         start = [launch.name for launch in launches].index("next_batch")
         steps.append([(x.name, x.grid, x.block, x.arguments) for x in launches[start:]])
     assert steps[1] == steps[2] == steps[3]
+
+
+def test_predict_and_passes_of_ones_own_are_captured_too(op_by_op):
+    def everything():
+        model = classifier()
+        outputs = [model.predict_on_batch(X) for _ in range(4)]
+        optimizer = optimizers.SGD(0.1, momentum=0.9)
+        for _ in range(4):
+            runs = [model.run(X, training=True) for _ in range(2)]
+            outputs += [run.y.get() for run in runs]
+            outputs += [run.backward(run.y).get() for run in runs]
+            optimizer.step(model)
+        return [values.tobytes() for values in outputs], bits(model)
+
+    captured = everything()
+    model = classifier()
+    for _ in range(3):
+        model.predict_on_batch(X)
+    with record_launches() as launches:
+        model.predict_on_batch(X)
+    assert [launch.name for launch in launches] == ["graph"]
+    op_by_op()
+    assert everything() == captured
