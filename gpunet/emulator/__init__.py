@@ -22,6 +22,7 @@ Example:
     array([0., 2., 4.], dtype=float32)
 """
 
+from gpunet.emulator.checking import checked
 from gpunet.emulator.faults import (
     CompileException,
     CUDADriverError,
@@ -39,6 +40,7 @@ __all__ = [
     "KernelFault",
     "LaunchRecord",
     "Trace",
+    "checked",
     "late_streams",
     "record_accesses",
     "record_launches",

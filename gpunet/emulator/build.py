@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -39,12 +40,14 @@ class Profile:
         module_flags: Further compiler flags for kernels.
         link_flags: Further flags for linking kernels.
         runtime_flags: Further compiler flags for the runtime.
+        checks: Whether the kernels tell the runtime what they do, and it checks them.
     """
 
     name: str
     module_flags: tuple[str, ...] = ()
     link_flags: tuple[str, ...] = ()
     runtime_flags: tuple[str, ...] = ()
+    checks: bool = False
 
 
 PROFILES = {
@@ -62,9 +65,11 @@ PROFILES = {
             *("-fno-tree-sra", "-fno-tree-fre", "-fno-tree-pre"),
             *("-fno-tree-vectorize", "-fno-tree-slp-vectorize"),
             "-fno-tree-loop-distribute-patterns",
+            "-fno-optimize-sibling-calls",  # so that a callback returns to where it was called
         ),
         # Without the sanitizer's library, and with the callbacks of the module itself.
         link_flags=("-nodefaultlibs", "-Wl,-Bsymbolic", "-lc", "-lgcc"),
+        checks=True,
     ),
     # The switch between threads as on processors without a hand-written one.
     "portable": Profile("portable", runtime_flags=("-DGPUNET_EMULATOR_UCONTEXT",)),
@@ -168,15 +173,28 @@ def compile_module(
     def build(directory: Path, output: Path) -> None:
         translated = directory / "kernel.ii"
         translated.write_text(translate(_preprocess(code, parsed, options), name_expressions))
-        command = [
-            *_module_command(parsed),
-            *("-shared", "-fpreprocessed", str(translated), "-o", str(output)),
-            *("-Wl,-T," + str(_INCLUDE / "emulator" / "link.ld"), "-lm"),
-            *profile().link_flags,
-        ]
-        _run(command, code, options, directory)
+        script, compiled = _INCLUDE / "emulator" / "link.ld", directory / "kernel.o"
+        command = [*_module_command(parsed), "-fpreprocessed", "-c", str(translated)]
+        _run([*command, "-o", str(compiled)], code, options, directory)
+        if profile().checks:
+            script = _with_red_zones(script, compiled, directory)
+        command = [*compiler(), *_COMMON_FLAGS, "-shared", str(compiled), "-o", str(output)]
+        _run([*command, f"-Wl,-T,{script}", "-lm", *profile().link_flags], code, options, directory)
 
     return _cached(key, build)
+
+
+_SHARED_SECTION = re.compile(r"^\s*\[ *\d+\] (gpunet_shared\.\S+|\.bss\._ZZ\S+)", re.MULTILINE)
+
+
+def _with_red_zones(script: Path, compiled: Path, directory: Path) -> Path:
+    """Return a link script like this one that parts the module's ``__shared__`` variables."""
+    listing = _run(["readelf", "--wide", "--section-headers", str(compiled)], "", (), directory)
+    sections = dict.fromkeys(_SHARED_SECTION.findall(listing))
+    pieces = "".join(f'    *("{name}")\n    . = . + 256;\n' for name in sections)
+    parted = directory / "link.ld"
+    parted.write_text(script.read_text().replace("    *(gpunet_shared.*)\n", pieces, 1))
+    return parted
 
 
 def compile_runtime() -> Path:

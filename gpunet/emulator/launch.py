@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.emulator import build, queues, records, trace
+from gpunet.emulator import build, checking, queues, records, trace
 from gpunet.emulator import module as compiled
 from gpunet.emulator.arguments import pack
 from gpunet.emulator.array import ndarray
@@ -17,6 +17,8 @@ from gpunet.emulator.memory import Memory
 from gpunet.emulator.pointers import MemoryPointer
 from gpunet.emulator.queues import Work
 from gpunet.emulator.records import LaunchRecord
+from gpunet.emulator.regions import Given, Regions, given
+from gpunet.emulator.reports import report
 
 MAX_THREADS_PER_BLOCK = 1024
 _MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -182,8 +184,9 @@ class RawKernel:
         memories = {n: memory for n, arg in enumerate(args) if (memory := _memory_of(arg))}
         # Weakly, so that a graph does not keep what CuPy's does not keep.
         places = {number: weakref.ref(memory) for number, memory in memories.items()}
+        known = given(kernel.parameters, args)
         work = Work(
-            f"kernel {self.name!r}", lambda: _run(kernel, record, places), tuple(memories.values())
+            f"kernel {self.name!r}", lambda: _run(kernel, record, places, known), tuple(memories.values())
         )
         queue.submit(work)
 
@@ -208,16 +211,25 @@ class RawKernel:
 
 
 def _run(
-    kernel: compiled.Kernel, launch: LaunchRecord, places: dict[int, weakref.ref[Memory]]
+    kernel: compiled.Kernel,
+    launch: LaunchRecord,
+    places: dict[int, weakref.ref[Memory]],
+    known: tuple[Given, ...],
 ) -> None:
     """Run a kernel and check the red zones of its arguments' memory."""
     traces = trace.current()
+    regions = None
+    observers = 0 if traces is None else compiled.WITH_TRACE
+    if traces is None and build.profile().checks:
+        regions, observers = Regions(kernel, known, launch.shared_mem), compiled.WITH_CHECKS
     crash = kernel.run(
         launch.grid,
         launch.block,
         launch.arguments,
         launch.shared_mem,
-        observers=0 if traces is None else compiled.WITH_TRACE,
+        observers=observers,
+        seed=checking.seed(),
+        regions=None if regions is None else regions.table,
     )
     if traces is not None:
         module = kernel.module
@@ -234,6 +246,8 @@ def _run(
         )
     memories = {number: memory for number, place in places.items() if (memory := place())}
     damage = _damage(memories)
+    if crash is not None and crash.kind and regions is not None:
+        raise KernelFault(f"kernel {launch.name!r}: {report(crash, regions)}.")
     if crash is not None:
         where = _near(crash.address, memories)
         raise KernelFault(f"kernel {launch.name!r}: {crash}{where}{damage}.")

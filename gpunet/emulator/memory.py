@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.emulator import queues
+from gpunet.emulator import build, queues
 
 #: What `empty` memory holds: NaN as floating point, -1 as signed integer.
 POISON = 0xFF
+#: What it holds in the checked build: a NaN, too, but one by which it knows memory that nobody has
+#: written to (runtime/memory_map.h has the same word).
+CHECKED_POISON = np.array([0xFFF9FFE7], "<u4").view(np.uint8)
 _GUARD_SIZE = 256
 _GUARD = b"\xcb" * _GUARD_SIZE
 _ALIGNMENT = 256
@@ -50,6 +54,18 @@ class MemoryPool:
 
 _pool = MemoryPool()
 _live: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
+# Arrays that the checked build keeps after their end, so that nobody else gets their addresses.
+_freed: deque[tuple[int, int, Bytes]] = deque(maxlen=64)
+
+
+def allocations() -> dict[int, int]:
+    """Return the size of every live allocation by its address."""
+    return {memory.ptr: memory.size for memory in tuple(_live.values())}
+
+
+def freed() -> dict[int, int]:
+    """Return the same of the last that are no more."""
+    return {ptr: size for ptr, size, _ in tuple(_freed)}
 
 
 class Memory:
@@ -67,7 +83,8 @@ class Memory:
     """
 
     def __init__(self, size: int, *, zeroed: bool = False, borrowed: Bytes | None = None) -> None:
-        self._pool = _pool  # at the interpreter's end the module's own name is gone
+        # At the interpreter's end the module's own names are gone.
+        self._pool, self._freed = _pool, _freed
         self._raw: Bytes | None = None
         if borrowed is not None:
             self.bytes = borrowed
@@ -78,7 +95,10 @@ class Memory:
             address = self._raw.ctypes.data + _GUARD_SIZE
             self._start = _GUARD_SIZE + -address % _ALIGNMENT
             self.bytes = self._raw[self._start : self._start + size]
-            if not zeroed:
+            self._checked = build.profile().checks
+            if not zeroed and self._checked:
+                self.bytes[:] = np.resize(CHECKED_POISON, size)  # from a multiple of 4
+            elif not zeroed:
                 self.bytes[:] = POISON
             self._before[:] = self._after[:] = np.frombuffer(_GUARD, np.uint8)
             self._pool.add(size)
@@ -114,8 +134,11 @@ class Memory:
         return None
 
     def __del__(self) -> None:
-        if self._raw is not None:
-            self._pool.add(-self.bytes.size)
+        if self._raw is None:
+            return
+        self._pool.add(-self.bytes.size)
+        if self._checked:
+            self._freed.append((self.ptr, self.size, self._raw))
 
 
 def find(address: int, size: int) -> Memory | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -12,14 +13,19 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from gpunet.emulator import build
 from gpunet.emulator.faults import KernelFault
 
 # Observers of a launch; runtime.cpp has the same numbers.
-WITH_TRACE = 1
+WITH_TRACE, WITH_CHECKS = 1, 2
 #: A kernel's arguments lie at multiples of so many bytes.
 SLOT = 8
+
+_SYMBOL = re.compile(r"(?P<address>[0-9a-f]+) (?P<size>[0-9a-f]+) \w (?P<name>.+)")
 
 
 class _Index(ctypes.Structure):
@@ -35,6 +41,7 @@ class _ArgumentInfo(ctypes.Structure):
         ("size", ctypes.c_int),
         ("pointee_size", ctypes.c_int),
         ("is_pointer", ctypes.c_int),
+        ("is_const", ctypes.c_int),
     )
 
 
@@ -44,6 +51,7 @@ class _KernelInfo(ctypes.Structure):
         ("call", ctypes.c_void_p),
         ("arguments", ctypes.POINTER(_ArgumentInfo)),
         ("argument_count", ctypes.c_int),
+        ("argument_names", ctypes.c_char_p),
         ("max_threads", ctypes.c_int),
     )
 
@@ -67,6 +75,13 @@ class _Fault(ctypes.Structure):
         ("has_thread", ctypes.c_int),
         ("address", ctypes.c_void_p),
         ("code", ctypes.c_void_p),
+        ("kind", ctypes.c_int),
+        ("access", ctypes.c_uint),
+        ("size", ctypes.c_uint),
+        ("other_code", ctypes.c_void_p),
+        ("other_access", ctypes.c_uint),
+        ("other_block", _Index),
+        ("other_thread", _Index),
     )
 
 
@@ -80,12 +95,16 @@ class Parameter:
         size: Bytes of the argument itself.
         pointee_size: Bytes of what a pointer points to.
         is_pointer: Whether it is a pointer.
+        is_const: Whether the kernel promises not to write through it.
+        name: Its name in the source; ``""`` if it has none.
     """
 
     dtype: str
     size: int
     pointee_size: int
     is_pointer: bool
+    is_const: bool = False
+    name: str = ""
 
     def __str__(self) -> str:
         name = self.dtype or f"struct of {self.pointee_size or self.size} bytes"
@@ -107,9 +126,12 @@ class Kernel:
         self._info = info
         self.name: str = info.name.decode()
         self.max_threads: int = info.max_threads
+        names = info.argument_names.decode().split(",")
         self.parameters = tuple(
-            Parameter(a.dtype.decode(), a.size, a.pointee_size, bool(a.is_pointer))
-            for a in info.arguments[: info.argument_count]
+            Parameter(
+                a.dtype.decode(), a.size, a.pointee_size, bool(a.is_pointer), bool(a.is_const), name
+            )
+            for a, name in zip(info.arguments[: info.argument_count], names, strict=False)
         )
         slots = (-(-parameter.size // SLOT) * SLOT for parameter in self.parameters)
         self._offsets = (0, *itertools.accumulate(slots))[:-1]
@@ -123,6 +145,7 @@ class Kernel:
         *,
         observers: int = 0,
         seed: int = 0,
+        regions: npt.NDArray[Any] | None = None,
     ) -> Crash | None:
         """Run the whole grid.
 
@@ -133,6 +156,7 @@ class Kernel:
             shared_mem: Bytes of dynamic shared memory.
             observers: Who watches: a sum of ``WITH_...``.
             seed: Of the order of blocks and threads; 0 is one after another.
+            regions: What it may touch, in the layout of `regions.REGION`; for `WITH_CHECKS`.
 
         Returns:
             None, or what stopped it.
@@ -146,6 +170,8 @@ class Kernel:
         device = self.module.runtime
         # One device runs one grid at a time. ctypes lets other Python threads go on meanwhile.
         with _device_lock:
+            if regions is not None:
+                device.gpunet_emulator_regions(ctypes.c_void_p(regions.ctypes.data), len(regions))
             failed = device.gpunet_emulator_launch(
                 ctypes.byref(self.module.info),
                 ctypes.byref(self._info),
@@ -163,28 +189,61 @@ class Kernel:
         return Crash(self.module, fault) if failed else None
 
 
+@dataclass(frozen=True)
+class Actor:
+    """Who did something, and where.
+
+    Attributes:
+        block: Its block.
+        thread: Its thread; None if it was no single one.
+        line: ``file:line``, or "" where binutils are missing.
+        access: What it did to memory: a sum of `trace.READS` and the like.
+    """
+
+    block: str
+    thread: str | None
+    line: str
+    access: int = 0
+
+    def __str__(self) -> str:
+        thread = [] if self.thread is None else [f"thread {self.thread}"]
+        line = [self.line] if self.line else []
+        return ", ".join([f"block {self.block}", *thread, *line])
+
+
 class Crash:
     """What stopped a kernel.
 
     Attributes:
-        message: What happened.
+        message: What happened; "" if `kind` says it.
+        kind: What the checks found (FaultKind in runtime/block.h), or 0.
         address: The address of a bad memory access, or None.
+        size: How many bytes it was for.
+        actor: Who did it.
+        other: Of a race, who had done something there before.
     """
 
     def __init__(self, module: Module, fault: _Fault) -> None:
         self.message: str = fault.message.decode(errors="replace")
+        self.kind: int = fault.kind
+        self.size: int = fault.size
         self.address: int | None = fault.address
         if self.address is None and self.message.startswith("illegal memory"):
             self.address = 0  # ctypes reads a null pointer as None
-        self._place = f"block {fault.block}"
-        if fault.has_thread:
-            self._place += f", thread {fault.thread}"
-        line = module.source_line(fault.code) if fault.code else ""
-        if line:
-            self._place += f", {line}"
+        line = ""
+        if fault.code:
+            # The checks are called in front of the access: theirs is a return address.
+            line = (module.access_line if self.kind else module.source_line)(fault.code)
+        thread = str(fault.thread) if fault.has_thread else None
+        self.actor = Actor(str(fault.block), thread, line, fault.access)
+        self.other: Actor | None = None
+        if fault.other_code:
+            line = module.access_line(fault.other_code)
+            place = (str(fault.other_block), str(fault.other_thread))
+            self.other = Actor(*place, line, fault.other_access)
 
     def __str__(self) -> str:
-        return f"{self.message} [{self._place}]"
+        return f"{self.message} [{self.actor}]"
 
 
 class Module:
@@ -225,6 +284,25 @@ class Module:
             self._lines[address] = self._find_line(address)
         return self._lines[address]
 
+    @functools.cached_property
+    def shared_variables(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, address and end of each static ``__shared__`` variable; () without binutils."""
+        tool, start = shutil.which("nm"), _load_address(self._path)
+        if tool is None or start is None:
+            return ()
+        command = [tool, "-C", "-S", str(self._path)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        found = []
+        for line in result.stdout.splitlines():
+            symbol = _SYMBOL.fullmatch(line)
+            if symbol is None:
+                continue
+            address = start + int(symbol["address"], 16)
+            if self.info.shared_begin <= address < self.info.shared_end:
+                name = symbol["name"].rpartition("::")[2]
+                found.append((name, address, address + int(symbol["size"], 16)))
+        return tuple(sorted(found, key=lambda variable: variable[1]))
+
     def _find_line(self, address: int) -> str:
         tool = shutil.which("addr2line")
         start = _load_address(self._path)
@@ -232,11 +310,17 @@ class Module:
             return ""
         command = [tool, "-e", str(self._path), "-i", hex(address - start)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        for line in result.stdout.splitlines():
-            place = line.partition(" (")[0]
-            if not place.startswith("?") and "/emulator/" not in place and not place.endswith("?"):
-                return place.rpartition("/")[2]
-        return ""
+        places = [line.partition(" (")[0] for line in result.stdout.splitlines()]
+        # Innermost first: the function that the compiler inlined, where it was called, and so on.
+        known = [p for p in places if "?" not in p and "/emulator/" not in p]
+        lines = [place.rpartition("/")[2] for place in known]
+        if not lines:
+            return ""
+        header = lines[0].partition(":")[0]
+        callers = [line for line in lines if line.partition(":")[0] != header]
+        if header.endswith((".cuh", ".h")) and callers:
+            return f"{lines[0]} called at {callers[0]}"
+        return lines[0]
 
 
 def _load_address(library: Path) -> int | None:

@@ -30,6 +30,8 @@ _ALIGNMENT = re.compile(
 )
 _UNSIZED_ARRAY = re.compile(r"(?s)(.*?)(\w+)\s*\[\s*\]((?:\s*\[[^\]]*\])*)\s*")
 
+_QUALIFIERS = {"const", "volatile", "struct", "__restrict__", "__restrict"}
+_TYPES = {"bool", "char", "short", "int", "long", "float", "double", "unsigned", "signed"}
 _KERNEL_ATTRIBUTES = "__attribute__((noinline))"
 # Each variable has a section of its own: g++ refuses one section for variables of inline and of
 # other functions. See include/emulator/link.ld.
@@ -64,6 +66,7 @@ class _Kernel:
     name: str
     callable_by_name: bool  # extern "C", and no template
     launch_bound: str  # a C++ expression; "0" if there is none or it cannot be used outside
+    parameters: str  # their names, with commas between them
 
 
 def translate(preprocessed: str, name_expressions: tuple[str, ...] = ()) -> str:
@@ -75,14 +78,15 @@ def translate(preprocessed: str, name_expressions: tuple[str, ...] = ()) -> str:
     """
     head, mark, body = preprocessed.partition(_SOURCE_FOLLOWS)
     body, kernels = _rewrite(body)
-    bounds = {kernel.name: kernel.launch_bound for kernel in kernels}
-    exported = {k.name: k.launch_bound for k in kernels if k.callable_by_name}
+    by_name = {kernel.name: kernel for kernel in kernels}
+    exported = {kernel.name: kernel for kernel in kernels if kernel.callable_by_name}
     for expression in name_expressions:
         base = expression.partition("<")[0].rpartition("::")[2].strip()
-        exported[expression] = bounds.get(base, "0")
+        exported[expression] = by_name.get(base, _Kernel(base, False, "0", ""))
     described = "\n".join(
-        f"Kernel<&::{name.removeprefix('::')}>::info({json.dumps(name)}, {bound}),"
-        for name, bound in exported.items()
+        f"Kernel<&::{name.removeprefix('::')}>::info("
+        f"{json.dumps(name)}, {kernel.launch_bound}, {json.dumps(kernel.parameters)}),"
+        for name, kernel in exported.items()
     )
     return head + mark + body + _MODULE.format(kernels=described, count=len(exported))
 
@@ -107,7 +111,8 @@ def _rewrite(body: str) -> tuple[str, list[_Kernel]]:
             name, end = _kernel_name(body, position)
             bound, signature = _split_launch_bounds(body[position:end])
             pieces += [body[copied:position], signature.replace(text, _KERNEL_ATTRIBUTES, 1)]
-            kernels.append(_describe(name, bound, body[statement:position], any(scopes)))
+            names = ",".join(_parameter_names(body[end + 1 : _closing(body, end)]))
+            kernels.append(_describe(name, bound, names, body[statement:position], any(scopes)))
             copied = end
         elif text == "__shared__":
             end = body.find(";", position)
@@ -130,12 +135,29 @@ def _kernel_name(text: str, position: int) -> tuple[str, int]:
     return "", end
 
 
-def _describe(name: str, bound: str, before: str, in_extern_c: bool) -> _Kernel:
+def _parameter_names(parameters: str) -> list[str]:
+    """Return the name of each parameter, "" for one without."""
+    names = []
+    rest = re.sub(r"^#[^\n]*", "", parameters, flags=re.MULTILINE)
+    while rest.strip():
+        one = _until_comma(rest, "(<", ")>")
+        rest = rest.lstrip()[len(one) + 1 :]
+        declared = one.partition("=")[0]
+        pointer = re.search(r"\(\s*[*&]\s*(\w+)\s*\)", declared)  # float (*x)[4]
+        words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|<[^<>]*>", " ", declared))
+        words = [word for word in words if word not in _QUALIFIERS]
+        named = len(words) > 1 and words[-1] not in _TYPES
+        names.append(pointer.group(1) if pointer else words[-1] if named else "")
+    return names
+
+
+def _describe(name: str, bound: str, parameters: str, before: str, in_extern_c: bool) -> _Kernel:
     """Describe a kernel by what stands between ``__global__`` and the statement before."""
     is_template = re.search(r"\btemplate\b", before) is not None
     if is_template and not bound.isdigit():
         bound = "0"  # may depend on the template's parameters
-    return _Kernel(name, not is_template and (in_extern_c or '"C"' in before), bound)
+    by_name = not is_template and (in_extern_c or '"C"' in before)
+    return _Kernel(name, by_name, bound, parameters)
 
 
 def _split_launch_bounds(signature: str) -> tuple[str, str]:
@@ -182,11 +204,11 @@ def _closing(text: str, opening: int) -> int:
     return len(text)
 
 
-def _until_comma(arguments: str) -> str:
-    """Return the first of several arguments, which may itself hold commas in parentheses."""
+def _until_comma(arguments: str, opening: str = "(", closing: str = ")") -> str:
+    """Return the first of several arguments, which may itself hold commas in brackets."""
     depth = 0
     for index, character in enumerate(arguments):
-        depth += {"(": 1, ")": -1}.get(character, 0)
+        depth += (character in opening) - (character in closing)
         if character == "," and depth == 0:
             return arguments[:index].strip()
     return arguments.strip()

@@ -18,13 +18,16 @@ def translated(source, *names):
 @pytest.mark.parametrize(
     ("source", "kernels"),
     [
-        ('extern "C" __global__ void k(int n) {}', ['Kernel<&::k>::info("k", 0),']),
-        ('extern "C" { __global__ void k() {} }', ['Kernel<&::k>::info("k", 0),']),
+        ('extern "C" __global__ void k(int n) {}', ['Kernel<&::k>::info("k", 0, "n"),']),
+        ('extern "C" { __global__ void k() {} }', ['Kernel<&::k>::info("k", 0, ""),']),
         (
             'extern "C" __global__ void __launch_bounds__(8 * (2 + 2), 4)\nk() {}',
-            ['Kernel<&::k>::info("k", 8 * (2 + 2)),'],
+            ['Kernel<&::k>::info("k", 8 * (2 + 2), ""),'],
         ),
-        ('extern "C" __global__ __attribute__((used)) void k();', ['Kernel<&::k>::info("k", 0),']),
+        (
+            'extern "C" __global__ __attribute__((used)) void k();',
+            ['Kernel<&::k>::info("k", 0, ""),'],
+        ),
         ("__global__ void mangled() {}", []),
         ("template <int n> __global__ void k() {}", []),
         ("const char* s = \"; { __global__ void no(\"; char c = '{';", []),
@@ -41,7 +44,7 @@ def test_kernels_that_can_be_called_by_name(source, kernels):
 def test_name_expressions_take_their_launch_bounds_along():
     source = "namespace a { template <class T> __global__ void __launch_bounds__(64) k(T* x) {} }"
     _, described = translated(source, "a::k<float>")
-    assert described == ['Kernel<&::a::k<float>>::info("a::k<float>", 64),']
+    assert described == ['Kernel<&::a::k<float>>::info("a::k<float>", 64, "x"),']
 
 
 @pytest.mark.parametrize(

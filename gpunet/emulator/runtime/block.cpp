@@ -39,6 +39,37 @@ void Block::access(const void* address, unsigned size, unsigned kind, const void
     const Access access{reinterpret_cast<uintptr_t>(address), size, kind, code, number_,
                         static_cast<unsigned>(number(current_))};
     for (int i = 0; i < launch_->observer_count; ++i) launch_->observers[i]->access(access);
+    if (kind & (is_atomic | is_volatile)) watch_for_endless_loop(access);
+}
+
+Index Block::thread_index(unsigned thread) const { return index_of(thread, launch_->block); }
+
+// A thread that asks for the same word again and again, without its changing, waits for another
+// one: now and then the others get their turn. If nothing changes even so, nothing ever will.
+void Block::watch_for_endless_loop(const Access& access) {
+    constexpr unsigned patience = 1000, end_of_patience = 1000000;
+    uint64_t value = 0;
+    std::memcpy(&value, reinterpret_cast<const void*>(access.address),
+                access.size < sizeof value ? access.size : sizeof value);
+    Repetition& last = current_->repetition;
+    if (last.address != access.address || last.value != value) {
+        last = {access.address, value, 0};
+        return;
+    }
+    if (++last.count % patience) return;
+    if (last.count >= end_of_patience) {
+        Fault& fault = *launch_->fault;
+        fault.kind = FaultKind::endless;
+        fault.access = access.kind;
+        fault.size = access.size;
+        fault.address = reinterpret_cast<const void*>(access.address);
+        fault.code = access.code;
+        stop_with_fault();
+    }
+    ready_.push_back(current_);
+    start_others_first_ = true;
+    wait(State::ready, {});
+    start_others_first_ = false;
 }
 
 void Block::fence() { notify(&Observer::fence, number(current_)); }
@@ -50,7 +81,7 @@ bool Block::run(const Launch& launch, unsigned number) {
     size_ = launch.threads_per_block;
     started_ = exited_ = at_barrier_ = 0;
     next_ = {0, 0, 0};
-    failed_ = false;
+    failed_ = start_others_first_ = false;
     ready_.clear();
     set_up_threads();
     const ModuleInfo& module = *launch.module;
@@ -83,9 +114,9 @@ void Block::set_up_threads() {
 // Goes on with another thread; `fibre` (null: the launching context) is left as it stands.
 void Block::leave(Fibre* fibre) {
     Context& from = fibre ? fibre->context : main_;
-    if (!ready_.empty()) {
+    if (!ready_.empty() && !(start_others_first_ && started_ < size_)) {
         current_ = launch_->seed ? ready_.pop_any(shuffle_) : ready_.pop();
-        from.switch_to(current_->fibre->context);
+        if (current_->fibre != fibre) from.switch_to(current_->fibre->context);
     } else if (started_ < size_) {
         Fibre* next = take_fibre();
         threads_[order_[started_]].fibre = next;
@@ -131,6 +162,7 @@ void Block::start_next() {
     thread.index = next_;
     advance(next_, launch_->block);
     thread.state = State::running;
+    thread.repetition = {};
     current_ = &thread;
     *launch_->module->thread = thread.index;
     launch_->call(launch_->arguments);
@@ -278,6 +310,11 @@ void Block::fail(Site site, const char* format, ...) {
         std::snprintf(fault.message + length, sizeof fault.message - static_cast<size_t>(length),
                       " (%s:%d)", site.file, site.line);
     describe_current(fault);
+    stop();
+}
+
+void Block::stop_with_fault() {
+    describe_current(*launch_->fault);
     stop();
 }
 

@@ -35,20 +35,37 @@ struct Warp {
     Meeting meetings[warp_size];
 };
 
+// The last atomic or volatile access of a thread, and how often it has seen the same there.
+struct Repetition {
+    uintptr_t address;
+    uint64_t value;
+    unsigned count;
+};
+
 struct Thread {
     Index index;
     State state;
     Fibre* fibre;
     Site waits_at;
+    Repetition repetition;
 };
 
-// What Python reads after a launch that failed (launch.py has the same layout).
+// What the checks found (reports.py has the same numbers); a plain fault is all in its message.
+enum class FaultKind : int { plain, out_of_bounds, misaligned, unwritten, read_only, race, endless };
+
+// What Python reads after a launch that failed (module.py has the same layout).
 struct Fault {
     char message[2048];
     Index block, thread;
     int has_thread;
     const void* address;  // of a bad memory access, else null
     const void* code;     // the instruction that did it, else null
+    FaultKind kind;
+    unsigned access, size;  // what the instruction does (abi.h) to how many bytes
+    // Of a race, the earlier access:
+    const void* other_code;
+    unsigned other_access;
+    Index other_block, other_thread;
 };
 
 // Random numbers for the order of threads: xorshift (Marsaglia, 2003).
@@ -90,6 +107,7 @@ class ReadyQueue {
 };
 
 class Observer;
+struct Access;
 
 struct Launch {
     const ModuleInfo* module;
@@ -124,8 +142,9 @@ class Block {
                               unsigned* lanes, Site site);
     unsigned lane() const { return static_cast<unsigned>(number(current_) % warp_size); }
     [[noreturn]] void fail(Site site, const char* format, ...);
+    [[noreturn]] void stop_with_fault();  // everything but the thread is filled in
     void describe_current(Fault& fault) const;
-    Index thread_index(unsigned thread) const { return threads_[thread].index; }
+    Index thread_index(unsigned thread) const;
     Index block_index(unsigned number) const;
     bool overflowed_stack(const void* address) const {
         return current_ && current_->fibre && current_->fibre->guards(address);
@@ -136,6 +155,7 @@ class Block {
     void set_up_threads();
     void run_threads();
     void start_next();
+    void watch_for_endless_loop(const Access& access);
     void leave(Fibre* fibre);
     void wait(State state, Site site);
     Fibre* take_fibre();
@@ -156,6 +176,7 @@ class Block {
     unsigned number_ = 0;  // of the block in its grid
     Shuffle shuffle_;
     short order_[max_threads];  // in which threads start
+    bool start_others_first_ = false;
     Thread* current_ = nullptr;
     ReadyQueue ready_;
 

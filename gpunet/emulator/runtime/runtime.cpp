@@ -6,8 +6,11 @@
 #include <csetjmp>
 #include <csignal>
 #include <string>
+#include <vector>
 
 #include "block.cpp"
+#include "checker.cpp"
+#include "races.cpp"
 #include "trace.h"
 
 #define GPUNET_EXPORT extern "C" __attribute__((visibility("default")))
@@ -143,6 +146,7 @@ static bool run_grid(const Launch& launch) {
 }
 
 static Trace trace;
+static Checker checker;
 
 }  // namespace gpunet_emulator
 
@@ -151,7 +155,7 @@ using namespace gpunet_emulator;
 GPUNET_EXPORT const RuntimeApi* gpunet_emulator_api() { return &api; }
 
 // Which observers a launch has (module.py).
-constexpr unsigned with_trace = 1;
+constexpr unsigned with_trace = 1, with_checks = 2;
 
 // Runs the kernel over the whole grid. Returns 0, or 1 with *fault filled in.
 GPUNET_EXPORT int gpunet_emulator_launch(const ModuleInfo* module, const KernelInfo* kernel,
@@ -159,8 +163,9 @@ GPUNET_EXPORT int gpunet_emulator_launch(const ModuleInfo* module, const KernelI
                                          const Index* block_dim, unsigned shared_bytes,
                                          Fault* fault, unsigned observed, uint64_t seed) {
     const int threads = static_cast<int>(block_dim->x * block_dim->y * block_dim->z);
-    Observer* observers[1];
+    Observer* observers[2];
     int count = 0;
+    if (observed & with_checks) observers[count++] = &checker;
     if (observed & with_trace) observers[count++] = &trace;
     const Launch launch = {module, kernel->call, arguments, *grid,     *block_dim, threads,
                            shared_bytes, fault,  observers, count, seed};
@@ -182,6 +187,11 @@ GPUNET_EXPORT const char* gpunet_emulator_printed() {
     taken.swap(printed);
     printed.clear();
     return taken.c_str();
+}
+
+// What the next launch may touch, if it is checked.
+GPUNET_EXPORT void gpunet_emulator_regions(const Region* regions, int count) {
+    checker.map.set(regions, count);
 }
 
 // The accesses of the last launch that was traced; valid until the next one.

@@ -51,7 +51,7 @@ struct ArgumentInfo {
     const char* dtype;  // NumPy's name of the scalar (or of the vector's element); "" if unknown
     int size;           // of the argument itself
     int pointee_size;   // 0 unless the argument is a pointer
-    int is_pointer;
+    int is_pointer, is_const;  // of what a pointer points to
 };
 
 struct KernelInfo {
@@ -59,6 +59,7 @@ struct KernelInfo {
     void (*call)(void** arguments);
     const ArgumentInfo* arguments;
     int argument_count;
+    const char* argument_names;  // with commas between them
     int max_threads;  // __launch_bounds__, or 0
 };
 

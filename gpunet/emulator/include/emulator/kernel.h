@@ -34,15 +34,19 @@ template <class T> struct Unqualified<const T> { using type = T; };
 template <class T> struct Unqualified<volatile T> { using type = T; };
 template <class T> struct Unqualified<const volatile T> { using type = T; };
 
+template <class T> constexpr bool is_const = false;
+template <class T> inline constexpr bool is_const<const T> = true;
+
 template <class T> constexpr int size_of = sizeof(T);
 template <> inline constexpr int size_of<void> = 1;
 
 template <class T> struct Argument {
-    static constexpr ArgumentInfo info{dtype_name<T>, sizeof(T), 0, 0};
+    static constexpr ArgumentInfo info{dtype_name<T>, sizeof(T), 0, 0, 0};
 };
 template <class T> struct Argument<T*> {
     using Pointee = typename Unqualified<T>::type;
-    static constexpr ArgumentInfo info{dtype_name<Pointee>, sizeof(T*), size_of<Pointee>, 1};
+    static constexpr ArgumentInfo info{dtype_name<Pointee>, sizeof(T*), size_of<Pointee>, 1,
+                                       is_const<T>};
 };
 
 template <auto function> struct Kernel;
@@ -59,8 +63,8 @@ template <class... A, void (*function)(A...)> struct Kernel<function> {
         (void)pointers;
         function(*static_cast<typename Unqualified<A>::type*>(pointers[i])...);
     }
-    static constexpr KernelInfo info(const char* name, int max_threads) {
-        return {name, call, arguments, argument_count, max_threads};
+    static constexpr KernelInfo info(const char* name, int max_threads, const char* names) {
+        return {name, call, arguments, argument_count, names, max_threads};
     }
 };
 
