@@ -38,8 +38,9 @@ void Block::access(const void* address, unsigned size, unsigned kind, const void
     if (fibre->holds(address)) return;
     const Access access{reinterpret_cast<uintptr_t>(address), size, kind, code, number_,
                         static_cast<unsigned>(number(current_))};
-    for (int i = 0; i < launch_->observer_count; ++i) launch_->observers[i]->access(access);
+    // First: other threads may run meanwhile, and what they do comes before this access.
     if (kind & (is_atomic | is_volatile)) watch_for_endless_loop(access);
+    for (int i = 0; i < launch_->observer_count; ++i) launch_->observers[i]->access(access);
 }
 
 Index Block::thread_index(unsigned thread) const { return index_of(thread, launch_->block); }
@@ -48,10 +49,11 @@ Index Block::thread_index(unsigned thread) const { return index_of(thread, launc
 // one: now and then the others get their turn. If nothing changes even so, nothing ever will.
 void Block::watch_for_endless_loop(const Access& access) {
     constexpr unsigned patience = 1000, end_of_patience = 1000000;
-    uint64_t value = 0;
-    std::memcpy(&value, reinterpret_cast<const void*>(access.address),
-                access.size < sizeof value ? access.size : sizeof value);
     Repetition& last = current_->repetition;
+    uint64_t value = 0;
+    if (last.address == access.address)  // so it has been checked before: it can be read
+        std::memcpy(&value, reinterpret_cast<const void*>(access.address),
+                    access.size < sizeof value ? access.size : sizeof value);
     if (last.address != access.address || last.value != value) {
         last = {access.address, value, 0};
         return;
@@ -120,7 +122,7 @@ void Block::leave(Fibre* fibre) {
     } else if (started_ < size_) {
         Fibre* next = take_fibre();
         threads_[order_[started_]].fibre = next;
-        from.switch_to(next->context);
+        if (next != fibre) from.switch_to(next->context);
     } else if (exited_ == size_) {
         from.switch_to(main_);
     } else {
