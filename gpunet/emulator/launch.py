@@ -186,7 +186,9 @@ class RawKernel:
         places = {number: weakref.ref(memory) for number, memory in memories.items()}
         known = given(kernel.parameters, args)
         work = Work(
-            f"kernel {self.name!r}", lambda: _run(kernel, record, places, known), tuple(memories.values())
+            f"kernel {self.name!r}",
+            lambda: _run(kernel, record, places, known),
+            tuple(memories.values()),
         )
         queue.submit(work)
 
