@@ -222,7 +222,7 @@ def _run(
     traces = trace.current()
     regions = None
     observers = 0 if traces is None else compiled.WITH_TRACE
-    if traces is None and build.profile().checks:
+    if traces is None and kernel.module.checks:
         regions, observers = Regions(kernel, known, launch.shared_mem), compiled.WITH_CHECKS
     crash = kernel.run(
         launch.grid,

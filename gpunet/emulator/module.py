@@ -251,6 +251,10 @@ class Module:
 
     Args:
         library: The shared library that `build.compile_module` made.
+
+    Attributes:
+        checks: Whether it is of the checked build.
+        runtime: The library that runs it.
     """
 
     def __init__(self, library: Path) -> None:
@@ -260,6 +264,7 @@ class Module:
         describe = self._library.gpunet_emulator_module
         describe.restype = ctypes.POINTER(_ModuleInfo)
         self.info: _ModuleInfo = describe().contents
+        self.checks = build.profile().checks
         self.runtime = runtime()
         self.info.api[0] = self.runtime.gpunet_emulator_api()
         described = self.info.kernels[: self.info.kernel_count]
