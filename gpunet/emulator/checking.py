@@ -28,14 +28,15 @@ def checked(seed: int = 0) -> Iterator[None]:
     Example:
         >>> import gpunet.emulator
         >>> from gpunet.emulator import KernelFault, cupy as cp
-        >>> source = 'extern "C" __global__ void shift(float* x) { x[threadIdx.x] = x[3]; }'
+        >>> body = "{ x[threadIdx.x] = x[threadIdx.x + 1]; }"
+        >>> source = 'extern "C" __global__ void shift(float* x) ' + body
         >>> shift = cp.RawKernel(source, "shift")
         >>> with gpunet.emulator.checked():
         ...     try:
-        ...         shift((1,), (4,), (cp.arange(4, dtype=cp.float32),))
+        ...         shift((1,), (3,), (cp.arange(4, dtype=cp.float32),))
         ...     except KernelFault as fault:
-        ...         print(str(fault).split(":")[1])
-         race on 'x'[1]
+        ...         print(str(fault).partition(" by ")[0])
+        kernel 'shift': race on 'x'[1]: read
     """
     before = _seed.set(seed)
     try:

@@ -29,9 +29,10 @@ def report(crash: Crash, regions: Regions) -> str:
         text = f"{what} to {place}, which the kernel takes as pointer to const"
     elif crash.kind == RACE and crash.other is not None:
         other = crash.other
-        text = (
+        missing = "barrier" if crash.actor.block == other.block else "__threadfence and atomic"
+        return (
             f"race on {place}: {_verb(other)} by [{other}] and {_verb(crash.actor)} by "
-            f"[{crash.actor}], with {_missing(crash.actor, other, regions, address)} in between"
+            f"[{crash.actor}], with no {missing} in between"
         )
     elif crash.kind == ENDLESS:
         text = (
@@ -53,10 +54,3 @@ def _verb(actor: Actor) -> str:
     if actor.access & ATOMIC:
         return "changed atomically"
     return "read" if actor.access & READS else "written"
-
-
-def _missing(one: Actor, other: Actor, regions: Regions, address: int) -> str:
-    """Say what would have put two accesses into an order."""
-    if one.block != other.block:
-        return "no __threadfence and atomic"
-    return "no barrier"

@@ -70,9 +70,9 @@ bool Races::released(const Mark& mark, const Moment& then, const Release& releas
     if (auto own = fences_.find(key(then.block, then.thread)); own != fences_.end())
         for (const Fence& fence : own->second)
             if (fence.moment >= mark.moment &&
-                (then.thread == release.thread ? fence.moment < release.moment
-                                               : fence.epoch < release.epoch ||
-                                                     (same_warp && release.seen[lane] > fence.moment)))
+                ((then.thread == release.thread && fence.moment < release.moment) ||
+                 fence.epoch < release.epoch ||
+                 (same_warp && release.seen[lane] > fence.moment)))
                 return true;
     // ... or it met the releasing thread, which has fenced afterwards.
     if (auto its = fences_.find(key(release.block, release.thread)); its != fences_.end())
@@ -176,7 +176,8 @@ void Races::synchronise(const Access& a) {
             acquires_.push_back({a.thread, epoch_, moment, a.address, count});
         }
     }
-    if (!a.writes_memory()) return;
+    // A thread that has not synchronised since it released here has nothing new to tell.
+    if (!a.writes_memory() || (count > 0 && here.back().moment == moment)) return;
     here.push_back({block_, a.thread, epoch_, moment, seen_[a.thread]});
     for (const Acquire& acquire : acquires_) {  // what came from others goes on to the next
         if (acquire.address == a.address || !visible(acquire, a.thread)) continue;
