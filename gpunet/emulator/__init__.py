@@ -23,8 +23,9 @@ A report is one `KernelFault` with the kernel, the array's name, ``file:line``, 
 and for a race both sides of it. Both builds report missing and divergent barriers, wrong masks of
 warp collectives, bad arguments and launches over the device's limits. ``checked(seed=n)`` runs
 blocks and threads in an order drawn by the seed. Observers of accesses (runtime/observer.h) can do
-more than check: `record_accesses` hands every one to Python. Not found: reads of local variables
-that were not written, and an access that misses its array but hits another argument.
+more than check: `record_accesses` hands every one to Python. Local variables that are surely read
+before they are written are a `CompileException`; those that only may be are not found. Nor is an
+access that misses its array but hits another argument.
 
 Blocks run one after another on one core, and a thread runs until it has to wait. So grid-wide
 barriers never end. Not emulated: cooperative groups, tensor cores, inline PTX, textures, flushing

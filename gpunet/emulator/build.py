@@ -38,6 +38,7 @@ class Profile:
     Attributes:
         name: What ``GPUNET_EMULATOR`` selects it by.
         module_flags: Further compiler flags for kernels.
+        warnings: Which compiler warnings kernels get; nobody sees them but as errors.
         link_flags: Further flags for linking kernels.
         runtime_flags: Further compiler flags for the runtime.
         checks: Whether the kernels tell the runtime what they do, and it checks them.
@@ -45,6 +46,7 @@ class Profile:
 
     name: str
     module_flags: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ("-w",)
     link_flags: tuple[str, ...] = ()
     runtime_flags: tuple[str, ...] = ()
     checks: bool = False
@@ -67,6 +69,8 @@ PROFILES = {
             "-fno-tree-loop-distribute-patterns",
             "-fno-optimize-sibling-calls",  # so that a callback returns to where it was called
         ),
+        # No call announces local variables; the compiler knows those that are surely unwritten.
+        warnings=("-Wuninitialized", "-Werror=uninitialized"),
         # Without the sanitizer's library, and with the callbacks of the module itself.
         link_flags=("-nodefaultlibs", "-Wl,-Bsymbolic", "-lc", "-lgcc"),
         checks=True,
@@ -78,7 +82,6 @@ PROFILES = {
 _COMMON_FLAGS = ("-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fstack-clash-protection")
 _MODULE_FLAGS = (
     *_COMMON_FLAGS,
-    "-w",
     "-nostdinc",  # NVRTC has no C or C++ standard headers
     "-nostdinc++",
     "-ffp-contract=fast",  # nvcc fuses a * b + c too
@@ -276,7 +279,7 @@ def _preprocess(code: str, parsed: Options, options: tuple[str, ...]) -> str:
 
 def _module_command(parsed: Options) -> list[str]:
     includes = [f"-I{path}" for path in (str(_INCLUDE), *parsed.include_paths)]
-    flags = (*_MODULE_FLAGS, *cpu_flags(), *profile().module_flags)
+    flags = (*_MODULE_FLAGS, *cpu_flags(), *profile().module_flags, *profile().warnings)
     return [*compiler(), f"-std={parsed.standard}", *flags, *includes]
 
 

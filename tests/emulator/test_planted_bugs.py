@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunet.emulator import KernelFault, checked
+from gpunet.emulator import CompileException, KernelFault, checked
 from gpunet.emulator import cupy as cp
 
 pytestmark = pytest.mark.emulator
@@ -353,3 +353,17 @@ def test_is_found(name, seed):
     said = message if seed == 0 else re.sub(r"(\.\*)?thread \\\(\d+, 0, 0\\\)$", "", message)
     assert re.search(said, report), report
     assert f"planted.cu:{line_of_bug(name)}" in report, report
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("float sum;\nfor (int i = 0; i < 4; ++i) sum += y[i];\ny[0] = sum;", "sum"),
+        ("float v[4];\nfor (int i = 1; i < 4; ++i) v[i] = y[i];\ny[0] = v[0];", "v"),
+    ],
+)
+def test_unwritten_local_variables_do_not_compile(body, name):
+    code = f'extern "C" __global__ void k(float* y) {{\n{body}\n}}'
+    cp.RawKernel(code, "k").compile()  # the fast build takes it, as NVRTC does
+    with checked(), pytest.raises(CompileException, match=rf"kernel\.cu:\d.*{name}.*uninitialized"):
+        cp.RawKernel(code, "k").compile()
