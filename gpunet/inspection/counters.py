@@ -74,7 +74,7 @@ def count(traces: Sequence[Trace]) -> Counts:
         >>> x = cp.zeros((64, 64), np.float32)
         >>> with record_accesses() as traces:
         ...     y = ops.bias_act(x, None, activation="relu")
-        >>> counts = count(traces)
+        >>> counts = count(traces[-1:])  # the first use of a backend launches a kernel of its own
         >>> counts.touched == 2 * x.nbytes, counts.sectors * 32 == 2 * x.nbytes
         (True, True)
     """

@@ -142,7 +142,7 @@ MUTATIONS = {
         "bias_act_backward",
         "1023x1-",
         0,
-        r"race on .*with no __threadfence and atomic in between .*activations\.cu:\d+",
+        r"race on 'partials'.*activations\.cu:\d+\], with no __threadfence and atomic",
     ),
     "the end of a loop": (
         "i < n; i += grid_threads()",
