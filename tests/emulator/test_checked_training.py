@@ -18,7 +18,7 @@ from gpunet.saving.configs import public_classes
 pytestmark = pytest.mark.emulator
 
 # The first that a layer takes is used.
-SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2)]
+SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2), (2, 32)]
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((10, 5)).astype(np.float32)
 CLASSES = RANDOM.integers(0, 3, 10).astype(np.int32)
