@@ -14,6 +14,7 @@ from gpunet import Sequential, layers
 from gpunet.backend.cuda import CudaBackend, cublas, products
 from gpunet.backend.cuda.products import CUBLAS, OWN, SIZES, key, size_class
 from gpunet.emulator import record_launches
+from gpunet.engine import stepper
 from gpunet.errors import ArgumentError, GpunetError, GpunetWarning, MissingDependency
 from gpunet.testing import compare
 from gpunet.testing.cases import CASES
@@ -132,6 +133,27 @@ def test_tf32_is_chosen_by_name(cp, backend):
     assert errors["ieee"] < 1e-5 < 1e-4 < errors["tf32"] < 1e-1
     with pytest.raises(ArgumentError, match="takes 'ieee' or 'tf32', got 'fast'"):
         gpunet.set_matmul_precision("fast")
+
+
+def test_captured_products_are_those_launched_one_by_one(backend, monkeypatch):
+    monkeypatch.setattr(backends, "_emulator", lambda: backend)
+    backend.device.products.only = CUBLAS
+    x = np.random.default_rng(0).random((24, 7), np.float32)
+    trained, names = [], []
+    for uses in (stepper.USES_BEFORE_CAPTURE, 10**9):
+        monkeypatch.setattr(stepper, "USES_BEFORE_CAPTURE", uses)
+        gpunet.utils.set_random_seed(1)
+        model = Sequential([layers.Dense(9, "tanh", input_dim=7), layers.Dense(3, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.to("emulator")
+        with record_launches() as records:
+            model.fit(x, np.arange(24) % 3, batch_size=4, epochs=2, verbose=0)
+        trained.append(b"".join(w.tobytes() for w in model.get_weights()))
+        names.append([r.name for r in records])
+    assert trained[0] == trained[1]
+    assert "graph" in names[0]
+    assert "graph" not in names[1]
+    assert names[0].count("cublasGemmEx") < names[1].count("cublasGemmEx")
 
 
 # ------------------------------------------------------------------- who computes what
