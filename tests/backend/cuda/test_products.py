@@ -14,7 +14,6 @@ from gpunet import Sequential, layers
 from gpunet.backend.cuda import CudaBackend, cublas, products
 from gpunet.backend.cuda.products import CUBLAS, OWN, SIZES, key, size_class
 from gpunet.emulator import record_launches
-from gpunet.engine import stepper
 from gpunet.errors import ArgumentError, GpunetError, GpunetWarning, MissingDependency
 from gpunet.testing import compare
 from gpunet.testing.cases import CASES
@@ -140,8 +139,9 @@ def test_captured_products_are_those_launched_one_by_one(backend, monkeypatch):
     backend.device.products.only = CUBLAS
     x = np.random.default_rng(0).random((24, 7), np.float32)
     trained, names = [], []
-    for uses in (stepper.USES_BEFORE_CAPTURE, 10**9):
-        monkeypatch.setattr(stepper, "USES_BEFORE_CAPTURE", uses)
+    for captures in (True, False):
+        if not captures:
+            monkeypatch.setattr(CudaBackend, "capture", lambda self, calls: None)
         gpunet.utils.set_random_seed(1)
         model = Sequential([layers.Dense(9, "tanh", input_dim=7), layers.Dense(3, "softmax")])
         model.compile("adam", "sparse_categorical_crossentropy")
