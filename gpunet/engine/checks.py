@@ -16,6 +16,7 @@ from gpunet.errors import ArgumentError, warn
 
 if TYPE_CHECKING:
     from gpunet.backend.base import Backend
+    from gpunet.layers.base import Layer
     from gpunet.losses import Loss
     from gpunet.optimizers import Optimizer
 
@@ -67,6 +68,7 @@ def check_inputs(where: str, inputs: Sequence[Any], graph: Graph) -> None:
     for tensor, x in zip(graph.inputs, inputs, strict=True):
         name = f"{where}x ({tensor.name})" if many else f"{where}x"
         _check_finite(name, x)
+        _check_numbers(name, x, tensor, graph)
         if not where:  # said once is enough
             _check_pixels(name, x, tensor, graph)
 
@@ -126,14 +128,37 @@ def _check_pixels(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
         )
 
 
+def _check_numbers(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
+    """Integers that an embedding has no row for."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu" or not x.size:
+        return
+    low, high = int(x.min()), int(x.max())
+    for layer in _readers(tensor, graph):
+        rows = getattr(layer, "input_dim", None)
+        if type(layer).__name__ == "Embedding" and isinstance(rows, int):
+            if low >= 0 and high < rows:
+                continue
+            wrong = low if low < 0 else high
+            first = tuple(int(i) for i in np.argwhere(x == wrong)[0])
+            raise ArgumentError(
+                f"{name} holds {wrong} at {list(first)}, but {layer.label!r} has rows for 0 to "
+                f"{rows - 1}; shift the numbers or raise input_dim."
+            )
+
+
+def _readers(tensor: Tensor, graph: Graph) -> list[Layer]:
+    """The layers that read an input, perhaps reshaped."""
+    found: list[Layer] = []
+    for node in graph.nodes:
+        if tensor in map(graph.origin, node.inputs):
+            passes = node.layer.passes_through(training=True)
+            found += _readers(node.output, graph) if passes else [node.layer]
+    return found
+
+
 def _is_scaled(tensor: Tensor, graph: Graph) -> bool:
     """Whether all that reads an input, perhaps reshaped, is a layer that scales."""
-    readers = [node for node in graph.nodes if tensor in map(graph.origin, node.inputs)]
-    return all(
-        type(node.layer).__name__ in SCALING_LAYERS
-        or (node.layer.passes_through(training=True) and _is_scaled(node.output, graph))
-        for node in readers
-    )
+    return all(type(layer).__name__ in SCALING_LAYERS for layer in _readers(tensor, graph))
 
 
 def check_split(loss: Loss, y: Any, validation_y: Any) -> None:

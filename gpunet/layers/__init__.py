@@ -11,6 +11,7 @@ from gpunet.layers.depthwise import (
     SeparableConv1D,
     SeparableConv2D,
 )
+from gpunet.layers.embedding import Embedding
 from gpunet.layers.merge import Add
 from gpunet.layers.normalization import BatchNormalization, GroupNormalization
 from gpunet.layers.pooling import (
@@ -90,6 +91,7 @@ __all__ = [
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",

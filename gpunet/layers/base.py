@@ -63,6 +63,8 @@ class Layer:
 
     inputs: int | None = 1
     """How many inputs a call takes; None for any number."""
+    input_dtype = "float32"
+    """The dtype of the input that a `Sequential` makes for it as its first layer."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class Sequential(Model):
                 f"layer {layer.label!r} is in {self.name} already; use gpunet.Model to share it."
             )
         if not self._stack and self._input is None and layer.sample_shape is not None:
-            self._input = Input(layer.sample_shape)
+            self._input = Input(layer.sample_shape, dtype=layer.input_dtype)
         self._stack.append(layer)
 
     def pop(self) -> Any:
@@ -96,7 +96,7 @@ class Sequential(Model):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of this shape, with the batch size (or None) first."""
         if self._graph is None:
-            self._connect(Input([dim or 0 for dim in input_shape[1:]]))
+            self._connect(self._input_of([dim or 0 for dim in input_shape[1:]]))
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data if the layers do not say their input shape."""
@@ -106,10 +106,14 @@ class Sequential(Model):
                 raise ShapeError(
                     f"{self.name} expects an array (batch, features), got {array.shape}."
                 )
-            self._connect(Input(array.shape[1:]))
+            self._connect(self._input_of(array.shape[1:]))
         elif self._graph is None and self._input is not None:
             self._connect(self._input)
         super().ensure_built(x)
+
+    def _input_of(self, shape: Sequence[int]) -> Tensor:
+        """An input of the dtype that the first layer takes."""
+        return Input(shape, dtype=self._stack[0].input_dtype if self._stack else "float32")
 
     def _connect(self, tensor: Tensor) -> None:
         if not self._stack:

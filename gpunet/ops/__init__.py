@@ -39,6 +39,7 @@ from gpunet.ops.convolution import (
     convolution_kernel_gradient,
     transposed_convolution,
 )
+from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.losses import (
     accuracy,
@@ -117,6 +118,8 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elementwise_loss",
+    "embedding",
+    "embedding_backward",
     "fill",
     "focal_cross_entropy",
     "gather",

@@ -85,6 +85,7 @@ def _sizes(elements: int, columns: int) -> dict[str, int]:
         "channels": columns,
         "batch": rows,
         "samples": rows,
+        "tokens": rows,
         "outer": outer,
         "reduced": max(1, rows // outer),
         "inner": columns,

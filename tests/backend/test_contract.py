@@ -137,7 +137,7 @@ def large_arguments(name):
     """Arrays of 4 MiB for an op, by its contract; labels and indices are all 0."""
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
-    sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS}
+    sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS, "tokens": ROWS}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
     if OPS[name].family in ("convolution", "pooling"):
         window = {f"window_{axis}": size for axis, size in zip(AXES, (1, 3, 3), strict=True)}
