@@ -24,7 +24,7 @@ _precision = "ieee"
 def set_matmul_precision(precision: str) -> None:
     """Choose how matrix products of float32 are computed from now on.
 
-    Do so before training: steps that run as a captured graph stay as they were captured.
+    A fit that is under way goes on as it began.
 
     Args:
         precision: "ieee" or "tf32".

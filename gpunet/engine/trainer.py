@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import losses, optimizers
 from gpunet.backend import get_backend
 from gpunet.backend.base import Backend
+from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
 from gpunet.engine import checks
@@ -376,9 +377,9 @@ class Trainer(ABC):
             self.backend.ops["copy"](target, source)
         return stepper
 
-    def places_key(self) -> tuple[int, ...]:
-        """Where the weights are: what every plan depends on."""
-        return tuple([block.generation for block in self.blocks])
+    def places_key(self) -> tuple[Any, ...]:
+        """Where the weights are, and what captured launches keep: what every plan depends on."""
+        return get_matmul_precision(), *[block.generation for block in self.blocks]
 
     def weights_key(self) -> tuple[Any, ...]:
         """Where the weights are and how they are trained: what a plan with gradients depends on."""

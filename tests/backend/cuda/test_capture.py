@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from gpunet import Input, Model, Sequential, callbacks, layers, optimizers, schedules
+from gpunet import (
+    Input,
+    Model,
+    Sequential,
+    callbacks,
+    layers,
+    optimizers,
+    schedules,
+    set_matmul_precision,
+)
 from gpunet.backend.cuda import CudaBackend
 from gpunet.emulator import record_launches, record_synchronizations
 from gpunet.utils import set_random_seed
@@ -197,3 +206,19 @@ def test_predict_and_passes_of_ones_own_are_captured_too(op_by_op):
     assert [launch.name for launch in launches] == ["graph"]
     op_by_op()
     assert everything() == captured
+
+
+def test_another_precision_of_products_is_another_graph():
+    model = classifier()
+    for _ in range(3):
+        model.predict_on_batch(X)
+    set_matmul_precision("tf32")
+    try:
+        with record_launches() as launches:
+            model.predict_on_batch(X)
+        assert "graph" not in [launch.name for launch in launches]  # a plan's first use
+    finally:
+        set_matmul_precision("ieee")
+    with record_launches() as launches:
+        model.predict_on_batch(X)
+    assert [launch.name for launch in launches] == ["graph"]
