@@ -20,7 +20,7 @@ RANKS = [
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["text"],
     ["emulator", "backend.base", "backend.uploads", "backend.cpu", "backend.cuda"],
-    ["backend"],
+    ["backend", "pytest_plugin"],
     ["ops", "engine.graph", "engine.recorder", "engine.parameters", "engine.data"],
     ["activations", "losses", "optimizers", "engine.cost", "engine.fusion"],
     ["regularizers", "constraints"],
@@ -132,6 +132,7 @@ ALLOWED = {
     "backend.cpu": ["backend", "errors"],
     "backend.contract": ["backend.contract", "backend.spec", "errors"],
     "emulator": ["emulator", "errors"],
+    "pytest_plugin": ["emulator", "errors"],
     "saving": [
         *("saving", "layers", "engine.graph", "errors", "identifiers"),
         *("losses", "metrics", "optimizers"),

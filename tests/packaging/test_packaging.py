@@ -145,6 +145,11 @@ def test_the_wheel_needs_numpy_and_nothing_else(built: dict[str, Path]) -> None:
     assert [line for line in needs if "extra ==" not in line] == ["Requires-Dist: numpy>=1.26"]
 
 
+def test_the_wheel_brings_the_pytest_plugin(built: dict[str, Path], python: Path) -> None:
+    install(python, built["wheel"])
+    assert "--cuda-emulator" in run(python, "-m", "pytest", "--help")
+
+
 def test_the_sdist_can_be_tested(built: dict[str, Path]) -> None:
     with tarfile.open(built["sdist"]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
