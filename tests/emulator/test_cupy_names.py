@@ -74,6 +74,7 @@ def parsed_parameters(text):
             parameters.append(inspect.Parameter(name[2:], inspect.Parameter.VAR_KEYWORD))
         elif name.startswith("*"):
             parameters.append(inspect.Parameter(name[1:], inspect.Parameter.VAR_POSITIONAL))
+            kind = inspect.Parameter.KEYWORD_ONLY
         elif name not in ("self", "/"):
             value = ast.literal_eval(default) if is_literal(default) else default
             default = inspect.Parameter.empty if default == "" else value
