@@ -276,6 +276,120 @@ def predict(batch: int) -> Rivals:
     return {"gpunet": ours, "PyTorch": eager}
 
 
+def lenet() -> Rivals:
+    """Training of a small network on images of 28x28, as in Keras' first example: ten steps."""
+    from gpunet import layers
+
+    stack = [
+        layers.Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)),
+        layers.Conv2D(64, 3, activation="relu"),
+        layers.MaxPooling2D(),
+        layers.Flatten(),
+        layers.Dense(128, "relu"),
+        layers.Dense(10, "softmax"),
+    ]
+
+    def theirs(nn):
+        return [
+            *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10)),
+        ]
+
+    return image_net(stack, theirs, (28, 28, 1), 640)
+
+
+def convolutions() -> Rivals:
+    """Training of 3x3 convolutions of 64 channels on 32x32, without normalization: one step."""
+    from gpunet import layers
+
+    conv = {"padding": "same", "activation": "relu"}
+    stack = [
+        layers.Conv2D(64, 3, input_shape=(32, 32, 3), **conv),
+        *(layers.Conv2D(64, 3, **conv) for _ in range(4)),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(10, "softmax"),
+    ]
+
+    def theirs(nn):
+        modules = [nn.Conv2d(3, 64, 3, padding=1), nn.ReLU()]
+        for _ in range(4):
+            modules += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+        return [*modules, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 10)]
+
+    return image_net(stack, theirs, (32, 32, 3), 64)
+
+
+def depthwise() -> Rivals:
+    """Training of three depthwise 3x3 convolutions of 64 channels on 32x32: one step."""
+    from gpunet import layers
+
+    conv = {"padding": "same", "activation": "relu"}
+    stack = [
+        layers.DepthwiseConv2D(3, input_shape=(32, 32, 64), **conv),
+        *(layers.DepthwiseConv2D(3, **conv) for _ in range(2)),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(10, "softmax"),
+    ]
+
+    def theirs(nn):
+        modules = []
+        for _ in range(3):
+            modules += [nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.ReLU()]
+        return [*modules, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 10)]
+
+    return image_net(stack, theirs, (32, 32, 64), 64)
+
+
+def transposed() -> Rivals:
+    """Training of two transposed 3x3 convolutions that double the size, 8x8 to 32x32: one step."""
+    from gpunet import layers
+
+    conv = {"strides": 2, "padding": "same", "activation": "relu"}
+    stack = [
+        layers.Conv2DTranspose(64, 3, input_shape=(8, 8, 64), **conv),
+        layers.Conv2DTranspose(32, 3, **conv),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(10, "softmax"),
+    ]
+
+    def theirs(nn):
+        more = {"stride": 2, "padding": 1, "output_padding": 1}
+        modules = [nn.ConvTranspose2d(64, 64, 3, **more), nn.ReLU()]
+        modules += [nn.ConvTranspose2d(64, 32, 3, **more), nn.ReLU()]
+        return [*modules, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(32, 10)]
+
+    return image_net(stack, theirs, (8, 8, 64), 64)
+
+
+def image_net(stack, theirs, shape: tuple[int, int, int], samples: int) -> Rivals:
+    """One epoch of SGD on images in batches of 64; PyTorch gets them channels first."""
+    import numpy as np
+    import torch
+
+    import gpunet
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((samples, *shape), dtype=np.float32)
+    y = rng.integers(0, 10, samples)
+    model = gpunet.Sequential(stack)
+    model.compile(gpunet.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    net = torch.nn.Sequential(*theirs(torch.nn))
+    loss_of = torch.nn.CrossEntropyLoss()
+    step = torch.optim.SGD(net.parameters(), 0.01)
+    tx = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    ty = torch.from_numpy(y)
+
+    def eager() -> None:
+        order = torch.randperm(samples)
+        for start in range(0, samples, 64):
+            rows = order[start : start + 64]
+            step.zero_grad()
+            loss_of(net(tx[rows]), ty[rows]).backward()
+            step.step()
+
+    return {"gpunet": lambda: model.fit(x, y, batch_size=64, verbose=0), "PyTorch": eager}
+
+
 WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     # name: (what it is, how to make it, rounds)
     "small": (
@@ -302,6 +416,10 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
         lambda: layer_norm(True),
         30,
     ),
+    "lenet": ("fit LeNet on 28x28, batch 64", lenet, 5),
+    "convolutions": ("fit 4 convolutions 3x3x64 on 32x32, batch 64", convolutions, 5),
+    "depthwise": ("fit 3 depthwise convolutions, batch 64", depthwise, 5),
+    "transposed": ("fit 2 transposed convolutions, batch 64", transposed, 8),
     "predict1": ("predict_on_batch 784-512-512-10, batch 1", lambda: predict(1), 20),
     "predict1024": ("predict_on_batch, batch 1024", lambda: predict(1024), 15),
 }

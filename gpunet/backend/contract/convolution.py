@@ -26,7 +26,9 @@ from gpunet.backend.spec import In, Out, Scratch, Shapes, Sum, op
 from gpunet.errors import ArgumentError, ShapeError
 
 AXES = 3
-_KERNEL_COPIES = 10  # the kernel transposed, and twice with 36 numbers for each 9 (Winograd)
+# For two threads the kernel with 36 numbers for each 9 (Winograd) and sums of as many; large ones
+# are summed directly.
+_KERNEL_COPIES, _FEW_COPIES, _LARGEST_KERNEL = 22, 5, 9 * 256 * 256
 _LARGEST_BLOCK = 1 << 21  # elements: 8 MiB of float32
 
 
@@ -61,7 +63,8 @@ def _scratch(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     planes = ((kernel[axis] - 1) * attributes["dilation"][axis] + 1 for axis in (0, 1))
     row = (width * (prod(kernel[:AXES]) + 4) + reach * prod(planes)) * channels
     rows = max(prod(array[:AXES]) for array in arrays)
-    return int(_KERNEL_COPIES * prod(kernel) + 2 * row + min(rows * row, _LARGEST_BLOCK))
+    copies = _KERNEL_COPIES if prod(kernel) <= _LARGEST_KERNEL else _FEW_COPIES
+    return int(copies * prod(kernel) + 2 * row + min(rows * row, _LARGEST_BLOCK))
 
 
 @op(

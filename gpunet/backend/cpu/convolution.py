@@ -16,15 +16,21 @@ import numpy as np
 
 from gpunet.backend.cpu.depthwise import add_row_products, multiply_rows
 from gpunet.backend.cpu.epilogue import Epilogue, finish, matrix_of, repeated
+from gpunet.backend.cpu.threads import add_sums, each_slab
 from gpunet.backend.cpu.windows import (
     Axis,
+    Slab,
     axes_of,
     counts_of,
     region,
     region_size,
-    slabs,
     split,
     windows,
+)
+from gpunet.backend.cpu.winograd import (
+    convolve_winograd,
+    fits_winograd,
+    winograd_kernel_gradient,
 )
 from gpunet.backend.spec import Array
 
@@ -99,15 +105,27 @@ def convolution_kernel_gradient(
     if groups > 1 and dkernel.shape[3] == 1:
         add_row_products(total, x, dy, axes, scratch)
         return
-    part, scratch = split(scratch, len(total), total.shape[1] // groups)
-    for slab in slabs(dy.shape, _cost(dy, x, len(total), axes), min(PATCHES, scratch.size)):
-        dy_ = dy[slab].reshape(-1, dy.shape[4])
-        inputs, rest = region(x, slab, dy.shape[3], axes, scratch)
-        views = windows(inputs, counts_of(slab), dy.shape[3], axes)
-        for channels, filters in _groups(x.shape[4], dy.shape[4], groups):
-            patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
-            np.matmul(patches.T, dy_[:, filters], out=part)
-            np.add(total[:, filters], part, out=total[:, filters])
+    if fits_winograd(dy, x, axes, groups):
+        winograd_kernel_gradient(total, x, dy, axes, scratch)
+        return
+    cost = _cost(dy, x, len(total), axes)
+
+    def add_products(share: list[Slab], scratch: Array) -> None:
+        sums, scratch = split(scratch, *total.shape)
+        part, scratch = split(scratch, len(total), total.shape[1] // groups)
+        sums.fill(0.0)
+        for slab in share:
+            dy_ = dy[slab].reshape(-1, dy.shape[4])
+            inputs, rest = region(x, slab, dy.shape[3], axes, scratch)
+            views = windows(inputs, counts_of(slab), dy.shape[3], axes)
+            for channels, filters in _groups(x.shape[4], dy.shape[4], groups):
+                patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
+                np.matmul(patches.T, dy_[:, filters], out=part)
+                np.add(sums[:, filters], part, out=sums[:, filters])
+
+    reserved = 2 * total.size
+    shares = each_slab(add_products, dy.shape, cost, PATCHES, scratch, reserved)
+    add_sums(total, shares)
 
 
 def _convolve(
@@ -133,19 +151,27 @@ def _convolve(
     if groups > 1 and (x.shape[4] == groups or y.shape[4] == groups):
         multiply_rows(y, x, matrix, axes, groups, epilogue, scratch)
         return
+    if fits_winograd(y, x, axes, groups):
+        convolve_winograd(y, x, matrix, axes, epilogue, scratch)
+        return
     width, filters = y.shape[3:]
     epilogue, scratch = repeated(epilogue, width, scratch)
-    for slab in slabs(y.shape, _cost(y, x, len(matrix), axes), min(PATCHES, scratch.size)):
-        y_ = y[slab]
-        result, rest = matrix_of(y_, scratch)  # (positions, outputs)
-        inputs, rest = region(x, slab, width, axes, rest)
-        views = windows(inputs, counts_of(slab), width, axes)
-        for channels, of_group in _groups(x.shape[4], filters, groups):
-            patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
-            np.matmul(patches, matrix[:, of_group], out=result[:, of_group])
-        finish(result, epilogue)
-        if not y_.flags.c_contiguous:
-            np.copyto(y_, result.reshape(y_.shape))
+    cost = _cost(y, x, len(matrix), axes)
+
+    def multiply(share: list[Slab], scratch: Array) -> None:
+        for slab in share:
+            y_ = y[slab]
+            result, rest = matrix_of(y_, scratch)  # (positions, outputs)
+            inputs, rest = region(x, slab, width, axes, rest)
+            views = windows(inputs, counts_of(slab), width, axes)
+            for channels, of_group in _groups(x.shape[4], filters, groups):
+                patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
+                np.matmul(patches, matrix[:, of_group], out=result[:, of_group])
+            finish(result, epilogue)
+            if not y_.flags.c_contiguous:
+                np.copyto(y_, result.reshape(y_.shape))
+
+    each_slab(multiply, y.shape, cost, PATCHES, scratch)
 
 
 def _cost(y: Array, x: Array, patch: int, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:

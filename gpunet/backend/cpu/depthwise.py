@@ -1,32 +1,37 @@
-"""Convolutions whose groups have one channel on one side: rows of an image times rows of weights.
+"""Convolutions whose groups have one channel on one side: no products of matrices.
 
-The weights of one element of the window, one a channel, are repeated along a row of the image, so
-that each ufunc's inner loop is a whole row.
+`numpy.einsum` multiplies and adds in one pass along what is contiguous in all of its arrays. Where
+neighbouring outputs see neighbouring inputs, that is a whole row of the image, if the weights of
+each element of the window are repeated along such a row: 64 images of 32x32x64 take 6 ms, not 14.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import ones
 from gpunet.backend.cpu.epilogue import Epilogue, finish, matrix_of, repeated
+from gpunet.backend.cpu.threads import add_sums, each_slab
 from gpunet.backend.cpu.windows import (
     Axis,
     Slab,
     counts_of,
     region,
     region_size,
-    slabs,
     split,
     windows,
 )
 from gpunet.backend.spec import Array
 
-ROWS = 48 * 1024
+ROWS = 160 * 1024
 """Elements of scratch for a slab."""
+
+# Images n, planes d, rows h; the window's i, j, k; a row's numbers x, or its width w, groups g, and
+# inputs r and outputs q of a group.
+_ROWS, _ROWS_BACK = "ndhijkx,ijkx->ndhx", "ndhijkx,ndhx->ijkx"
+_GROUPS, _GROUPS_BACK = "ndhwijkgr,ijkrgq->ndhwgq", "ndhwijkgr,ndhwgq->ijkrgq"
 
 
 def multiply_rows(
@@ -40,37 +45,35 @@ def multiply_rows(
 ) -> None:
     """y = epilogue(sum over t of x[first + o * stride + t * step] matrix[t]), group by group.
 
-    A group has one input and ``many`` outputs, or the reverse. The arguments are those of
-    `_convolve`; matrix is (taps * inputs of a group, outputs).
+    A group has one input or one output. The arguments are those of `_convolve`; matrix is
+    (taps * inputs of a group, outputs).
     """
     width, channels = y.shape[3:]
-    many = (x.shape[4] // groups, channels // groups)  # inputs and outputs of a group
     epilogue, scratch = repeated(epilogue, width, scratch)
-    rows, scratch = split(scratch, len(matrix), width, channels)
-    rows[:] = matrix[:, None, :]
-    rows = rows.reshape(len(matrix), width, groups, many[1])
+    by_row = _has_rows(y, x, axes)
+    if by_row:
+        rows, scratch = split(scratch, len(matrix), width, channels)
+        rows[:] = matrix[:, None, :]
+        weights = rows.reshape(*_taps(axes), width * channels)
+    else:
+        weights = matrix.reshape(*_taps(axes), -1, groups, channels // groups)
 
-    def cost(*counts: int) -> int:
-        size = region_size(counts, width, axes, x.shape[4])
-        return int(2 * prod(counts) * width * channels + size)
+    def multiply(share: list[Slab], scratch: Array) -> None:
+        for slab in share:
+            y_ = y[slab]
+            result, rest = matrix_of(y_, scratch)
+            inputs, _ = region(x, slab, width, axes, rest)
+            if by_row:
+                views, outputs = _rows(inputs, slab, width, axes), result.reshape(*y_.shape[:3], -1)
+            else:
+                views = _by_group(inputs, slab, width, axes, groups)
+                outputs = result.reshape(*y_.shape[:4], groups, -1)
+            np.einsum(_ROWS if by_row else _GROUPS, views, weights, out=outputs)
+            finish(result, epilogue)
+            if not y_.flags.c_contiguous:
+                np.copyto(y_, result.reshape(y_.shape))
 
-    for slab in slabs(y.shape, cost, min(ROWS, scratch.size)):
-        y_ = y[slab]
-        result, rest = matrix_of(y_, scratch)
-        inputs, rest = region(x, slab, width, axes, rest)
-        total = result.reshape(*y_.shape[:4], groups, many[1])
-        product, _ = split(rest, *total.shape)
-        target = total
-        for x_, weights in zip(_inputs(inputs, slab, width, axes, many[0]), rows, strict=True):
-            np.multiply(x_, weights, out=target)
-            if target is product:
-                np.add(total, product, out=total)
-            target = product
-        if target is total:
-            total.fill(0.0)  # no element of the kernel reaches these outputs
-        finish(result, epilogue)
-        if not y_.flags.c_contiguous:
-            np.copyto(y_, result.reshape(y_.shape))
+    each_slab(multiply, y.shape, _cost(y, x, axes), ROWS, scratch)
 
 
 def add_row_products(
@@ -78,29 +81,65 @@ def add_row_products(
 ) -> None:
     """total[t] (taps, filters) += the sum of x[first + o * stride + t * step] dy[o] over all o."""
     width, filters = dy.shape[3:]
+    groups, taps = x.shape[4], _taps(axes)
+    by_row = _has_rows(dy, x, axes)
+    one = np.ones(width, total.dtype)
+
+    def add_products(share: list[Slab], scratch: Array) -> None:
+        sums, scratch = split(scratch, *total.shape)
+        rows, scratch = split(scratch, len(total), width if by_row else 1, filters)
+        part, scratch = split(scratch, *rows.shape)
+        rows.fill(0.0)
+        for slab in share:
+            dy_ = dy[slab]
+            inputs, _ = region(x, slab, width, axes, scratch)
+            if by_row:
+                views, outputs = _rows(inputs, slab, width, axes), part.reshape(*taps, -1)
+                np.einsum(_ROWS_BACK, views, dy_.reshape(*dy_.shape[:3], -1), out=outputs)
+            else:
+                views = _by_group(inputs, slab, width, axes, groups)
+                gradients = dy_.reshape(*dy_.shape[:4], groups, -1)
+                outputs = part.reshape(*taps, 1, groups, -1)
+                np.einsum(_GROUPS_BACK, views, gradients, out=outputs)
+            np.add(rows, part, out=rows)
+        for sum_of_row, row in zip(sums, rows, strict=True):
+            np.dot(one[: len(row)], row, sum_of_row)
+
+    reserved = total.size * (1 + 2 * width)
+    shares = each_slab(add_products, dy.shape, _cost(dy, x, axes), ROWS, scratch, reserved)
+    add_sums(total, shares)
+
+
+def _has_rows(y: Array, x: Array, axes: Sequence[Axis]) -> bool:
+    """Whether neighbours in a row of y see neighbours in x, channel by channel."""
+    return y.shape[4] == x.shape[4] and axes[2].stride == 1
+
+
+def _taps(axes: Sequence[Axis]) -> tuple[int, ...]:
+    return tuple(axis.taps for axis in axes)
+
+
+def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:
+    """The elements of scratch that so many images, planes and rows need."""
 
     def cost(*counts: int) -> int:
-        size = region_size(counts, width, axes, x.shape[4])
-        return int(prod(counts) * width * filters + size)
+        outputs = prod(counts) * y.shape[3] * y.shape[4]
+        return int(outputs + region_size(counts, y.shape[3], axes, x.shape[4]))
 
-    for slab in slabs(dy.shape, cost, min(ROWS, scratch.size)):
-        dy_ = dy[slab].reshape(*dy[slab].shape[:4], x.shape[4], -1)
-        inputs, rest = region(x, slab, width, axes, scratch)
-        product, _ = split(rest, *dy_.shape)
-        one = ones(product.size // filters, product)
-        for x_, row in zip(_inputs(inputs, slab, width, axes, 1), total, strict=True):
-            np.multiply(x_, dy_, out=product)
-            np.add(row, np.dot(one, product.reshape(-1, filters)), out=row)
+    return cost
 
 
-def _inputs(
-    inputs: Array, slab: Slab, width: int, axes: Sequence[Axis], many: int
-) -> Iterator[Array]:
-    """Each input of a group at each element of the window: (images, planes, rows, width, groups, 1)
-    in the order of the matrix' rows."""  # noqa: D205, D209
+def _rows(inputs: Array, slab: Slab, width: int, axes: Sequence[Axis]) -> Array:
+    """(images, planes, rows, *taps, width * channels): what each element of the window sees."""
+    batch, *along, channel = inputs.strides
+    outer = [axis.stride * stride for axis, stride in zip(axes[:2], along[:2], strict=True)]
+    inner = [axis.step * stride for axis, stride in zip(axes, along, strict=True)]
+    shape = (*counts_of(slab), *_taps(axes), width * inputs.shape[4])
+    strides = (batch, *outer, *inner, channel)
+    return np.lib.stride_tricks.as_strided(inputs, shape, strides)
+
+
+def _by_group(inputs: Array, slab: Slab, width: int, axes: Sequence[Axis], groups: int) -> Array:
+    """(images, planes, rows, width, *taps, groups, inputs of a group)."""
     views = windows(inputs, counts_of(slab), width, axes)
-    for place in np.ndindex(*views.shape[4:7]):
-        at_place = views[(slice(None),) * 4 + place]
-        by_group = at_place.reshape(*at_place.shape[:4], -1, many)
-        for member in range(many):
-            yield by_group[..., member, None]
+    return views.reshape(*views.shape[:7], groups, -1)

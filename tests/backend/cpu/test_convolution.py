@@ -1,0 +1,150 @@
+"""What is special to convolutions on NumPy: threads, tiles of Winograd's, and memory."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from gpunet.backend.cpu import CpuBackend, threads, winograd
+from gpunet.backend.spec import OPS
+
+FLAGS = {"strides": (1, 1, 1), "dilation": (1, 1, 1), "padding": (0, 1, 1)}
+NAMES = ("convolution", "transposed_convolution", "convolution_kernel_gradient")
+
+
+def call(name, fine, coarse, kernel, flags=FLAGS, dtype=np.float32):
+    """Run an op on the same random numbers each time; returns what it wrote."""
+    random = np.random.default_rng(0)
+    arrays = [random.standard_normal(shape).astype(dtype) for shape in (coarse, fine, kernel)]
+    arrays = {
+        "convolution": [*arrays, None],
+        "transposed_convolution": [arrays[1], arrays[0], arrays[2], None],
+        "convolution_kernel_gradient": [arrays[2], arrays[1], arrays[0]],
+    }[name]
+    op = OPS[name]
+    scratch = np.full(op.scratch_shape([*arrays, None], flags), np.nan, dtype)
+    CpuBackend().run(name, *arrays, scratch, **flags)
+    return arrays[0]
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Choose how many threads an op uses."""
+    return lambda number: monkeypatch.setattr(threads, "thread_count", lambda: number)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("groups", [1, 16])
+def test_any_number_of_threads_gives_the_same(name, groups, count):
+    kernel = (1, 3, 3, 16 // groups, 16)
+    shapes = ((5, 1, 20, 17, 16), (5, 1, 20, 17, 16), kernel)
+    found = []
+    for number in (1, 2, 3, 40):
+        count(number)
+        found.append(call(name, *shapes, {**FLAGS, "groups": groups}))
+        again = call(name, *shapes, {**FLAGS, "groups": groups})
+        assert again.tobytes() == found[-1].tobytes()
+    for other in found[1:]:
+        assert np.abs(other - found[0]).max() < 1e-5 * np.abs(found[0]).max()
+
+
+def test_an_error_in_a_thread_is_raised_after_all_have_finished(count):
+    count(2)
+    finished = []
+
+    def work(pieces, scratch):
+        finished.append(len(pieces))
+        raise ValueError("in a thread")
+
+    with pytest.raises(ValueError, match="in a thread"):
+        threads.each_slab(work, (4, 1, 8, 8, 1), lambda *c: 64, 64, np.zeros(1000, np.float32))
+    assert sum(finished) == 4
+
+
+def test_blas_has_its_threads_again(count):
+    blas = threads._blas()
+    if blas is None:
+        pytest.skip("this NumPy does not bring its OpenBLAS")
+    before = blas[0]()
+    count(2)
+    call("convolution", (4, 1, 9, 9, 3), (4, 1, 9, 9, 4), (1, 3, 3, 3, 4))
+    assert blas[0]() == before
+
+
+def test_without_openblas_there_is_one_thread(monkeypatch):
+    monkeypatch.setattr(threads, "_blas", lambda: None)
+    assert threads.thread_count() == 1
+    assert np.isfinite(call("convolution", (4, 1, 9, 9, 3), (4, 1, 9, 9, 4), (1, 3, 3, 3, 4))).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_threads_of_its_own():
+    code = """if True:
+        import os, sys
+        import numpy as np
+        from gpunet.backend.cpu import threads
+        threads.thread_count = lambda: 2
+        def run():
+            work = lambda pieces, scratch: None
+            threads.each_slab(work, (4, 1, 8, 8, 1), lambda *c: 64, 64, np.zeros(1000, np.float32))
+        run()
+        child = os.fork()
+        run()
+        if child:
+            sys.exit(os.waitpid(child, 0)[1])
+        os._exit(0)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 11), (16, 18), (33, 7)])
+@pytest.mark.parametrize("name", NAMES)
+def test_tiles_sum_up_to_what_the_direct_sum_does(name, size):
+    """At most 1e-5 of the largest number, ten times float32's rounding of 144 summands."""
+    height, width = size
+    shapes = ((3, 1, height + 2, width + 2, 16), (3, 1, height, width, 24), (1, 3, 3, 16, 24))
+    flags = {**FLAGS, "padding": (0, 0, 0)}
+    assert winograd.fits_winograd(
+        np.zeros(shapes[1], np.float32), np.zeros(shapes[0]), axes(shapes[2]), 1
+    )
+    exact = call(name, *shapes, flags, np.float64)
+    tiled = call(name, *shapes, flags)
+    assert np.abs(tiled - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+def axes(kernel):
+    from gpunet.backend.cpu.windows import axes_of
+
+    return axes_of(kernel, (1, 1, 1), (0, 0, 0))
+
+
+def test_float64_is_summed_directly():
+    y = np.zeros((3, 1, 8, 8, 16))
+    assert not winograd.fits_winograd(y, y, axes((1, 3, 3)), 1)
+    assert winograd.fits_winograd(y.astype(np.float32), y, axes((1, 3, 3)), 1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_tensor_sized_is_allocated(name, number, count):
+    count(number)
+    shapes = ((16, 1, 64, 64, 32), (16, 1, 64, 64, 32), (1, 3, 3, 32, 32))  # 8 MiB each
+    random = np.random.default_rng(0)
+    coarse, fine, kernel = (random.standard_normal(s).astype(np.float32) for s in shapes)
+    arrays = {
+        "convolution": [coarse, fine, kernel, None],
+        "transposed_convolution": [fine, coarse, kernel, None],
+        "convolution_kernel_gradient": [kernel, fine, coarse],
+    }[name]
+    scratch = np.empty(OPS[name].scratch_shape([*arrays, None], FLAGS), np.float32)
+    run = CpuBackend().bind(name, *arrays, scratch, **FLAGS)
+    run()
+    tracemalloc.start()
+    try:
+        run()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
