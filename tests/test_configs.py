@@ -60,6 +60,16 @@ EXAMPLES = [
     layers.ActivityRegularization(0.1, 0.2),
     layers.Rescaling(0.5, offset=1.0),
     layers.Reshape((2, -1)),
+    layers.Normalization([1, 2], [[1.0], [2.0]], [[3.0], [4.0]], invert=True),
+    layers.Resizing(3, 4, "nearest", pad_to_aspect_ratio=True, fill_value=0.5),
+    layers.CenterCrop(3, 4),
+    layers.RandomFlip("vertical", 3),
+    layers.RandomCrop(3, 4, seed=2),
+    layers.RandomRotation((-0.1, 0.3), "wrap", "nearest", 4, 0.5),
+    layers.RandomTranslation(0.2, (-0.1, 0.3), "constant"),
+    layers.RandomZoom(0.2, (-0.1, 0.3)),
+    layers.RandomBrightness(0.3, (0.0, 1.0), 5),
+    layers.RandomContrast((0.3, 0.2), (0.0, 1.0), 6),
     layers.BatchNormalization(
         -1, 0.5, 0.1, False, True, "ones", "zeros", "ones", "zeros", "l2", "l1", "non_neg"
     ),

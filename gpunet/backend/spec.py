@@ -88,6 +88,12 @@ ELEMENTWISE_LOSSES = (
 ROW_NORMS = ("layer", "variance", "rms", "unit")
 """The norms of `layer_norm`."""
 
+INTERPOLATIONS = ("nearest", "bilinear")
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+"""How `affine_image` reads between pixels, and beyond the image."""
+
+_CHOICES = {"norm": ROW_NORMS, "interpolation": INTERPOLATIONS, "fill_mode": FILL_MODES}
+
 FULL = ("float32", "float64")
 """What models compute in, and what must not lose digits is held in."""
 HALF = ("float16", "bfloat16")
@@ -233,11 +239,12 @@ class Op:
             raise ArgumentError(
                 f"op {self.name} knows the kinds {', '.join(ELEMENTWISE_LOSSES)}, got {kind!r}."
             )
-        if attributes.get("norm", "layer") not in ROW_NORMS:
-            raise ArgumentError(
-                f"op {self.name} knows the norms {', '.join(ROW_NORMS)}, "
-                f"got {attributes['norm']!r}."
-            )
+        for name, values in _CHOICES.items():
+            if attributes.get(name, values[0]) not in values:
+                raise ArgumentError(
+                    f"op {self.name} takes {', '.join(values)} for {name}, "
+                    f"got {attributes[name]!r}."
+                )
         if "activation" in attributes:
             self._check_activation(attributes["activation"], attributes.get("parameters", ()))
 

@@ -2,7 +2,15 @@
 
 from gpunet.engine.graph import Input
 from gpunet.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from gpunet.layers.augmentation import (
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.colors import RandomBrightness, RandomContrast
 from gpunet.layers.convolution import Conv1D, Conv2D, Conv3D
 from gpunet.layers.core import Dense
 from gpunet.layers.depthwise import (
@@ -12,6 +20,7 @@ from gpunet.layers.depthwise import (
     SeparableConv2D,
 )
 from gpunet.layers.embedding import Embedding
+from gpunet.layers.images import CenterCrop, Resizing
 from gpunet.layers.merge import Add
 from gpunet.layers.normalization import BatchNormalization, GroupNormalization
 from gpunet.layers.pooling import (
@@ -28,7 +37,7 @@ from gpunet.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from gpunet.layers.preprocessing import Rescaling
+from gpunet.layers.preprocessing import Normalization, Rescaling
 from gpunet.layers.regularization import ActivityRegularization, Dropout
 from gpunet.layers.reshaping import Flatten, Reshape
 from gpunet.layers.row_normalization import (
@@ -74,6 +83,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "CenterCrop",
     "Context",
     "Conv1D",
     "Conv1DTranspose",
@@ -116,11 +126,20 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Normalization",
     "PReLU",
     "RMSNormalization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",

@@ -41,6 +41,14 @@ from gpunet.ops.convolution import (
 )
 from gpunet.ops.embedding import embedding, embedding_backward
 from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
+from gpunet.ops.images import (
+    adjust_image,
+    affine_image,
+    affine_image_backward,
+    clip_backward,
+    random_affine,
+    random_factors,
+)
 from gpunet.ops.losses import (
     accuracy,
     binary_cross_entropy,
@@ -98,6 +106,9 @@ __all__ = [
     "adam",
     "adamax",
     "add",
+    "adjust_image",
+    "affine_image",
+    "affine_image_backward",
     "argmax",
     "average_pool",
     "average_pool_backward",
@@ -110,6 +121,7 @@ __all__ = [
     "channel_norm",
     "channel_norm_backward",
     "channel_norm_sums",
+    "clip_backward",
     "confusion_matrix",
     "convolution",
     "convolution_kernel_gradient",
@@ -147,6 +159,8 @@ __all__ = [
     "normalized_weights",
     "prelu",
     "prelu_backward",
+    "random_affine",
+    "random_factors",
     "rmsprop",
     "scale_shift",
     "sgd",

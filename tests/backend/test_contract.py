@@ -138,6 +138,8 @@ def large_arguments(name):
     sizes = {"rows": ROWS, "batch": ROWS, "samples": ROWS, "columns": COLUMNS, "n": COLUMNS}
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
     sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS, "tokens": ROWS}
+    sizes |= dict.fromkeys(("images", "height", "width", "out_height", "out_width"), 64)
+    sizes |= {"colors": 4, "pixels": 64 * 64}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
     if OPS[name].family in ("convolution", "pooling"):
         window = {f"window_{axis}": size for axis, size in zip(AXES, (1, 3, 3), strict=True)}
@@ -175,7 +177,7 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1,
 }
 ATTRIBUTES |= {"strides": (1, 1, 1), "dilation": (1, 1, 1), "padding": (0, 1, 1), "groups": 4}
 ATTRIBUTES |= {"window": (1, 3, 3)}
-ATTRIBUTES |= {"norm": "layer"}
+ATTRIBUTES |= {"norm": "layer", "low": 0.1, "high": 0.9, "height": 5, "width": 7}
 ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 
 
