@@ -18,7 +18,7 @@ from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.context import Context as Context
 from gpunet.saving.configs import describe
 
-_WORD = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
+_WORD = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
 
 
 class Layer:
