@@ -5,6 +5,7 @@
 //   gemm_bias_act      c = activation(op(a) op(b) + bias)
 //   gemm_act_backward  c = op(a) op(b) activation'(saved)
 //   gemm_column_sum    c = op(a) b (or +=), column_sum = sum of b over its rows (or +=)
+//   batched_gemm       c[i] = op(a[i]) op(b[i]) (or +=): a column of blocks for each product
 //
 // Shapes: c (m, n), a (m, k) or (k, m) if ta, b (k, n) or (n, k) if tb, bias and column_sum (n),
 // saved (m, n). Any sizes >= 0; with k = 0 the product is zero. bias may be null. No aliasing.
@@ -39,7 +40,7 @@ __device__ __forceinline__ void product(real* c, const real* a, const real* b, c
                                Range{0, size.k}, epilogue, column_sum, accumulate);
 }
 
-// The same four kernels for each tile: NAME_tile128 and so on, for blocks of THREADS threads.
+// The same five kernels for each tile: NAME_tile128 and so on, for blocks of THREADS threads.
 #define GPUNET_GEMM_KERNELS(TILE, DEPTH)                                                          \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_tile##TILE(                     \
         real* c, const real* a, const real* b, int ta, int tb, int accumulate, int m, int n,      \
@@ -47,6 +48,17 @@ __device__ __forceinline__ void product(real* c, const real* a, const real* b, c
     {                                                                                             \
         const Accumulate epilogue = {{c, m, n}, accumulate != 0};                                 \
         product<TILE / SIDE, DEPTH>(c, a, b, {m, n, k, ta != 0, tb != 0}, epilogue);              \
+    }                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) batched_gemm_tile##TILE(             \
+        real* c, const real* a, const real* b, int ta, int tb, int accumulate, int batch, int m,  \
+        int n, int k)                                                                             \
+    {                                                                                             \
+        for (int64 i = blockIdx.y; i < batch; i += gridDim.y) {                                   \
+            real* target = c + i * m * n;                                                         \
+            const Accumulate epilogue = {{target, m, n}, accumulate != 0};                        \
+            product<TILE / SIDE, DEPTH>(target, a + i * m * k, b + i * k * n,                     \
+                                        {m, n, k, ta != 0, tb != 0}, epilogue);                   \
+        }                                                                                         \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) gemm_bias_act_tile##TILE(            \
         real* c, const real* a, const real* b, const real* bias, int activation, float p,         \

@@ -41,7 +41,7 @@ def output_shape(
             continue
         shape = tuple(array.shape)
         if attributes.get(op.transpose.get(parameter.name, "")):
-            shape = shape[::-1]
+            shape = shape[:-2] + shape[:-3:-1]
         for _, dims in parameter.forms:
             if dims == ("...",):
                 sizes.setdefault("...", shape)

@@ -281,7 +281,7 @@ class Op:
             expected = " or ".join(str(known.get(kind, kind)) for kind, _ in of_rank)
             raise DtypeError(f"{where} must be {expected}, got {dtype}.")
         if attributes.get(self.transpose.get(parameter.name, "")):
-            shape = shape[::-1]
+            shape = shape[:-2] + shape[:-3:-1]
         actual = (shape,) if fitting[0] == ("...",) else shape
         for dim, size in zip(fitting[0], actual, strict=True):
             wanted = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)

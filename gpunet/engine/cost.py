@@ -22,11 +22,11 @@ def flops(record: Record) -> int:
     An element-wise op is counted as one operation, whatever its function: products are what
     matters, and a count that pretends to know the price of exp would be no better.
     """
-    if record.op.name.startswith("gemm"):
+    if "gemm" in record.op.name:
         c, a = record["c"], record["a"]
         if c is None or a is None:
             return 0
-        inner = a.shape[0] if record.attributes.get("ta") else a.shape[1]
+        inner = a.shape[-2] if record.attributes.get("ta") else a.shape[-1]
         return 2 * c.size * inner
     if record.op.name in _CONVOLUTIONS:
         kernel, coarse = (record[name] for name in _CONVOLUTIONS[record.op.name])

@@ -40,7 +40,7 @@ from gpunet.ops.convolution import (
     transposed_convolution,
 )
 from gpunet.ops.embedding import embedding, embedding_backward
-from gpunet.ops.gemm import gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
+from gpunet.ops.gemm import batched_gemm, gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.images import (
     adjust_image,
     affine_image,
@@ -66,6 +66,7 @@ from gpunet.ops.losses import (
     tversky,
 )
 from gpunet.ops.memory import add, copy, fill, gather, next_batch, scale_shift
+from gpunet.ops.merging import maximum, maximum_backward, minimum, multiply, subtract
 from gpunet.ops.metrics import (
     argmax,
     confusion_matrix,
@@ -94,9 +95,19 @@ from gpunet.ops.pooling import (
     max_pool,
     max_pool_backward,
 )
-from gpunet.ops.random import dropout
+from gpunet.ops.random import dropout, gaussian_dropout, gaussian_noise, spatial_dropout
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
+from gpunet.ops.shapes import (
+    concatenate,
+    crop,
+    pad,
+    repeat,
+    repeat_backward,
+    swap_axes,
+    upsample_bilinear,
+    upsample_bilinear_backward,
+)
 
 __all__ = [
     "accuracy",
@@ -112,6 +123,7 @@ __all__ = [
     "argmax",
     "average_pool",
     "average_pool_backward",
+    "batched_gemm",
     "bias_act",
     "bias_act_backward",
     "binary_cross_entropy",
@@ -122,11 +134,13 @@ __all__ = [
     "channel_norm_backward",
     "channel_norm_sums",
     "clip_backward",
+    "concatenate",
     "confusion_matrix",
     "convolution",
     "convolution_kernel_gradient",
     "copy",
     "cosine_similarity",
+    "crop",
     "cross_entropy",
     "dropout",
     "elementwise_loss",
@@ -135,6 +149,8 @@ __all__ = [
     "fill",
     "focal_cross_entropy",
     "gather",
+    "gaussian_dropout",
+    "gaussian_noise",
     "gemm",
     "gemm_act_backward",
     "gemm_bias_act",
@@ -151,16 +167,23 @@ __all__ = [
     "matches",
     "max_pool",
     "max_pool_backward",
+    "maximum",
+    "maximum_backward",
+    "minimum",
     "moments",
     "moving_average",
+    "multiply",
     "nadam",
     "next_batch",
     "norm_constraint",
     "normalized_weights",
+    "pad",
     "prelu",
     "prelu_backward",
     "random_affine",
     "random_factors",
+    "repeat",
+    "repeat_backward",
     "rmsprop",
     "scale_shift",
     "sgd",
@@ -170,13 +193,18 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_focal_cross_entropy",
+    "spatial_dropout",
     "spectral_scale",
     "squared_norms",
+    "subtract",
+    "swap_axes",
     "threshold_counts",
     "top_k_accuracy",
     "top_k_filter",
     "transposed_convolution",
     "tversky",
+    "upsample_bilinear",
+    "upsample_bilinear_backward",
     "weight_penalty",
     "weighted_totals",
 ]

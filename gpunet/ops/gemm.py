@@ -63,3 +63,12 @@ def gemm_column_sum(a: Any, b: Any, ta: bool = False) -> tuple[Array, Array]:
     """
     written = run_op("gemm_column_sum", {"a": a, "b": b}, ta=ta)
     return written["c"], written["column_sum"]
+
+
+def batched_gemm(a: Any, b: Any, ta: bool = False, tb: bool = False) -> Array:
+    """The product of each pair of matrices of two arrays (batch, rows, columns).
+
+    >>> batched_gemm([[[1.0, 2.0]]], [[[3.0, 4.0]]], tb=True)
+    array([[[11.]]], dtype=float32)
+    """
+    return run_op("batched_gemm", {"a": a, "b": b}, ta=ta, tb=tb)["c"]

@@ -42,6 +42,7 @@ from gpunet.backend.contract import (
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -50,6 +51,7 @@ from gpunet.backend.contract import (
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 from gpunet.backend.spec import OPS
 
@@ -65,6 +67,7 @@ __all__ = [
     "images",
     "losses",
     "memory",
+    "merging",
     "metrics",
     "optimizers",
     "overlap_losses",
@@ -73,4 +76,5 @@ __all__ = [
     "regularizers",
     "row_losses",
     "row_norms",
+    "shapes",
 ]

@@ -53,3 +53,10 @@ def gemm_column_sum(
     c: Sum, column_sum: Sum, a: In, b: In, *, ta: bool = False, accumulate: bool = False
 ) -> None:
     """c = op(a) b and column_sum = sum of b over its rows: a dense layer's dkernel and dbias."""
+
+
+@op(c="batch m n", a="batch m k", b="batch k n", transpose="a=ta b=tb")
+def batched_gemm(
+    c: Sum, a: In, b: In, *, ta: bool = False, tb: bool = False, accumulate: bool = False
+) -> None:
+    """`gemm` of each pair of matrices: c[i] = op(a[i]) op(b[i])."""

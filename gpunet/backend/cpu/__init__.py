@@ -19,6 +19,7 @@ from gpunet.backend.cpu import (
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -27,6 +28,7 @@ from gpunet.backend.cpu import (
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 from gpunet.backend.cpu.halves import bind_through_float32, computes_in_halves
 from gpunet.backend.cpu.prepared import bind
@@ -46,6 +48,7 @@ FUNCTIONS = functions_of(
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -54,6 +57,7 @@ FUNCTIONS = functions_of(
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register

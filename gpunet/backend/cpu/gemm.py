@@ -33,6 +33,22 @@ def gemm(
 
 
 @prepared
+def batched_gemm(
+    c: Array, a: Array, b: Array, *, ta: bool = False, tb: bool = False, accumulate: bool = False
+) -> Call:
+    """`gemm` of each pair of matrices: c[i] = op(a[i]) op(b[i])."""
+    a = a.swapaxes(1, 2) if ta else a
+    b = b.swapaxes(1, 2) if tb else b
+
+    def add_products() -> None:
+        for c_i, a_i, b_i in zip(c, a, b, strict=True):
+            for c_, a_ in row_blocks(c_i, a_i):
+                np.add(c_, np.dot(a_, b_i), out=c_)
+
+    return add_products if accumulate else partial(np.matmul, a, b, out=c)
+
+
+@prepared
 def gemm_bias_act(
     c: Array,
     a: Array,

@@ -26,6 +26,7 @@ from gpunet.backend.cuda import (
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -34,6 +35,7 @@ from gpunet.backend.cuda import (
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 from gpunet.backend.cuda.capture import capture
 from gpunet.backend.cuda.device import Device
@@ -54,6 +56,7 @@ FUNCTIONS = functions_of(
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -62,6 +65,7 @@ FUNCTIONS = functions_of(
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.backend.cuda import activations
 from gpunet.backend.cuda.activations import activation_args
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import ceil_div
+from gpunet.backend.cuda.grids import MAX_GRID_Y, ceil_div
 from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 
@@ -122,6 +122,30 @@ def _by_cublas(
     precision = get_matmul_precision()
     cublas.product(c, a, b, ta=ta, tb=tb, accumulate=accumulate, precision=precision)
     return True
+
+
+def batched_gemm(
+    device: Device,
+    c: Array,
+    a: Array,
+    b: Array,
+    *,
+    ta: bool = False,
+    tb: bool = False,
+    accumulate: bool = False,
+) -> None:
+    """`gemm` of each pair of matrices: c[i] = op(a[i]) op(b[i])."""
+    batch, m, n = c.shape
+    if c.size == 0:
+        return
+    # The smallest tile that holds a whole product, else one that fills the device.
+    enough = [t for t in _TILES if _tiles(m, n, t) * batch >= device.multiprocessors]
+    whole = [t for t in _TILES if t >= max(m, n)]
+    tile = whole[-1] if whole else [*enough, _TILES[-1]][0]
+    sizes = [np.int32(size) for size in (batch, m, n, a.shape[1 if ta else 2])]
+    args = (c, a, b, np.int32(ta), np.int32(tb), np.int32(accumulate), *sizes)
+    grid = (_tiles(m, n, tile), min(batch, MAX_GRID_Y))
+    device.launch("gemm", f"batched_gemm_tile{tile}", c, grid, (THREADS,), args)
 
 
 def _launch(device: Device, symbol: str, c: Array, k: int, args: tuple[Any, ...]) -> None:

@@ -23,6 +23,7 @@ from gpunet.testing.cases import (
     images,
     losses,
     memory,
+    merging,
     metrics,
     optimizers,
     overlap_losses,
@@ -31,6 +32,7 @@ from gpunet.testing.cases import (
     regularizers,
     row_losses,
     row_norms,
+    shapes,
 )
 from gpunet.testing.op_checks import Case
 
@@ -38,6 +40,7 @@ CASES: dict[str, Case] = {
     case.op: case
     for family in (
         memory,
+        merging,
         activations,
         channel_norms,
         gemm,
@@ -49,6 +52,7 @@ CASES: dict[str, Case] = {
         focal_losses,
         row_losses,
         row_norms,
+        shapes,
         overlap_losses,
         metrics,
         random,

@@ -57,6 +57,12 @@ def gemm_column_sum(a: Array, b: Array, ta: bool = False) -> Values:
     return {"c": _product(a, b, ta, False), "column_sum": b.sum(axis=0)}
 
 
+def batched_gemm(a: Array, b: Array, ta: bool = False, tb: bool = False) -> Values:
+    """A product of each pair."""
+    left, right = a.swapaxes(1, 2) if ta else a, b.swapaxes(1, 2) if tb else b
+    return {"c": left @ right}
+
+
 # ---------------------------------------------------------------------------------- the rows
 
 
@@ -149,6 +155,37 @@ CASES = (
         "gemm_column_sum",
         gemm_column_sum,
         (*_products("ta"), {"a": (300, 3), "b": (300, 129), "ta": True}),
+        float32=1e-4,
+    ),
+    Case(
+        "batched_gemm",
+        batched_gemm,
+        tuple(
+            {
+                "a": (batch, k, m) if ta else (batch, m, k),
+                "b": (batch, n, k) if tb else (batch, k, n),
+                "ta": ta,
+                "tb": tb,
+            }
+            for batch, m, n, k in ((3, 5, 7, 9), (2, 1, 1, 33), (1, 65, 40, 12), (0, 2, 3, 4))
+            for ta, tb in ((False, False), (True, False), (False, True), (True, True))
+        ),
+        (
+            Gradient(
+                "batched_gemm",
+                "c",
+                {"c": "a"},
+                {"a": "dy", "b": "b"},
+                lambda f: None if f["ta"] else {"ta": False, "tb": not f["tb"]},
+            ),
+            Gradient(
+                "batched_gemm",
+                "c",
+                {"c": "b"},
+                {"a": "a", "b": "dy"},
+                lambda f: None if f["tb"] else {"ta": not f["ta"], "tb": False},
+            ),
+        ),
         float32=1e-4,
     ),
 )
