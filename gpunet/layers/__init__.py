@@ -20,8 +20,31 @@ from gpunet.layers.depthwise import (
     SeparableConv2D,
 )
 from gpunet.layers.embedding import Embedding
+from gpunet.layers.function import FunctionLayer
 from gpunet.layers.images import CenterCrop, Resizing
-from gpunet.layers.merge import Add
+from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
+from gpunet.layers.merge import (
+    Add,
+    Average,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from gpunet.layers.noise import (
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from gpunet.layers.normalization import BatchNormalization, GroupNormalization
 from gpunet.layers.pooling import (
     AveragePooling1D,
@@ -39,7 +62,18 @@ from gpunet.layers.pooling import (
 )
 from gpunet.layers.preprocessing import Normalization, Rescaling
 from gpunet.layers.regularization import ActivityRegularization, Dropout
-from gpunet.layers.reshaping import Flatten, Reshape
+from gpunet.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from gpunet.layers.resizing import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+)
 from gpunet.layers.row_normalization import (
     LayerNormalization,
     RMSNormalization,
@@ -76,6 +110,8 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AlphaDropout",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
@@ -84,6 +120,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "CenterCrop",
+    "Concatenate",
     "Context",
     "Conv1D",
     "Conv1DTranspose",
@@ -97,12 +134,19 @@ __all__ = [
     "Convolution2DTranspose",
     "Convolution3D",
     "Convolution3DTranspose",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
+    "FunctionLayer",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAveragePooling3D",
@@ -126,8 +170,12 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
+    "Permute",
     "RMSNormalization",
     "RandomBrightness",
     "RandomContrast",
@@ -137,6 +185,7 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
     "Reshape",
     "Resizing",
@@ -145,8 +194,26 @@ __all__ = [
     "SeparableConvolution1D",
     "SeparableConvolution2D",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "SpectralNormalization",
+    "Subtract",
     "UnitNormalization",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+    "add",
+    "average",
+    "concatenate",
     "deserialize",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
     "serialize",
+    "subtract",
 ]

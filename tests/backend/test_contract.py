@@ -152,7 +152,8 @@ def large_arguments(name):
         sizes["inner"] = COLUMNS // 64
     if name == "batched_gemm":
         sizes |= {"batch": 4, "m": ROWS // 4}
-    sizes |= {"positions": 8, "channels": COLUMNS // 8}
+    if name == "spatial_dropout":
+        sizes |= {"positions": 8, "channels": COLUMNS // 8}
     if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
     arrays = []

@@ -139,9 +139,9 @@ def batched_gemm(
     if c.size == 0:
         return
     # The smallest tile that holds a whole product, else one that fills the device.
-    enough = [t for t in _TILES if _tiles(m, n, t) * batch >= device.multiprocessors]
-    whole = [t for t in _TILES if t >= max(m, n)]
-    tile = whole[-1] if whole else [*enough, _TILES[-1]][0]
+    enough = [t for t in TILES if _tiles(m, n, t) * batch >= device.multiprocessors]
+    whole = [t for t in TILES if t >= max(m, n)]
+    tile = whole[-1] if whole else [*enough, TILES[-1]][0]
     sizes = [np.int32(size) for size in (batch, m, n, a.shape[1 if ta else 2])]
     args = (c, a, b, np.int32(ta), np.int32(tb), np.int32(accumulate), *sizes)
     grid = (_tiles(m, n, tile), min(batch, MAX_GRID_Y))

@@ -1,0 +1,203 @@
+"""Layers that join inputs along an axis, or multiply them along one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+from gpunet.engine.graph import Shape, Tensor
+from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.base import Context, Layer
+
+_AT_ONCE = 4  # arrays that the op concatenate takes
+
+
+class Concatenate(Layer):
+    """The inputs one behind the other along an axis.
+
+    Args:
+        axis: the axis, not that of the batch.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: an axis that is none, or fewer than two inputs.
+        ShapeError: inputs that differ along other axes.
+
+    Example:
+        >>> from gpunet import Input, layers
+        >>> layers.Concatenate()([Input((5, 2)), Input((5, 3))]).shape
+        (None, 5, 5)
+    """
+
+    inputs = None
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(axis, int) or isinstance(axis, bool) or axis == 0:
+            raise ArgumentError(
+                f"Concatenate takes an axis other than 0, that of the batch, got {axis!r}."
+            )
+        self.axis = axis
+
+    def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
+        """The sum of the sizes along the axis."""
+        name, shapes = f"Concatenate {self.label!r}", ", ".join(map(str, input_shape))
+        if len(input_shape) < 2:
+            raise ArgumentError(f"{name} takes a list of two or more inputs, got {shapes}.")
+        first = input_shape[0]
+        axis = self.axis + len(first) if self.axis < 0 else self.axis
+        others = {(*shape[:axis], *shape[axis + 1 :]) for shape in input_shape}
+        if not 0 < axis < len(first) or len(others) > 1 or len(set(map(len, input_shape))) > 1:
+            raise ShapeError(
+                f"{name} takes inputs that differ along axis {self.axis} alone, got {shapes}."
+            )
+        joined = sum(shape[axis] or 0 for shape in input_shape)
+        return (*first[:axis], joined, *first[axis + 1 :])
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """Four inputs at a time, until one is left."""
+        rows = self._rows(c.y)
+        parts = [x.reshape(rows, -1) for x in c.x]
+        while len(parts) > 1:
+            groups = [parts[i : i + _AT_ONCE] for i in range(0, len(parts), _AT_ONCE)]
+            parts = [self._join(op, c, group, len(groups) == 1) for group in groups]
+
+    def _join(self, op: Recorder, c: Context, group: Sequence[Buffer], last: bool) -> Buffer:
+        if len(group) == 1:
+            return group[0]
+        rows, width = group[0].shape[0], sum(part.shape[1] for part in group)
+        y = c.y.reshape(rows, width) if last else op.scratch((rows, width))
+        op.concatenate(y, *group, *[None] * (_AT_ONCE - len(group)))
+        return y
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx_i = its part of dy."""
+        rows = self._rows(c.dy)
+        dy = c.dy.reshape(rows, 1, 1, -1)
+        widths = [dx.size // max(rows, 1) for dx in c.dx]
+        total = sum(widths)
+        for dx, width, end in zip(c.dx, widths, accumulate(widths), strict=True):
+            before, after = (0, 0, end - width), (0, 0, total - end)
+            op.crop(dx.reshape(rows, 1, 1, width), dy, before=before, after=after)
+
+    def _rows(self, buffer: Buffer) -> int:
+        return prod(buffer.shape[: self.axis])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+class Dot(Layer):
+    """Sums of products along an axis of two inputs, sample by sample.
+
+    y[b, i, j] = sum_k x_0[b, i, k] x_1[b, k, j], where k is the axis of each input that is summed
+    over; two inputs (batch, features) give (batch, 1).
+
+    Args:
+        axes: that axis, or a pair of them: of the first and of the second input.
+        normalize: for cosines of angles put a UnitNormalization layer before each input: False.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: axes that are none, another number of inputs than two, or normalize.
+        ShapeError: sizes along the axes that differ, or an axis between others.
+
+    Example:
+        >>> from gpunet import Input, layers
+        >>> queries, keys = Input((7, 16)), Input((9, 16))
+        >>> layers.Dot(axes=2)([queries, keys]).shape
+        (None, 7, 9)
+    """
+
+    inputs = 2
+
+    def __init__(self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        pair = [axes, axes] if isinstance(axes, int) else list(axes)
+        is_int = all(isinstance(axis, int) and not isinstance(axis, bool) for axis in pair)
+        if len(pair) != 2 or not is_int or 0 in pair:
+            raise ArgumentError(
+                f"Dot takes an axis or a pair of axes, other than 0, that of the batch, got "
+                f"{axes!r}."
+            )
+        if normalize:
+            raise ArgumentError(
+                "Dot sums products as they are, got normalize=True; put a UnitNormalization layer "
+                "before each of its inputs."
+            )
+        self.axes = axes if isinstance(axes, int) else pair
+        self.normalize = False
+        self._pair: list[int] = pair
+
+    def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
+        """(batch, the other axes of the first input, those of the second)."""
+        kept: list[int | None] = []
+        sizes = []
+        for shape, axis in zip(input_shape, self._pair, strict=True):
+            at = axis + len(shape) if axis < 0 else axis
+            if at not in (1, len(shape) - 1):
+                raise ShapeError(
+                    f"Dot {self.label!r} sums along the first or the last axis behind the batch, "
+                    f"got axis {axis} of an input {shape}; put a Permute layer before it."
+                )
+            sizes.append(shape[at])
+            kept += [*shape[1:at], *shape[at + 1 :]]
+        if sizes[0] != sizes[1]:
+            raise ShapeError(
+                f"Dot {self.label!r} takes inputs of one size along the axes {self.axes}, got "
+                f"{input_shape[0]} and {input_shape[1]}."
+            )
+        return (None, *(kept or [1]))
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x_0 x_1^T of each pair of matrices."""
+        (a, ta), (b, tb) = (
+            self._matrices(x, axis) for x, axis in zip(c.x, self._pair, strict=True)
+        )
+        op.batched_gemm(self._output(c.y, a, ta), a, b, ta=ta, tb=not tb)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx_0 = dy x_1, dx_1 = dy^T x_0, transposed where x is."""
+        (a, ta), (b, tb) = (
+            self._matrices(x, axis) for x, axis in zip(c.x, self._pair, strict=True)
+        )
+        da, db = c.dx[0].reshape(*a.shape), c.dx[1].reshape(*b.shape)
+        dy = self._output(c.dy, a, ta)
+        if ta:
+            op.batched_gemm(da, b, dy, ta=not tb, tb=True)
+        else:
+            op.batched_gemm(da, dy, b, tb=tb)
+        if tb:
+            op.batched_gemm(db, a, dy, ta=not ta)
+        else:
+            op.batched_gemm(db, dy, a, ta=True, tb=ta)
+
+    def _matrices(self, x: Buffer, axis: int) -> tuple[Buffer, bool]:
+        """(batch, rows, summed); or (batch, summed, rows), and that it is so."""
+        batch, last = x.shape[0], axis in (-1, len(x.shape) - 1)
+        if last:
+            return x.reshape(batch, -1, x.shape[-1]), False
+        return x.reshape(batch, x.shape[1], -1), True
+
+    def _output(self, y: Buffer, a: Buffer, ta: bool) -> Buffer:
+        return y.reshape(a.shape[0], a.shape[2 if ta else 1], -1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
+
+
+def concatenate(inputs: Sequence[Tensor], axis: int = -1, **kwargs: Any) -> Tensor:
+    """``Concatenate(axis, **kwargs)(inputs)``."""
+    result: Tensor = Concatenate(axis, **kwargs)(inputs)
+    return result
+
+
+def dot(inputs: Sequence[Tensor], axes: int | Sequence[int] = -1, **kwargs: Any) -> Tensor:
+    """``Dot(axes, **kwargs)(inputs)``."""
+    result: Tensor = Dot(axes, **kwargs)(inputs)
+    return result

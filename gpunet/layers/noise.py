@@ -1,0 +1,245 @@
+"""Layers that act in training only: noise, and dropout that suits it or drops whole channels."""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet.engine.graph import Shape
+from gpunet.engine.recorder import Recorder
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.base import Context, Layer
+
+_ALPHA_P = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the left
+
+
+class _Rate(Layer):
+    """Base class of layers with a rate that do nothing outside of training."""
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+        if not is_number or not 0 <= rate < 1:
+            raise ArgumentError(
+                f"{type(self).__name__} takes a rate of at least 0 and below 1, got {rate!r}."
+            )
+        self.rate = float(rate)
+
+    def passes_through(self, training: bool) -> bool:
+        """Nothing happens outside of training."""
+        return not training or self.rate == 0
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+class GaussianNoise(Layer):
+    """In training, y = x + stddev n, where n is normal.
+
+    Args:
+        stddev: the standard deviation of the noise, at least 0.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: stddev is no number of at least 0.
+    """
+
+    def __init__(self, stddev: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        is_number = isinstance(stddev, int | float | np.number) and not isinstance(stddev, bool)
+        if not is_number or not 0 <= stddev < np.inf:
+            raise ArgumentError(
+                f"GaussianNoise takes a number of at least 0 for stddev, got {stddev!r}."
+            )
+        self.stddev = float(stddev)
+
+    def passes_through(self, training: bool) -> bool:
+        """Nothing is added outside of training."""
+        return not training or self.stddev == 0
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x + stddev n."""
+        op.gaussian_noise(c.y, c.x, c.random, stddev=self.stddev, node=c.node)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy."""
+        op.copy(c.dx, c.dy)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "stddev": self.stddev}
+
+
+class GaussianDropout(_Rate):
+    """In training, y = x (1 + stddev n), where n is normal and stddev = sqrt(rate / (1 - rate)).
+
+    Args:
+        rate: that of a Dropout with the same standard deviation, in [0, 1).
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1).
+
+    Source: Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 10.
+    """
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x (1 + stddev n)."""
+        op.gaussian_dropout(c.y, c.x, c.random, stddev=self._stddev, node=c.node)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = dy (1 + stddev n)."""
+        op.gaussian_dropout(c.dx, c.dy, c.random, stddev=self._stddev, node=c.node)
+
+    @property
+    def _stddev(self) -> float:
+        return sqrt(self.rate / (1.0 - self.rate))
+
+
+class AlphaDropout(_Rate):
+    """Dropout behind selu: what is dropped becomes selu's limit, mean and variance stay.
+
+    In training y = a x where u >= rate, else a p, plus b: p = -1.7581, a = ((1 - rate) (1 + rate
+    p^2))^(-1/2), b = -a rate p.
+
+    Args:
+        rate: the share of elements to drop, in [0, 1).
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1).
+
+    Source: Klambauer et al., 2017, arXiv:1706.02515.
+    """
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = a (p + mask (x - p)) + b."""
+        scale, offset = self._line
+        shifted, dropped = c.scratch(c.y.shape), c.scratch(c.y.shape)
+        op.scale_shift(shifted, c.x, scale=1.0, offset=-_ALPHA_P)
+        op.dropout(dropped, shifted, c.random, rate=self.rate, node=c.node)
+        keep = 1.0 - self.rate
+        op.scale_shift(c.y, dropped, scale=scale * keep, offset=scale * _ALPHA_P + offset)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """dx = a mask dy."""
+        dropped = c.scratch(c.y.shape)
+        op.dropout(dropped, c.dy, c.random, rate=self.rate, node=c.node)
+        op.scale_shift(c.dx, dropped, scale=self._line[0] * (1.0 - self.rate), offset=0.0)
+
+    @property
+    def _line(self) -> tuple[float, float]:
+        """a and b."""
+        a = ((1.0 - self.rate) * (1.0 + self.rate * _ALPHA_P**2)) ** -0.5
+        return a, -a * self.rate * _ALPHA_P
+
+
+class _SpatialDropout(_Rate):
+    """Drops whole channels: one number for all places of a channel of a sample."""
+
+    rank: ClassVar[int] = 3
+
+    def __init__(self, rate: float, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, **kwargs)
+        if data_format not in (None, "channels_last", "channels_first"):
+            raise ArgumentError(
+                f"{type(self).__name__} takes 'channels_last' or 'channels_first' for data_format, "
+                f"got {data_format!r}."
+            )
+        self.data_format = data_format or "channels_last"
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input."""
+        if len(input_shape) != self.rank:
+            raise ShapeError(
+                f"{type(self).__name__} {self.label!r} expects inputs of {self.rank} axes, got "
+                f"{input_shape}."
+            )
+        return tuple(input_shape)
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """y = x / (1 - rate) for the channels that are kept, else 0."""
+        self._drop(op, c, c.y, c.x)
+
+    def backward(self, op: Recorder, c: Context) -> None:
+        """The same of dy."""
+        self._drop(op, c, c.dx, c.dy)
+
+    def _drop(self, op: Recorder, c: Context, y: Any, x: Any) -> None:
+        batch = x.shape[0]
+        if self.data_format == "channels_last":
+            y, x = (buffer.reshape(batch, -1, buffer.shape[-1]) for buffer in (y, x))
+            op.spatial_dropout(y, x, c.random, rate=self.rate, node=c.node)
+            return
+        channels, places = x.shape[1], prod(x.shape[2:])
+        ones, kept = c.scratch((batch, channels)), c.scratch((batch, channels))
+        op.fill(ones, value=1.0)
+        op.dropout(kept, ones, c.random, rate=self.rate, node=c.node)
+        factors = c.scratch(x.shape)
+        small, large = kept.reshape(-1, 1, 1, 1, 1), factors.reshape(batch * channels, 1, 1, -1, 1)
+        op.repeat(large, small, times=(1, 1, places))
+        op.multiply(y, x, factors)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class SpatialDropout1D(_SpatialDropout):
+    """In training, drop whole features of sequences (batch, steps, features).
+
+    Args:
+        rate: the share of features to drop, in [0, 1).
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1).
+
+    Source: Tompson et al., 2015, arXiv:1411.4280.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(rate, None, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = super().get_config()
+        del config["data_format"]
+        return config
+
+
+class SpatialDropout2D(_SpatialDropout):
+    """In training, drop whole channels of images; neighbouring pixels say nearly the same.
+
+    Args:
+        rate: the share of channels to drop, in [0, 1).
+        data_format: "channels_last" or "channels_first".
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1), or another data_format.
+
+    Source: Tompson et al., 2015, arXiv:1411.4280.
+    """
+
+    rank = 4
+
+
+class SpatialDropout3D(_SpatialDropout):
+    """In training, drop whole channels of volumes.
+
+    Args:
+        rate: the share of channels to drop, in [0, 1).
+        data_format: "channels_last" or "channels_first".
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: rate outside of [0, 1), or another data_format.
+
+    Source: Tompson et al., 2015, arXiv:1411.4280.
+    """
+
+    rank = 5
