@@ -8,6 +8,8 @@
 //   softmax_backward      dx = y (dy - sum(dy y))                       8 + 4
 //   log_softmax           y = x - max - log(sum(exp(x - max)))          4 + 4
 //   log_softmax_backward  dx = dy - exp(y) sum(dy)                      8 + 4
+//   sparsemax             y = max(x - t, 0), sum of y = 1               4 + 4
+//   sparsemax_backward    dx = dy - mean of dy where y > 0, else 0      8 + 4
 //   glu                   y = a sigmoid(b), x = (a, b)                  8 + 4
 //   glu_backward          dx = dy (sigmoid(b), a sigmoid'(b))          12 + 8
 //   prelu                 y = x > 0 ? x : alpha x                       4 + 4
@@ -266,6 +268,130 @@ extern "C" __global__ void log_softmax_backward(real* dx, const real* dy, const 
         softmax_backward_rows<PACK, true>(dx, dy, y, rows, columns, lanes, cached);
     } else {
         softmax_backward_rows<1, true>(dx, dy, y, rows, columns, lanes, cached);
+    }
+}
+
+// ------------------------------------------------------------------------------------- sparsemax
+
+// Whether any lane of any group of the warp, or any thread of the block that shares a row, says so:
+// those that go on together must all do so, for the reductions.
+__device__ __forceinline__ bool any_goes_on(bool mine, int lanes)
+{
+    const float most = group_reduce(mine ? 1.0f : 0.0f, Larger(), lanes);
+    return lanes <= WARP ? warp_max(most) > 0.0f : most > 0.0f;
+}
+
+// The threshold t is the mean of what exceeds it, less 1 / count (Michelot, 1986): begun with a t
+// that is too low, the numbers above it become fewer until they stay.
+template <int WIDTH>
+__device__ __forceinline__ void sparsemax_rows(real* y, const real* x, int64 rows, int columns,
+                                               int lanes, int cached)
+{
+    Pack<real, WIDTH>* cache = cached ? row_cache<WIDTH>(0) : nullptr;
+    for (RowWalk walk(rows, columns / WIDTH, lanes); walk.more(); walk.next()) {
+        const RowReader<WIDTH> in = {x + walk.row() * columns, cache};
+        float largest = minus_infinity(), nan = 0.0f;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            const Pack<real, WIDTH> pack = in.first(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                largest = fmaxf(largest, (float)pack.v[j]);
+                nan += (float)pack.v[j] == (float)pack.v[j] ? 0.0f : not_a_number();
+            }
+        }
+        largest = group_reduce(largest, Larger(), lanes);
+        nan = group_sum(nan, lanes);
+        float threshold = -1.0f, before = -1.0f;  // of x - largest
+        for (bool more = true; more;) {
+            float sum = 0.0f, count = 0.0f;
+            for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+                const Pack<real, WIDTH> pack = in.again(unit, step);
+#pragma unroll
+                for (int j = 0; j < WIDTH; ++j) {
+                    const float shifted = (float)pack.v[j] - largest;
+                    if (shifted > threshold) {
+                        sum += shifted;
+                        count += 1.0f;
+                    }
+                }
+            }
+            sum = group_sum(sum, lanes);
+            count = group_sum(count, lanes);
+            const bool changed = count > 0.0f && count != before;
+            if (changed) {
+                threshold = (sum - 1.0f) / count;
+                before = count;
+            }
+            more = any_goes_on(changed, lanes);
+        }
+        threshold += nan;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            Pack<real, WIDTH> pack = in.again(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                pack.v[j] = (real)at_least((float)pack.v[j] - largest - threshold, 0.0f);
+            }
+            store_pack<real, WIDTH>(y + walk.row() * columns, unit, pack);
+        }
+    }
+}
+
+extern "C" __global__ void sparsemax(real* y, const real* x, int64 rows, int columns, int packed,
+                                     int lanes, int cached)
+{
+    if (packed) {
+        sparsemax_rows<PACK>(y, x, rows, columns, lanes, cached);
+    } else {
+        sparsemax_rows<1>(y, x, rows, columns, lanes, cached);
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void sparsemax_backward_rows(real* dx, const real* dy, const real* y,
+                                                        int64 rows, int columns, int lanes,
+                                                        int cached)
+{
+    const int units = columns / WIDTH;
+    Pack<real, WIDTH>* dy_cache = cached ? row_cache<WIDTH>(0) : nullptr;
+    Pack<real, WIDTH>* y_cache = cached ? row_cache<WIDTH>((units + lanes - 1) / lanes) : nullptr;
+    for (RowWalk walk(rows, units, lanes); walk.more(); walk.next()) {
+        const int64 start = walk.row() * columns;
+        const RowReader<WIDTH> gradients = {dy + start, dy_cache};
+        const RowReader<WIDTH> outputs = {y + start, y_cache};
+        float total = 0.0f, count = 0.0f;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            const Pack<real, WIDTH> gradient = gradients.first(unit, step);
+            const Pack<real, WIDTH> output = outputs.first(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const bool inside = (float)output.v[j] > 0.0f;
+                total += inside ? (float)gradient.v[j] : 0.0f;
+                count += inside ? 1.0f : 0.0f;
+            }
+        }
+        total = group_sum(total, lanes);
+        count = group_sum(count, lanes);
+        const float mean = count > 0.0f ? total / count : 0.0f;
+        for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
+            Pack<real, WIDTH> gradient = gradients.again(unit, step);
+            const Pack<real, WIDTH> output = outputs.again(unit, step);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                const bool inside = (float)output.v[j] > 0.0f;
+                gradient.v[j] = (real)(inside ? (float)gradient.v[j] - mean : 0.0f);
+            }
+            store_pack<real, WIDTH>(dx + start, unit, gradient);
+        }
+    }
+}
+
+extern "C" __global__ void sparsemax_backward(real* dx, const real* dy, const real* y, int64 rows,
+                                              int columns, int packed, int lanes, int cached)
+{
+    if (packed) {
+        sparsemax_backward_rows<PACK>(dx, dy, y, rows, columns, lanes, cached);
+    } else {
+        sparsemax_backward_rows<1>(dx, dy, y, rows, columns, lanes, cached);
     }
 }
 

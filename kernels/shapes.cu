@@ -25,7 +25,7 @@ constexpr int TILE_ROWS = 8;  // threads: TILE across, TILE_ROWS down
 extern "C" __global__ void swap_axes_tiled(real* y, const real* x, int64 outer, int a, int middle,
                                            int b)
 {
-    __shared__ real tile[TILE][TILE + 1];  // one more keeps columns off one bank
+    __shared__ float tile[TILE][TILE + 1];  // one more keeps columns off one bank
     const int tiles_across = (b + TILE - 1) / TILE;
     const int first_a = blockIdx.x / tiles_across * TILE, first_b = blockIdx.x % tiles_across * TILE;
     for (int64 plane = blockIdx.y; plane < outer * middle; plane += gridDim.y) {
@@ -33,14 +33,14 @@ extern "C" __global__ void swap_axes_tiled(real* y, const real* x, int64 outer, 
         for (int row = threadIdx.y; row < TILE; row += TILE_ROWS) {
             const int i = first_a + row, j = first_b + threadIdx.x;
             if (i < a && j < b) {
-                tile[row][threadIdx.x] = x[((o * a + i) * middle + m) * b + j];
+                tile[row][threadIdx.x] = (float)x[((o * a + i) * middle + m) * b + j];
             }
         }
         __syncthreads();
         for (int row = threadIdx.y; row < TILE; row += TILE_ROWS) {
             const int j = first_b + row, i = first_a + threadIdx.x;
             if (i < a && j < b) {
-                y[((o * b + j) * middle + m) * a + i] = tile[threadIdx.x][row];
+                y[((o * b + j) * middle + m) * a + i] = (real)tile[threadIdx.x][row];
             }
         }
         __syncthreads();

@@ -52,7 +52,8 @@ def values_and_gradient(row, backend, dtype):
 
 
 def test_the_golden_table_has_every_activation():
-    assert {row["name"] for row in GOLDEN} == set(NAMES)
+    others = {"sparsemax"}  # Keras' is another function, see its docstring
+    assert {row["name"] for row in GOLDEN} == set(NAMES) - others
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=row_id)
@@ -321,8 +322,8 @@ def test_get_takes_names_functions_objects_and_configs():
         (lambda: layers.ReLU(-1.0), "relu takes a number >= 0 for max_value, got -1.0"),
         (lambda: layers.ELU(np.nan), "elu takes a number >= 0 for alpha, got nan"),
         (lambda: activations.get("celu", alpha=0), "celu takes a number > 0 for alpha, got 0"),
-        (lambda: layers.Softmax(axis=1), "softmax works along the last axis, axis=-1, got 1"),
-        (lambda: layers.PReLU(shared_axes=[2]), r"first axes of a sample, 1, 2, ..., got \[2\]"),
+        (lambda: layers.Softmax(axis=1.5), "softmax takes an axis or a list of axes, got axis=1.5"),
+        (lambda: layers.PReLU(shared_axes=[-1]), r"counted from 1, for shared_axes, got \[-1\]"),
     ],
 )
 def test_mistakes_are_said_in_one_sentence(make, message):

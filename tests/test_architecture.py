@@ -21,7 +21,7 @@ RANKS = [
     ["text"],
     ["emulator", "backend.base", "backend.uploads", "backend.cpu", "backend.cuda"],
     ["backend", "pytest_plugin"],
-    ["ops", "engine.graph", "engine.recorder", "engine.parameters", "engine.data"],
+    ["ops", "engine.graph", "engine.recorder", "engine.moves", "engine.parameters", "engine.data"],
     ["activations", "losses", "optimizers", "engine.cost", "engine.fusion"],
     ["regularizers", "constraints"],
     ["metrics"],
@@ -121,9 +121,12 @@ ALLOWED = {
     "layers": [
         *("layers", "activations", "initializers", "regularizers", "constraints"),
         *("errors", "identifiers", "geometry", "saving.configs"),
-        *("engine.graph", "engine.recorder", "engine.parameters", "engine.data"),
+        *("engine.graph", "engine.recorder", "engine.parameters", "engine.data", "engine.moves"),
     ],
-    "activations": ["activations", "backend", "engine.recorder", "ops", "errors", "identifiers"],
+    "activations": [
+        *("activations", "backend", "ops", "errors", "identifiers"),
+        *("engine.recorder", "engine.moves"),
+    ],
     "metrics": [
         *("metrics", "losses", "errors", "identifiers"),
         *("engine.recorder", "engine.data", "backend"),

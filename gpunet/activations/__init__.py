@@ -39,13 +39,14 @@ from gpunet.activations.functions import (
     softsign,
     sparse_plus,
     sparse_sigmoid,
+    sparsemax,
     squareplus,
     swish,
     tanh,
     tanh_shrink,
     threshold,
 )
-from gpunet.activations.objects import GLU, Activation, ElementWise, LogSoftmax, Softmax
+from gpunet.activations.objects import GLU, Activation, ElementWise, LogSoftmax, Softmax, Sparsemax
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 
@@ -79,6 +80,7 @@ __all__ = [
     "softsign",
     "sparse_plus",
     "sparse_sigmoid",
+    "sparsemax",
     "squareplus",
     "swish",
     "tanh",
@@ -88,7 +90,12 @@ __all__ = [
 
 _NAMES = tuple(name for name in __all__ if hasattr(functions, name))
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {name: getattr(functions, name) for name in _NAMES}
-_ALONG_ROWS = {"softmax": Softmax, "log_softmax": LogSoftmax, "glu": GLU}
+_ALONG_ROWS = {
+    "softmax": Softmax,
+    "log_softmax": LogSoftmax,
+    "sparsemax": Sparsemax,
+    "glu": GLU,
+}
 
 
 def get(identifier: object, **arguments: Any) -> Activation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gpunet.activations.objects import GLU, ElementWise, LogSoftmax, Softmax
+from gpunet.activations.objects import GLU, ElementWise, LogSoftmax, Softmax, Sparsemax
 from gpunet.backend.spec import Array
 
 
@@ -329,12 +330,12 @@ def mish(x: Any) -> Array:
     return ElementWise("mish")(x)
 
 
-def softmax(x: Any, axis: int = -1) -> Array:
-    """y = exp(x) / sum(exp(x)) along the last axis.
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Array:
+    """y = exp(x) / sum(exp(x)) along an axis.
 
     Args:
         x: an array, or numbers.
-        axis: -1, the last.
+        axis: the axis, or several along which all together add up to 1.
 
     Example:
         >>> softmax([0.0, 0.0])
@@ -343,12 +344,31 @@ def softmax(x: Any, axis: int = -1) -> Array:
     return Softmax("softmax", axis=axis)(x)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Array:
-    """y = log(softmax(x)) = x - log(sum(exp(x))) along the last axis.
+def sparsemax(x: Any, axis: int | Sequence[int] = -1) -> Array:
+    """y = the nearest probabilities to x: max(x - t, 0), where t makes them add up to 1.
+
+    That is the paper's function; Keras 3.15 adds up cumulative sums, so that its rows do not add
+    up to 1.
 
     Args:
         x: an array, or numbers.
-        axis: -1, the last.
+        axis: the axis, or several.
+
+    Source: Martins and Astudillo, 2016, arXiv:1602.02068.
+
+    Example:
+        >>> sparsemax([0.5, 0.0, -1.0])
+        array([0.75, 0.25, 0.  ], dtype=float32)
+    """
+    return Sparsemax("sparsemax", axis=axis)(x)
+
+
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Array:
+    """y = log(softmax(x)) = x - log(sum(exp(x))) along an axis.
+
+    Args:
+        x: an array, or numbers.
+        axis: the axis, or several.
 
     Example:
         >>> log_softmax([0.0, 1000.0])

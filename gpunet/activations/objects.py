@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isfinite
+from math import inf, isfinite, prod
 from numbers import Real
 from typing import Any
 
 from gpunet.backend.spec import ACTIVATIONS, Array
+from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 
@@ -93,22 +94,51 @@ class ElementWise(Activation):
 
 
 class AlongRows(Activation):
-    """y = f(x) along the last axis; what each f is, its subclasses record."""
+    """y = f(x) along an axis, or along several as if they were one.
+
+    What each f is along the rows of a matrix, its subclasses record; other axes than the last are
+    brought there and back.
+    """
 
     def __init__(self, name: str, **arguments: Any) -> None:
         super().__init__(name, **arguments)
-        if self.arguments["axis"] != -1:
-            raise ArgumentError(
-                f"{self.name} works along the last axis, axis=-1, got {self.arguments['axis']!r}; "
-                "move that axis to the end first."
-            )
+        axis = arguments["axis"]
+        axes = tuple(axis) if isinstance(axis, list | tuple) else (axis,)
+        if not axes or not all(isinstance(a, int) and not isinstance(a, bool) for a in axes):
+            raise ArgumentError(f"{name} takes an axis or a list of axes, got axis={axis!r}.")
+        self.arguments["axis"] = list(axes) if isinstance(axis, list | tuple) else axis
+        self._axes = axes
 
     def __call__(self, x: Any) -> Array:
         """f(x)."""
         from gpunet import ops
+        from gpunet.backend.dispatch import as_array
 
-        result: Array = getattr(ops, self.name)(x)
-        return result
+        x = as_array(x)
+        order, count = self._order(len(x.shape))
+        if count == 1 and order == sorted(order):
+            along_rows: Array = getattr(ops, self.name)(x)
+            return along_rows
+        back = [order.index(axis) for axis in range(len(order))]
+        moved = x.transpose(order)
+        rows = moved.reshape(-1, prod(moved.shape[-count:]))
+        result: Array = getattr(ops, self.name)(rows)
+        return result.reshape(moved.shape).transpose(back)
+
+    def _order(self, rank: int) -> tuple[list[int], int]:
+        """All axes of an array of this rank with those of f behind the others; how many these are.
+
+        Raises:
+            ArgumentError: an axis that does not exist, or one named twice.
+        """
+        axes = [axis + rank if axis < 0 else axis for axis in self._axes]
+        if len(set(axes)) < len(axes) or not all(0 <= axis < rank for axis in axes):
+            raise ArgumentError(
+                f"{self.name} has axis={self.arguments['axis']!r}, which is none of an array of "
+                f"{rank} axes."
+            )
+        axes = sorted(axes)
+        return [axis for axis in range(rank) if axis not in axes] + axes, len(axes)
 
     def forward(self, op: Recorder, y: Buffer, x: Buffer, bias: Buffer | None = None) -> Buffer:
         """y = f(x + bias)."""
@@ -116,24 +146,45 @@ class AlongRows(Activation):
         if bias is not None:
             logits = op.scratch(x.shape, name="logits")
             op.bias_act(logits, x, bias, activation="linear")
-        return self.record(op, y, logits)
+        order, count = self._order(len(x.shape))
+        if order == sorted(order):
+            return self.record(op, _rows(y, count), _rows(logits, count))
+        shape = tuple(x.shape[axis] for axis in order)
+        moved, result = op.scratch(shape), op.scratch(shape)
+        permute(op, moved, logits, order)
+        saved = self.record(op, _rows(result, count), _rows(moved, count))
+        permute(op, y, result, [order.index(axis) for axis in range(len(order))])
+        return saved
 
     def backward(
         self, op: Recorder, dx: Buffer, dy: Buffer, saved: Buffer, dbias: Buffer | None = None
     ) -> None:
         """dx = the gradient of the rows, dbias = column sums of dx."""
         dlogits = dx if dbias is None else op.scratch(dx.shape, name="dlogits")
-        self.record_backward(op, dlogits, dy, saved)
+        order, count = self._order(len(dx.shape))
+        if order == sorted(order):
+            self.record_backward(op, _rows(dlogits, count), _rows(dy, count), saved)
+        else:
+            shape = tuple(dx.shape[axis] for axis in order)
+            moved, result = op.scratch(shape), op.scratch(shape)
+            permute(op, moved, dy, order)
+            self.record_backward(op, _rows(result, count), _rows(moved, count), saved)
+            permute(op, dlogits, result, [order.index(axis) for axis in range(len(order))])
         if dbias is not None:
             op.bias_act_backward(dx, dbias, dlogits, None, activation="linear")
 
     def record(self, op: Recorder, y: Buffer, x: Buffer) -> Buffer:
-        """Record y = f(x); returns what the gradient needs."""
+        """Record y = f(x) of the rows of matrices; returns what the gradient needs."""
         raise NotImplementedError
 
     def record_backward(self, op: Recorder, dx: Buffer, dy: Buffer, saved: Buffer) -> None:
         """Record dx."""
         raise NotImplementedError
+
+
+def _rows(x: Buffer, count: int) -> Buffer:
+    """A matrix whose rows are the last axes, so many."""
+    return x if count == 1 else x.reshape(-1, prod(x.shape[-count:]))
 
 
 class Softmax(AlongRows):
@@ -162,8 +213,35 @@ class LogSoftmax(AlongRows):
         op.log_softmax_backward(dx, dy, saved)
 
 
+class Sparsemax(AlongRows):
+    """The nearest probabilities to x, of which many are exactly 0 (Martins and Astudillo, 2016)."""
+
+    def record(self, op: Recorder, y: Buffer, x: Buffer) -> Buffer:
+        """y = max(x - t, 0), where t is such that they add up to 1."""
+        op.sparsemax(y, x)
+        return y
+
+    def record_backward(self, op: Recorder, dx: Buffer, dy: Buffer, saved: Buffer) -> None:
+        """dx = dy - the mean of dy where y > 0, else 0."""
+        op.sparsemax_backward(dx, dy, saved)
+
+
 class GLU(AlongRows):
     """The gated linear unit: half of the features gate the other half."""
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        super().__init__(name, **arguments)
+        if self.arguments["axis"] != -1:
+            raise ArgumentError(
+                f"{name} works along the last axis, axis=-1, got {self.arguments['axis']!r}; move "
+                "that axis to the end with a Permute layer first."
+            )
+
+    def __call__(self, x: Any) -> Array:
+        """f(x)."""
+        from gpunet import ops
+
+        return ops.glu(x)
 
     def output_shape(self, shape: Shape) -> Shape:
         """(..., features / 2)."""

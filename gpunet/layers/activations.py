@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet import activations, constraints, initializers, regularizers
 from gpunet.engine.graph import Shape
+from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
@@ -107,15 +108,20 @@ class ELU(_Named):
 
 
 class Softmax(_Named):
-    """y = exp(x) / sum(exp(x)) over the last axis.
+    """y = exp(x) / sum(exp(x)) along an axis.
 
     Args:
-        axis: -1, the last.
+        axis: the axis, or a list of axes along which all together add up to 1.
         **kwargs: name and so on; see `Layer`.
     """
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(activations.get("softmax", axis=axis), **kwargs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input, which must have the axes."""
+        self.activation.output_shape(input_shape)
+        return tuple(input_shape)
 
 
 class PReLU(Layer):
@@ -125,12 +131,12 @@ class PReLU(Layer):
         alpha_initializer: first values of alpha.
         alpha_regularizer: a penalty on alpha, such as "l2".
         alpha_constraint: what alpha must keep to after each step, such as "non_neg".
-        shared_axes: the axes along which one alpha serves: the first ones, counted from 1, such as
-            [1, 2] for images (batch, height, width, channels), which leaves one a channel.
+        shared_axes: the axes along which one alpha serves, counted from 1: [1, 2] for images
+            (batch, height, width, channels) leaves one a channel.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
-        ArgumentError: shared_axes are not the first ones.
+        ArgumentError: shared_axes are no axes of a sample.
         ShapeError: a sample's size is not known.
 
     Source: He et al., 2015, arXiv:1502.01852.
@@ -155,18 +161,21 @@ class PReLU(Layer):
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.alpha_constraint = constraints.get(alpha_constraint)
         axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or [])
-        if sorted(axes) != list(range(1, len(axes) + 1)):
+        if len(set(axes)) < len(axes) or not all(isinstance(a, int) and a > 0 for a in axes):
             raise ArgumentError(
-                f"PReLU shares alpha along the first axes of a sample, 1, 2, ..., got {axes}; put "
-                "the axis whose elements have an alpha each last."
+                f"PReLU takes axes of a sample, counted from 1, for shared_axes, got {shared_axes}."
             )
         self.shared_axes = sorted(axes)
 
     def build(self, input_shape: Shape) -> None:
         """Make alpha, of a sample's shape with 1 for each shared axis."""
-        shared = len(self.shared_axes)
-        sizes = [1] * shared + [size or 0 for size in input_shape[1 + shared :]]
-        if 0 in sizes or shared > len(input_shape) - 1:
+        sizes = [size or 0 for size in input_shape[1:]]
+        if any(axis > len(sizes) for axis in self.shared_axes):
+            sizes = [0]
+        else:
+            for axis in self.shared_axes:
+                sizes[axis - 1] = 1
+        if 0 in sizes:
             raise ShapeError(
                 f"PReLU {self.label!r} expects inputs (batch, ...) of known sizes and with the "
                 f"axes {self.shared_axes}, got {input_shape}."
@@ -181,25 +190,58 @@ class PReLU(Layer):
 
     def check_same_features(self, shape: Any) -> None:
         """Raise a ShapeError if the axes that are not shared differ from those of build."""
-        own = 1 + len(self.shared_axes)
-        if self.built_for is not None and shape[own:] != self.built_for[own:]:
+        own = self._own_axes(len(shape))
+        built = self.built_for
+        if built is not None and (
+            len(built) != len(shape) or any(shape[axis] != built[axis] for axis in own)
+        ):
             raise ShapeError(
                 f"PReLU {self.label!r} was built for inputs {self.built_for}, got {shape}; make "
                 "another layer for other features."
             )
 
+    def _own_axes(self, rank: int) -> list[int]:
+        """The axes whose elements have an alpha each."""
+        return [axis for axis in range(1, rank) if axis not in self.shared_axes]
+
     def forward(self, op: Recorder, c: Context) -> None:
         """y = x where x > 0, else alpha x."""
-        op.prelu(self._rows(c.y), self._rows(c.x), c.alpha.reshape(-1))
+        x = c.rows = self._moved(op, c.x)  # type: ignore[attr-defined]
+        y = self._target(op, c.y)
+        op.prelu(y, x, c.alpha.reshape(-1))
+        self._move_back(op, c.y, y)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx = dy where x > 0, else alpha dy; dalpha = sum of dy min(x, 0)."""
-        dx, dy, x = (self._rows(buffer) for buffer in (c.dx, c.dy, c.x))
-        op.prelu_backward(dx, c.dalpha.reshape(-1), dy, x, c.alpha.reshape(-1))
+        dy, dx = self._moved(op, c.dy), self._target(op, c.dx)
+        op.prelu_backward(dx, c.dalpha.reshape(-1), dy, c.rows, c.alpha.reshape(-1))
+        self._move_back(op, c.dx, dx)
+
+    # Rows with a column for each alpha: where shared axes lie behind others they are moved forward.
+
+    def _order(self, buffer: Buffer) -> list[int]:
+        return [0, *self.shared_axes, *self._own_axes(len(buffer.shape))]
 
     def _rows(self, buffer: Buffer) -> Buffer:
-        """A matrix with a column for each alpha."""
         return buffer.reshape(-1, prod(self.parameters[0].shape))
+
+    def _moved(self, op: Recorder, buffer: Buffer) -> Buffer:
+        order = self._order(buffer)
+        if order == sorted(order):
+            return self._rows(buffer)
+        moved = op.scratch(tuple(buffer.shape[axis] for axis in order))
+        permute(op, moved, buffer, order)
+        return self._rows(moved)
+
+    def _target(self, op: Recorder, buffer: Buffer) -> Buffer:
+        order = self._order(buffer)
+        return self._rows(buffer if order == sorted(order) else op.scratch(buffer.shape))
+
+    def _move_back(self, op: Recorder, buffer: Buffer, rows: Buffer) -> None:
+        order = self._order(buffer)
+        if order != sorted(order):
+            moved = rows.reshape(*(buffer.shape[axis] for axis in order))
+            permute(op, buffer, moved, [order.index(axis) for axis in range(len(order))])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

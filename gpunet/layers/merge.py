@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.engine.graph import Shape, Tensor
+from gpunet.engine.moves import Expansion
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
-from gpunet.layers.moves import Expansion
 
 
 class Merge(Layer):
@@ -42,8 +42,8 @@ class Merge(Layer):
             if len(larger) > 1:
                 shapes = ", ".join(str(shape) for shape in input_shape)
                 raise ShapeError(
-                    f"{type(self).__name__} {self.label!r} takes inputs of one shape (or with "
-                    f"sizes of 1), got {shapes}."
+                    f"{type(self).__name__} {self.label!r} takes inputs of one shape, got "
+                    f"{shapes}; only sizes of 1 fit any other."
                 )
             sizes.append(larger.pop() if larger else 1)
         return tuple(sizes)

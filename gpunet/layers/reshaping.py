@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.engine.graph import Shape
+from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
-from gpunet.layers.moves import permute
 
 
 class Flatten(Layer):

@@ -166,12 +166,30 @@ class Loss(ABC):
             sample_weight, scale = divided, weight
         loss = op.scratch((count,), name="loss")
         if not self.sparse:
-            labels = labels.reshape(*shape)
-        if dx is not None:
-            dx = dx.reshape(*shape)
-        x = y.reshape(*shape)
-        self.record(op, LossBuffers(dx, loss, totals, x, labels, sample_weight, scale))
+            labels = self.moved(op, labels.reshape(*y.shape)).reshape(*shape)
+        x = self.moved(op, y).reshape(*shape)
+        target = None if dx is None else self.gradient_target(op, dx)
+        rows = None if target is None else target.reshape(*shape)
+        self.record(op, LossBuffers(rows, loss, totals, x, labels, sample_weight, scale))
+        if target is not None and target is not dx:
+            self.move_back(op, dx, target)
         return loss
+
+    # What a loss does whose op does not take predictions with their axes in the order they have.
+
+    def moved(self, op: Recorder, x: Any) -> Any:
+        """Predictions or labels with their axes in the order that the op takes."""
+        del op
+        return x
+
+    def gradient_target(self, op: Recorder, dx: Any) -> Any:
+        """Where the op writes the gradient: dx itself, or a buffer for `move_back`."""
+        del op
+        return dx
+
+    def move_back(self, op: Recorder, dx: Any, target: Any) -> None:
+        """Record dx = the gradient with its axes as those of the predictions."""
+        raise NotImplementedError
 
     def _divisor_varies(self, weighted: bool) -> bool:
         """Whether what the sum of losses is divided by changes from batch to batch."""
@@ -194,8 +212,9 @@ class Loss(ABC):
         op: Any = _RunAtOnce(str(x.dtype))
         shape = self.op_shape(x.shape)
         loss = np.empty(prod(self.loss_shape(x.shape)), x.dtype)
-        labels = y if self.sparse else y.reshape(shape)
-        buffers = LossBuffers(None, loss, np.zeros(2), x.reshape(shape), labels, weights, 1.0)
+        labels = y if self.sparse else self.moved(op, y.reshape(x.shape)).reshape(shape)
+        rows = self.moved(op, x).reshape(shape)
+        buffers = LossBuffers(None, loss, np.zeros(2), rows, labels, weights, 1.0)
         self.record(op, buffers)
         return loss.reshape(self.loss_shape(x.shape))
 
@@ -331,7 +350,7 @@ def axes_of(axis: Any, rank: int, loss: str) -> Sequence[int]:
     """The reduced axes of predictions of a rank, in order; None means all.
 
     Raises:
-        ArgumentError: an axis that does not exist, or axes that are not neighbours.
+        ArgumentError: an axis that does not exist.
     """
     if axis is None:
         return range(rank)
@@ -341,10 +360,5 @@ def axes_of(axis: Any, rank: int, loss: str) -> Sequence[int]:
         raise ArgumentError(
             f"the loss {loss!r} got axis={axis!r}, but the predictions have the axes 0 to "
             f"{rank - 1}."
-        )
-    if axes[-1] - axes[0] != len(axes) - 1:
-        raise ArgumentError(
-            f"the loss {loss!r} sums over neighbouring axes, got axis={axis!r}; move them together "
-            "with a Permute layer or np.moveaxis."
         )
     return axes

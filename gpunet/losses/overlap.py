@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.losses.base import MEAN, Loss, LossBuffers, Values, axes_of, number
@@ -31,13 +33,43 @@ class _Overlap(Loss):
     def loss_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The axes that are not summed over."""
         axes = axes_of(self.axis, len(shape), self.name)
-        return shape[: axes[0]] + shape[axes[-1] + 1 :]
+        return tuple(size for axis, size in enumerate(shape) if axis not in axes)
 
     def op_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(outer, reduced, inner)."""
         axes = axes_of(self.axis, len(shape), self.name)
+        if not _are_neighbours(axes):
+            return prod(self.loss_shape(shape)), prod(shape[axis] for axis in axes), 1
         first, behind = axes[0], axes[-1] + 1
         return prod(shape[:first]), prod(shape[first:behind]), prod(shape[behind:])
+
+    def moved(self, op: Recorder, x: Any) -> Any:
+        """Axes that are no neighbours are brought to the end."""
+        order = self._order(len(x.shape))
+        if order == sorted(order):
+            return x
+        y = op.scratch(tuple(x.shape[axis] for axis in order), name="moved")
+        permute(op, y, x, order)
+        return y
+
+    def gradient_target(self, op: Recorder, dx: Any) -> Any:
+        """A buffer with the axes at the end, if that is where they are brought."""
+        order = self._order(len(dx.shape))
+        if order == sorted(order):
+            return dx
+        return op.scratch(tuple(dx.shape[axis] for axis in order), name="moved")
+
+    def move_back(self, op: Recorder, dx: Any, target: Any) -> None:
+        """And back to their places."""
+        order = self._order(len(dx.shape))
+        permute(op, dx, target, [order.index(axis) for axis in range(len(order))])
+
+    def _order(self, rank: int) -> list[int]:
+        """The order of the axes in which the op takes an array of this rank."""
+        axes = list(axes_of(self.axis, rank, self.name))
+        if _are_neighbours(axes):
+            return list(range(rank))
+        return [axis for axis in range(rank) if axis not in axes] + axes
 
     def rows_counted(self, shape: tuple[int, ...]) -> int:
         """All elements: a batch may be a single group."""
@@ -85,7 +117,7 @@ class Dice(_Overlap):
     Args:
         reduction: see `Loss`.
         name: the name to show.
-        axis: the axes to sum over, neighbours: an integer, several, or None for all of them.
+        axis: the axes to sum over: an integer, several, or None for all of them.
         dtype: see `Loss`.
 
     Example:
@@ -116,7 +148,7 @@ class Tversky(_Overlap):
         beta: the factor of what they have too much.
         reduction: see `Loss`.
         name: the name to show.
-        axis: the axes to sum over, neighbours: an integer, several, or None for all of them.
+        axis: the axes to sum over: an integer, several, or None for all of them.
         dtype: see `Loss`.
     """
 
@@ -138,6 +170,10 @@ class Tversky(_Overlap):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
+
+
+def _are_neighbours(axes: Sequence[int]) -> bool:
+    return axes[-1] - axes[0] == len(axes) - 1
 
 
 def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Values:

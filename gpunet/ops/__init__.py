@@ -24,6 +24,8 @@ from gpunet.ops.activations import (
     prelu_backward,
     softmax,
     softmax_backward,
+    sparsemax,
+    sparsemax_backward,
 )
 from gpunet.ops.channel_norms import (
     channel_moments,
@@ -193,6 +195,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_focal_cross_entropy",
+    "sparsemax",
+    "sparsemax_backward",
     "spatial_dropout",
     "spectral_scale",
     "squared_norms",

@@ -97,6 +97,30 @@ def log_softmax_backward(dy: Any, y: Any) -> Array:
     return run_op("log_softmax_backward", arrays)["dx"].reshape(dy.shape)
 
 
+def sparsemax(x: Any) -> Array:
+    """max(x - t, 0) along the last axis, where t is such that it adds up to 1.
+
+    >>> sparsemax([0.5, 0.0, -1.0])
+    array([0.75, 0.25, 0.  ], dtype=float32)
+    """
+    x = as_array(x)
+    return run_op("sparsemax", {"x": as_matrix("sparsemax", x)})["y"].reshape(x.shape)
+
+
+def sparsemax_backward(dy: Any, y: Any) -> Array:
+    """The gradient of `sparsemax` from that of its output y.
+
+    >>> sparsemax_backward([1.0, 0.0, 5.0], [0.75, 0.25, 0.0])
+    array([ 0.5, -0.5,  0. ], dtype=float32)
+    """
+    dy = as_array(dy)
+    arrays = {
+        "dy": as_matrix("sparsemax_backward", dy),
+        "y": as_matrix("sparsemax_backward", as_array(y)),
+    }
+    return run_op("sparsemax_backward", arrays)["dx"].reshape(dy.shape)
+
+
 def glu(x: Any) -> Array:
     """a sigmoid(b), where a and b are the halves of x's last axis.
 

@@ -187,7 +187,6 @@ ATTRIBUTES |= {"strides": (1, 1, 1), "dilation": (1, 1, 1), "padding": (0, 1, 1)
 ATTRIBUTES |= {"window": (1, 3, 3)}
 ATTRIBUTES |= {"norm": "layer", "low": 0.1, "high": 0.9, "height": 5, "width": 7}
 ATTRIBUTES |= {"norm": "layer"}
-ATTRIBUTES |= {"norm": "layer", "groups": 4}
 ATTRIBUTES |= {"stddev": 0.1, "before": (0, 0, 0), "after": (0, 0, 0), "times": (1, 1, 1)}
 ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 1.0}
 

@@ -18,7 +18,7 @@ from gpunet.saving.configs import public_classes
 pytestmark = pytest.mark.emulator
 
 # The first that a layer takes is used.
-SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2), (2, 32)]
+SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2), (2, 32), (6, 6), (3, 2, 5, 2)]
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((10, 5)).astype(np.float32)
 CLASSES = RANDOM.integers(0, 3, 10).astype(np.int32)
@@ -54,22 +54,25 @@ def _checked(monkeypatch):
     gpunet.backend.set_backend("emulator")
 
 
-def trained(model, labels=CLASSES, optimizer="sgd", loss="sparse_categorical_crossentropy"):
+def trained(model, labels=CLASSES, optimizer="sgd", loss="sparse_categorical_crossentropy", x=X):
     """Train, evaluate and predict; return the losses."""
     model.compile(optimizer=optimizer, loss=loss)
     # 10 samples in batches of 4: the last one is smaller.
-    history = model.fit(X, labels, batch_size=4, epochs=2, verbose=0)
-    assert np.isfinite(model.evaluate(X, labels, batch_size=4, verbose=0))
-    assert np.isfinite(model.predict(X, verbose=0)).all()
+    history = model.fit(x, labels, batch_size=4, epochs=2, verbose=0)
+    assert np.isfinite(model.evaluate(x, labels, batch_size=4, verbose=0))
+    assert np.isfinite(model.predict(x, verbose=0)).all()
     assert np.isfinite(history.history["loss"]).all()
     return history.history["loss"]
 
 
 def around(layer, shape):
     """A model with the layer in its middle."""
+    if isinstance(layer, layers.Embedding):
+        words = Input((5,), dtype="int32")
+        return Model(words, layers.Dense(3, "softmax")(layers.Flatten()(layer(words))))
     x = Input((5,))
     h = layers.Reshape(shape)(layers.Dense(math.prod(shape), "tanh")(x))
-    if isinstance(layer, layers.Add):
+    if layer.inputs != 1:
         h = [h, layers.Reshape(shape)(layers.Dense(math.prod(shape))(x))]
     return Model(x, layers.Dense(3, "softmax")(layers.Flatten()(layer(h))))
 
@@ -84,7 +87,7 @@ def test_layers(layer):
         except GpunetError as problem:
             problems.append(str(problem))
         else:
-            trained(model)
+            trained(model, x=(X > 0).astype(np.int32) if isinstance(again, layers.Embedding) else X)
             return
     pytest.fail(f"no shape fits: {problems}")
 

@@ -62,6 +62,16 @@ def log_softmax_backward(dx: Out, dy: In, y: In) -> None:
     """dx = dy - exp(y) * sum(dy) along each row."""
 
 
+@op(y="rows columns", x="rows columns", in_place="y=x")
+def sparsemax(y: Out, x: In) -> None:
+    """y = max(x - t, 0) along each row, where t is such that the row adds up to 1."""
+
+
+@op(dx="rows columns", dy="rows columns", y="rows columns", in_place="dx=dy dx=y")
+def sparsemax_backward(dx: Out, dy: In, y: In) -> None:
+    """dx = dy - the mean of dy over the places of the row where y > 0; 0 at the other places."""
+
+
 @op(y="rows columns", x="rows 2 columns")
 def glu(y: Out, x: In) -> None:
     """y = a * sigmoid(b), where each row of x is the columns of a, then those of b."""

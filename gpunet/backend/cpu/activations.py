@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import ONE, ZERO, ones, row_blocks, row_starts
+from gpunet.backend.cpu.blocks import BLOCK, ONE, ZERO, ones, row_blocks, row_starts
 from gpunet.backend.cpu.formulas import BACKWARD, FORWARD, formula
 from gpunet.backend.cpu.formulas.from_y import sigmoid
 from gpunet.backend.cpu.prepared import Call, bind_blocks, prepared
@@ -108,6 +108,38 @@ def log_softmax_backward(dx: Array, dy: Array, y: Array) -> None:
         shares = np.exp(y_)
         np.multiply(shares, total[:, None], out=shares)
         np.subtract(dy_, shares, out=dx_)
+
+
+def sparsemax(y: Array, x: Array) -> None:
+    """y = max(x - t, 0) along each row, where t is such that the row adds up to 1.
+
+    Of the k largest numbers z_1, ..., z_k, t = (their sum - 1) / k for the largest k with
+    1 + k z_k > their sum.
+    """
+    for y_, x_ in row_blocks(y, x, size=BLOCK // 4):
+        np.subtract(x_, row_max(x_)[:, None], out=y_)
+        largest = -np.sort(-y_, axis=1)
+        sums = np.cumsum(largest, axis=1)
+        counts = np.arange(1, y_.shape[1] + 1, dtype=y_.dtype)
+        np.multiply(largest, counts, out=largest)
+        within = np.count_nonzero(largest + ONE > sums, axis=1)
+        last = np.take_along_axis(sums, np.maximum(within - 1, 0)[:, None], axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            threshold = (last - ONE) / within[:, None].astype(y_.dtype)
+        np.subtract(y_, threshold, out=y_)
+        np.maximum(y_, ZERO, out=y_)
+
+
+def sparsemax_backward(dx: Array, dy: Array, y: Array) -> None:
+    """dx = dy - the mean of dy over the places of the row where y > 0; 0 at the other places."""
+    for dx_, dy_, y_ in row_blocks(dx, dy, y):
+        inside = np.greater(y_, ZERO, out=np.empty_like(y_))
+        one = ones(y_.shape[1], y_)
+        counts = np.maximum(np.dot(inside, one), ONE)
+        part = np.multiply(dy_, inside)
+        means = np.dot(part, one) / counts
+        np.multiply(inside, means[:, None], out=inside)
+        np.subtract(part, inside, out=dx_)
 
 
 def glu(y: Array, x: Array) -> None:

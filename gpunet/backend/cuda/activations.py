@@ -86,6 +86,16 @@ def log_softmax_backward(device: Device, dx: Array, dy: Array, y: Array) -> None
     _launch_rows(device, "log_softmax_backward", (dx, dy, y), arrays_kept=1)
 
 
+def sparsemax(device: Device, y: Array, x: Array) -> None:
+    """y = max(x - t, 0) along each row, where t is such that the row adds up to 1."""
+    _launch_rows(device, "sparsemax", (y, x), arrays_kept=1)
+
+
+def sparsemax_backward(device: Device, dx: Array, dy: Array, y: Array) -> None:
+    """dx = dy - the mean of dy over the places of the row where y > 0; 0 at the other places."""
+    _launch_rows(device, "sparsemax_backward", (dx, dy, y), arrays_kept=2)
+
+
 def glu(device: Device, y: Array, x: Array) -> None:
     """y = a * sigmoid(b), where each row of x is the columns of a, then those of b."""
     if y.size:

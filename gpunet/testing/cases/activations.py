@@ -173,6 +173,25 @@ def log_softmax_backward(dy: Array, y: Array) -> Values:
     return {"dx": dy - np.exp(y) * dy.sum(axis=1, keepdims=True)}
 
 
+def sparsemax(x: Array) -> Values:
+    """The threshold by bisection."""
+    low, high = x.max(axis=1, keepdims=True, initial=-1e9) - 1.0, x.max(axis=1, keepdims=True)
+    for _ in range(100):
+        middle = (low + high) / 2
+        above = np.maximum(x - middle, 0.0).sum(axis=1, keepdims=True) > 1.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return {"y": np.maximum(x - high, 0.0)}
+
+
+def sparsemax_backward(dy: Array, y: Array) -> Values:
+    """dy projected onto the places that are not 0, with a sum of 0."""
+    inside = y > 0
+    means = (dy * inside).sum(axis=1, keepdims=True) / np.maximum(
+        inside.sum(axis=1, keepdims=True), 1
+    )
+    return {"dx": np.where(inside, dy - means, 0.0)}
+
+
 def glu(x: Array) -> Values:
     """One half gated by the other."""
     return {"y": x[:, 0] * _sigmoid(x[:, 1])}
@@ -214,6 +233,14 @@ def log_shares(rows: int, columns: int) -> Maker:
     """Logarithms of probabilities."""
     probabilities = shares(rows, columns)
     return Maker(f"log_{probabilities.label}", lambda random: np.log(probabilities.make(random)))
+
+
+def _sparse(rows: int, columns: int) -> Maker:
+    """Positive numbers, zeros among them."""
+    return Maker(
+        f"sparse{rows}x{columns}",
+        lambda random: np.maximum(random.standard_normal((rows, columns)), 0.0),
+    )
 
 
 EACH: tuple[Values, ...] = (
@@ -297,6 +324,17 @@ CASES = (
         log_softmax_backward,
         tuple({"dy": s, "y": log_shares(*s)} for s in (*SHAPES, (300, 10), (3, 33000))),
         float32=3e-5,
+    ),
+    Case(
+        "sparsemax",
+        sparsemax,
+        tuple({"x": s} for s in (*SHAPES, (300, 10), (3, 33000))),
+        (Gradient("sparsemax_backward", "y", {"dx": "x"}, {"dy": "dy", "y": "y"}),),
+    ),
+    Case(
+        "sparsemax_backward",
+        sparsemax_backward,
+        tuple({"dy": s, "y": _sparse(*s)} for s in (*SHAPES, (300, 10), (3, 33000))),
     ),
     Case(
         "glu",
