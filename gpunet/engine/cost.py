@@ -17,7 +17,8 @@ _CONVOLUTIONS = {
 def flops(record: Record) -> int:
     """Floating-point operations: 2 m n k for a product, else one an element of the largest array.
 
-    A convolution is the product that it stands for, with what it sees outside of an image.
+    A convolution is the product that it stands for, with what it sees outside of an image; the
+    steps of a recurrent layer are their products with the recurrent kernel.
 
     An element-wise op is counted as one operation, whatever its function: products are what
     matters, and a count that pretends to know the price of exp would be no better.
@@ -31,6 +32,9 @@ def flops(record: Record) -> int:
     if record.op.name in _CONVOLUTIONS:
         kernel, coarse = (record[name] for name in _CONVOLUTIONS[record.op.name])
         return 0 if kernel is None or coarse is None else 2 * coarse.size * prod(kernel.shape[:-1])
+    if record.op.family == "recurrent" and "recurrent_kernel" in record.op.signature.parameters:
+        gates, kernel = record["gates"], record["recurrent_kernel"]
+        return 0 if gates is None or kernel is None else 2 * gates.size * kernel.shape[0]
     if record.op.name in ("gather", "copy", "fill"):
         return 0
     return max((buffer.size for _, buffer in record.items()), default=0)

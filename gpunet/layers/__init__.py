@@ -61,6 +61,7 @@ from gpunet.layers.pooling import (
     MaxPooling3D,
 )
 from gpunet.layers.preprocessing import Normalization, Rescaling
+from gpunet.layers.recurrent import LSTM
 from gpunet.layers.regularization import ActivityRegularization, Dropout
 from gpunet.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from gpunet.layers.resizing import (
@@ -107,6 +108,7 @@ SeparableConvolution2D = SeparableConv2D
 
 __all__ = [
     "ELU",
+    "LSTM",
     "Activation",
     "ActivityRegularization",
     "Add",

@@ -98,6 +98,7 @@ from gpunet.ops.pooling import (
     max_pool_backward,
 )
 from gpunet.ops.random import dropout, gaussian_dropout, gaussian_noise, spatial_dropout
+from gpunet.ops.recurrent import lstm, lstm_backward, previous_steps
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
 from gpunet.ops.shapes import (
@@ -166,6 +167,8 @@ __all__ = [
     "lion",
     "log_softmax",
     "log_softmax_backward",
+    "lstm",
+    "lstm_backward",
     "matches",
     "max_pool",
     "max_pool_backward",
@@ -182,6 +185,7 @@ __all__ = [
     "pad",
     "prelu",
     "prelu_backward",
+    "previous_steps",
     "random_affine",
     "random_factors",
     "repeat",

@@ -50,14 +50,14 @@ def enlarged(
     sizes = _sizes(elements, columns)
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
-    is_of_images = op.family in ("convolution", "pooling")
+    keeps_samples = op.family in ("convolution", "pooling", "recurrent")
     named = {dim for of in dims.values() for dim in of}
-    if is_of_images:  # which stay as they are
+    if keeps_samples:  # images and sequences stay as they are, there are only more of them
         of_one = max(math.prod(a.shape[1:]) for name, a in arrays.items() if "batch" in dims[name])
-        sizes = {"batch": max(1, elements // of_one)}
+        sizes = {"batch": -(-elements // of_one)}
     elif not named & {"columns", "channels"}:
         sizes["rows"] = elements
-    if "channels" in named and "rows" not in named and not is_of_images:
+    if "channels" in named and "rows" not in named and not keeps_samples:
         sizes["segments"] = sizes["rows"]
     large = {}
     for name, of in dims.items():

@@ -154,6 +154,8 @@ def large_arguments(name):
         sizes |= {"batch": 4, "m": ROWS // 4}
     if name == "spatial_dropout":
         sizes |= {"positions": 8, "channels": COLUMNS // 8}
+    if OPS[name].family == "recurrent":
+        sizes |= {"batch": 128, "steps": 32, "units": 64, "gate_units": 256}
     if OPS[name].family == "optimizers" or name == "weight_penalty":
         sizes["n"] = ROWS * COLUMNS
     arrays = []

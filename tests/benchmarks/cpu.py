@@ -390,6 +390,31 @@ def image_net(stack, theirs, shape: tuple[int, int, int], samples: int) -> Rival
     return {"gpunet": lambda: model.fit(x, y, batch_size=64, verbose=0), "PyTorch": eager}
 
 
+def lstm() -> Rivals:
+    """One training step of LSTM 64 -> 256 over 64 steps of sequences, batch 32."""
+    import numpy as np
+    import torch
+
+    import gpunet
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((32, 64, 64), dtype=np.float32)
+    y = rng.standard_normal((32, 64, 256), dtype=np.float32)
+    layer = gpunet.layers.LSTM(256, return_sequences=True, input_shape=(64, 64))
+    model = gpunet.Sequential([layer])
+    model.compile(gpunet.optimizers.SGD(0.01), "mse")
+    net, loss_of = torch.nn.LSTM(64, 256, batch_first=True), torch.nn.MSELoss()
+    step = torch.optim.SGD(net.parameters(), 0.01)
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+
+    def eager() -> None:
+        step.zero_grad()
+        loss_of(net(tx)[0], ty).backward()
+        step.step()
+
+    return {"gpunet": lambda: model.train_on_batch(x, y), "PyTorch": eager}
+
+
 WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     # name: (what it is, how to make it, rounds)
     "small": (
@@ -420,6 +445,7 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     "convolutions": ("fit 4 convolutions 3x3x64 on 32x32, batch 64", convolutions, 5),
     "depthwise": ("fit 3 depthwise convolutions, batch 64", depthwise, 5),
     "transposed": ("fit 2 transposed convolutions, batch 64", transposed, 8),
+    "lstm": ("LSTM 64 -> 256, 64 steps, batch 32, return_sequences", lstm, 15),
     "predict1": ("predict_on_batch 784-512-512-10, batch 1", lambda: predict(1), 20),
     "predict1024": ("predict_on_batch, batch 1024", lambda: predict(1024), 15),
 }

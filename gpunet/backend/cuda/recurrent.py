@@ -1,0 +1,80 @@
+"""Recurrent layers: launches of kernels/recurrent.cu, one for each step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.backend.cuda.device import THREADS, Device
+from gpunet.backend.cuda.grids import ceil_div, flat_grid
+from gpunet.backend.spec import Array
+
+_UNITS = 32  # of a block, which has as many rows of the batch as there are warps
+_ROWS = THREADS // _UNITS
+
+
+def lstm(
+    device: Device,
+    y: Array,
+    cells: Array,
+    gates: Array,
+    h: Array | None,
+    c: Array | None,
+    z: Array,
+    recurrent_kernel: Array,
+    h0: Array | None,
+    c0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """All steps of an LSTM, from z = x kernel + bias."""
+    args = (y, cells, gates, h, c, z, recurrent_kernel, h0, c0, scratch)
+    for step in range(y.shape[1]):
+        _launch_step(device, "lstm", y, args, step, reverse)
+
+
+def lstm_backward(
+    device: Device,
+    dz: Array,
+    dh0: Array | None,
+    dc0: Array | None,
+    dy: Array | None,
+    dh: Array | None,
+    dc: Array | None,
+    gates: Array,
+    cells: Array,
+    recurrent_kernel: Array,
+    c0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """The gradients of z and of the first state, from those of y and of the last state."""
+    args = (dz, dh0, dc0, dy, dh, dc, gates, cells, recurrent_kernel, c0, scratch)
+    # The state before the first step is one step further back.
+    end = -1 if dh0 is None and dc0 is None else -2
+    for step in range(cells.shape[1] - 1, end, -1):
+        _launch_step(device, "lstm_backward", cells, args, step, reverse)
+
+
+def previous_steps(
+    device: Device, y: Array, x: Array, first: Array | None, *, reverse: bool = False
+) -> None:
+    """The state before each step, in the order of the inputs."""
+    batch, steps, units = y.shape
+    if y.size > 0:
+        sizes = (np.int32(reverse), np.int64(batch), np.int32(steps), np.int32(units))
+        grid = flat_grid(device, y.size)
+        device.launch("recurrent", "previous_steps", y, grid, (THREADS,), (y, x, first, *sizes))
+
+
+def _launch_step(
+    device: Device, symbol: str, sequence: Array, args: tuple[object, ...], step: int, reverse: bool
+) -> None:
+    batch, steps, units = sequence.shape
+    if sequence.size > 0:
+        grid = (ceil_div(batch, _ROWS), ceil_div(units, _UNITS))
+        sizes = (np.int32(reverse), np.int32(batch), np.int32(steps), np.int32(units))
+        device.launch(
+            "recurrent", symbol, sequence, grid, (_UNITS, _ROWS), (*args, np.int32(step), *sizes)
+        )

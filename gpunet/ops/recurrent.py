@@ -1,0 +1,67 @@
+"""Plain functions: recurrent layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend.dispatch import run_op
+from gpunet.backend.spec import Array
+
+
+def lstm(
+    z: Any, recurrent_kernel: Any, h0: Any = None, c0: Any = None, reverse: bool = False
+) -> dict[str, Array]:
+    """All steps of an LSTM: a dict of y, cells, gates, and of the last state h and c.
+
+    Args:
+        z: x kernel + bias, (batch, steps, 4 * units), the gates in Keras' order i f c o.
+        recurrent_kernel: (units, 4 * units).
+        h0: the first state, (batch, units), or None for zeros.
+        c0: the first cells, or None.
+        reverse: whether to take the steps from the last to the first; see the contract.
+
+    >>> import numpy as np
+    >>> z = np.zeros((1, 2, 4), np.float32)  # all gates are 1/2 open
+    >>> lstm(z, np.zeros((1, 4), np.float32), c0=[[4.0]])["cells"]
+    array([[[2.],
+            [1.]]], dtype=float32)
+    """
+    arrays = {"z": z, "recurrent_kernel": recurrent_kernel, "h0": h0, "c0": c0}
+    written = run_op("lstm", arrays, reverse=reverse)
+    return {name: written[name] for name in ("y", "cells", "gates", "h", "c")}
+
+
+def lstm_backward(
+    gates: Any,
+    cells: Any,
+    recurrent_kernel: Any,
+    dy: Any = None,
+    dh: Any = None,
+    dc: Any = None,
+    c0: Any = None,
+    reverse: bool = False,
+) -> tuple[Array, Array, Array]:
+    """The gradients (dz, dh0, dc0) of `lstm` from those of y and of the last state.
+
+    >>> import numpy as np
+    >>> z, kernel = np.zeros((1, 1, 4), np.float32), np.zeros((1, 4), np.float32)
+    >>> made = lstm(z, kernel, c0=[[4.0]])
+    >>> dz, dh0, dc0 = lstm_backward(made["gates"], made["cells"], kernel, dc=[[1.0]], c0=[[4.0]])
+    >>> dz, dc0
+    (array([[[0. , 1. , 0.5, 0. ]]], dtype=float32), array([[0.5]], dtype=float32))
+    """
+    arrays = {"dy": dy, "dh": dh, "dc": dc, "gates": gates, "cells": cells, "c0": c0}
+    arrays["recurrent_kernel"] = recurrent_kernel
+    written = run_op("lstm_backward", arrays, reverse=reverse)
+    return written["dz"], written["dh0"], written["dc0"]
+
+
+def previous_steps(x: Any, first: Any = None, reverse: bool = False) -> Array:
+    """The state before each step: ``first`` (or zeros), then x without its last step.
+
+    >>> previous_steps([[[1.0], [2.0], [4.0]]]).tolist()
+    [[[0.0], [1.0], [2.0]]]
+    >>> previous_steps([[[1.0], [2.0], [4.0]]], reverse=True).tolist()
+    [[[2.0], [1.0], [0.0]]]
+    """
+    return run_op("previous_steps", {"x": x, "first": first}, reverse=reverse)["y"]

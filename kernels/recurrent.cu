@@ -1,0 +1,211 @@
+// All steps of a recurrent layer, one launch a step.
+//
+//   lstm            a = z_t + h U; i, f, o = sigmoid(a); g = tanh(a_g); c = f c + i g; h = o tanh(c)
+//   lstm_backward   dh = dy_t + dz_(t+1) U^T; dc += dh o (1 - tanh(c)^2); dz_t from dh and dc
+//   previous_steps  y_t = x_(t-1): the state before each step, in the order of the inputs
+//
+// Shapes: y, cells, dy (batch, steps, units) in the order in which the steps are taken; z, gates, dz
+// (batch, steps, 4 units), gates i f g o, in the order of the inputs; U (units, 4 units); h, c, h0,
+// c0 and their gradients (batch, units); scratch: lstm 3, lstm_backward 9 floats a unit of the
+// batch. What is said to be optional in the contract may be null. Aliasing: gates = z.
+//
+// A launch is one step: a block computes 32 units of 8 rows of the batch, product and gates, and
+// hands its state on in scratch, which has a place for even and one for odd steps. States are float
+// from step to step, whatever real is. Sums are added in the order of the inner dimension.
+//
+// Bytes a step and unit of a row: lstm 16 + 8 + 4 of scratch in, 16 + 8 + 8 out; lstm_backward
+// 16 + 12 + 20 in, 16 + 20 out; U is read once for 8 rows of the batch, and from the second step on
+// it lies in the L2 cache of a large device. previous_steps 4 + 4, the least.
+#include "common.cuh"
+
+constexpr int UNITS = 32, ROWS = 8;  // of a block
+constexpr int DEPTH = 32;            // of the inner dimension in shared memory at a time
+constexpr int GATES = 4;
+
+__device__ __forceinline__ float at_or_zero(const real* p, int64 i)
+{
+    return p != nullptr ? (float)p[i] : 0.0f;
+}
+
+// Where the numbers of one unit of one row of the batch stand, at one step.
+struct Place {
+    int unit, row;
+    bool inside;
+    int64 state;   // in (batch, units)
+    int64 output;  // in (batch, steps, units), in the order in which the steps are taken
+    int64 gates;   // the first gate's in (batch, steps, 4 units), in the order of the inputs
+
+    __device__ __forceinline__ Place(int step, int reverse, int batch, int steps, int units)
+        : unit(blockIdx.y * UNITS + threadIdx.x),
+          row(blockIdx.x * ROWS + threadIdx.y),
+          inside(unit < units && row < batch),
+          state((int64)row * units + unit),
+          output(((int64)row * steps + step) * units + unit),
+          gates(((int64)row * steps + (reverse ? steps - 1 - step : step)) * GATES * units + unit)
+    {
+    }
+};
+
+extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real* c, const real* z,
+                                const real* kernel, const real* h0, const real* c0, float* scratch,
+                                int step, int reverse, int batch, int steps, int units)
+{
+    __shared__ float of_state[ROWS][DEPTH];
+    __shared__ float of_kernel[GATES][DEPTH][UNITS];
+    const Place at(step, reverse, batch, steps, units);
+    const int64 states = (int64)batch * units;
+    const float* before = scratch + (step % 2) * states;
+    float* after = scratch + ((step + 1) % 2) * states;
+    float* cell = scratch + 2 * states;
+
+    float a[GATES] = {};
+    for (int first = 0; first < units && (step > 0 || h0 != nullptr); first += DEPTH) {
+        const int k = first + threadIdx.x;
+        const int64 from = (int64)at.row * units + k;
+        const bool exists = at.row < batch && k < units;
+        of_state[threadIdx.y][threadIdx.x] = !exists ? 0.0f
+                                             : step > 0 ? before[from]
+                                                        : (float)h0[from];
+        for (int depth = threadIdx.y; depth < DEPTH; depth += ROWS) {
+            const int64 line = (int64)(first + depth) * GATES * units + at.unit;
+            const bool holds = first + depth < units && at.unit < units;
+#pragma unroll
+            for (int j = 0; j < GATES; ++j) {
+                of_kernel[j][depth][threadIdx.x] =
+                    holds ? (float)kernel[line + (int64)j * units] : 0.0f;
+            }
+        }
+        __syncthreads();
+#pragma unroll 8
+        for (int depth = 0; depth < DEPTH; ++depth) {
+            const float value = of_state[threadIdx.y][depth];
+#pragma unroll
+            for (int j = 0; j < GATES; ++j) {
+                a[j] += value * of_kernel[j][depth][threadIdx.x];
+            }
+        }
+        __syncthreads();
+    }
+    if (!at.inside) {
+        return;
+    }
+    const float i = sigmoid(a[0] + (float)z[at.gates]);
+    const float f = sigmoid(a[1] + (float)z[at.gates + units]);
+    const float g = tanhf(a[2] + (float)z[at.gates + 2 * units]);
+    const float o = sigmoid(a[3] + (float)z[at.gates + 3 * units]);
+    const float c_before = step > 0 ? cell[at.state] : at_or_zero(c0, at.state);
+    const float c_now = f * c_before + i * g;
+    const float h_now = o * tanhf(c_now);
+    gates[at.gates] = (real)i;
+    gates[at.gates + units] = (real)f;
+    gates[at.gates + 2 * units] = (real)g;
+    gates[at.gates + 3 * units] = (real)o;
+    cells[at.output] = (real)c_now;
+    y[at.output] = (real)h_now;
+    cell[at.state] = c_now;
+    after[at.state] = h_now;
+    if (step == steps - 1) {
+        if (h != nullptr) {
+            h[at.state] = (real)h_now;
+        }
+        if (c != nullptr) {
+            c[at.state] = (real)c_now;
+        }
+    }
+}
+
+// (dz U^T)[row][unit] for a block of rows and units, where dz (batch, columns), U (units, columns).
+__device__ __forceinline__ float times_transposed(const float* dz, const real* kernel,
+                                                  const Place& at, int batch, int units,
+                                                  int columns)
+{
+    __shared__ float of_dz[ROWS][DEPTH];
+    __shared__ float of_kernel[UNITS][DEPTH + 1];  // one more, so that columns lie in all banks
+    float sum = 0.0f;
+    for (int first = 0; first < columns; first += DEPTH) {
+        const int k = first + threadIdx.x;
+        const bool holds = k < columns;
+        of_dz[threadIdx.y][threadIdx.x] =
+            holds && at.row < batch ? dz[(int64)at.row * columns + k] : 0.0f;
+        for (int line = threadIdx.y; line < UNITS; line += ROWS) {
+            const int unit = blockIdx.y * UNITS + line;
+            of_kernel[line][threadIdx.x] =
+                holds && unit < units ? (float)kernel[(int64)unit * columns + k] : 0.0f;
+        }
+        __syncthreads();
+#pragma unroll 8
+        for (int depth = 0; depth < DEPTH; ++depth) {
+            sum += of_dz[threadIdx.y][depth] * of_kernel[threadIdx.x][depth];
+        }
+        __syncthreads();
+    }
+    return sum;
+}
+
+// With step = -1 it writes the gradients of the state before the first step.
+extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const real* dy,
+                                         const real* dh, const real* dc, const real* gates,
+                                         const real* cells, const real* kernel, const real* c0,
+                                         float* scratch, int step, int reverse, int batch,
+                                         int steps, int units)
+{
+    const Place at(step, reverse, batch, steps, units);
+    const int64 states = (int64)batch * units;
+    const float* dz_after = scratch + ((step + 1) % 2) * GATES * states;
+    float* dz_now = scratch + ((step + 2) % 2) * GATES * states;
+    float* dcell = scratch + 2 * GATES * states;
+    const bool last = step == steps - 1;
+
+    float dh_now = 0.0f;
+    if (!last) {
+        dh_now = times_transposed(dz_after, kernel, at, batch, units, GATES * units);
+    }
+    if (!at.inside) {
+        return;
+    }
+    if (last) {
+        dh_now = at_or_zero(dh, at.state);
+    }
+    float dc_now = last ? at_or_zero(dc, at.state) : dcell[at.state];
+    if (step < 0) {
+        if (dh0 != nullptr) {
+            dh0[at.state] = (real)dh_now;
+        }
+        if (dc0 != nullptr) {
+            dc0[at.state] = (real)dc_now;
+        }
+        return;
+    }
+    dh_now += at_or_zero(dy, at.output);
+    const float i = (float)gates[at.gates];
+    const float f = (float)gates[at.gates + units];
+    const float g = (float)gates[at.gates + 2 * units];
+    const float o = (float)gates[at.gates + 3 * units];
+    const float c_before =
+        step > 0 ? (float)cells[at.output - units] : at_or_zero(c0, at.state);
+    const float tanh_c = tanhf((float)cells[at.output]);
+    dc_now += dh_now * o * (1.0f - tanh_c * tanh_c);
+    const float of_gates[GATES] = {dc_now * g * i * (1.0f - i), dc_now * c_before * f * (1.0f - f),
+                                   dc_now * i * (1.0f - g * g), dh_now * tanh_c * o * (1.0f - o)};
+#pragma unroll
+    for (int j = 0; j < GATES; ++j) {
+        dz[at.gates + (int64)j * units] = (real)of_gates[j];
+        dz_now[(int64)at.row * GATES * units + (int64)j * units + at.unit] = of_gates[j];
+    }
+    dcell[at.state] = dc_now * f;
+}
+
+extern "C" __global__ void previous_steps(real* y, const real* x, const real* first, int reverse,
+                                          int64 batch, int steps, int units)
+{
+    for (int64 i = grid_thread(); i < batch * steps * units; i += grid_threads()) {
+        const int unit = i % units;
+        const int64 row = i / units / steps;
+        const int t = i / units % steps, step = reverse ? steps - 1 - t : t;
+        if (step > 0) {
+            y[i] = x[(row * steps + step - 1) * units + unit];
+        } else {
+            y[i] = (real)at_or_zero(first, row * units + unit);
+        }
+    }
+}
