@@ -69,6 +69,13 @@ EXAMPLES = [
         go_backwards=True,
     ),
     layers.ActivityRegularization(0.1, 0.2),
+    layers.Attention(True, "dot", 0.25, name="a"),
+    layers.MultiHeadAttention(
+        *(2, 3, 4, 0.25, False, (5, 6)),
+        kernel_initializer="ones",
+        kernel_regularizer="l2",
+        bias_constraint="non_neg",
+    ),
     layers.Rescaling(0.5, offset=1.0),
     layers.Reshape((2, -1)),
     layers.Normalization([1, 2], [[1.0], [2.0]], [[3.0], [4.0]], invert=True),
@@ -128,8 +135,10 @@ FAMILIES = [
     (constraints, constraints.Constraint),
     (initializers, initializers.Initializer),
 ]
-# lora_*: Dense takes them only to say that it has no such thing; input_*: a model's Input says it.
-NOT_IN_CONFIG = {"self", "kwargs", "lora_rank", "lora_alpha", "input_shape", "input_dim"}
+# input_*: a model's Input says it; the rest: Dense and MultiHeadAttention take them only to say
+# that they have no such thing.
+NOT_IN_CONFIG = {"self", "kwargs", "input_shape", "input_dim", "lora_rank", "lora_alpha"}
+NOT_IN_CONFIG |= {"attention_axes", "sliding_window", "flash_attention", "use_gate"}
 NOT_IN_CONFIG |= {"common", "unknown"}  # collected keywords
 NOT_IN_CONFIG |= {
     "dtype",

@@ -13,6 +13,14 @@ _CONVOLUTIONS = {
 }
 """The kernel of each op and its coarse side, each element of which is one sum of products."""
 
+_ATTENTION = {
+    "attention_scores": ("scores", "q"),
+    "attention_weights": ("weights", "q"),
+    "attention_values": ("weights", "v"),
+    "attention_values_backward": ("weights", "dy"),
+}
+"""The matrices between queries and keys, and an array whose last axis is the size of a head."""
+
 
 def flops(record: Record) -> int:
     """Floating-point operations: 2 m n k for a product, else one an element of the largest array.
@@ -35,6 +43,9 @@ def flops(record: Record) -> int:
     if record.op.family == "recurrent" and "recurrent_kernel" in record.op.signature.parameters:
         gates, kernel = record["gates"], record["recurrent_kernel"]
         return 0 if gates is None or kernel is None else 2 * gates.size * kernel.shape[0]
+    if record.op.name in _ATTENTION:
+        weights, rows = (record[name] for name in _ATTENTION[record.op.name])
+        return 0 if weights is None or rows is None else 2 * weights.size * rows.shape[-1]
     if record.op.name in ("gather", "copy", "fill"):
         return 0
     return max((buffer.size for _, buffer in record.items()), default=0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import ArgumentError
 
@@ -72,6 +72,7 @@ class Node:
         shapes: the shapes of what it returns.
         form: how it was called: on "one" tensor, a "list" of tensors, or "many" arguments.
         body: for a layer that is made of layers: what it called, from inputs to outputs.
+        options: what else the call said, ``use_causal_mask`` for example.
 
     Attributes:
         outputs: the tensors that it returned: one, unless it is made of layers.
@@ -84,11 +85,13 @@ class Node:
         shapes: Sequence[Shape],
         form: str = "one",
         body: Graph | None = None,
+        options: Mapping[str, bool] | None = None,
     ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
         self.form = form
         self.body = body
+        self.options = dict(options or {})
         self.outputs = tuple(
             Tensor(shape, node=self, name=layer.label, index=i) for i, shape in enumerate(shapes)
         )
@@ -195,9 +198,12 @@ class Graph:
         return tensor
 
 
-def call_layer(layer: Layer, form: str, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Call a layer in the form of a node; returns all its outputs."""
-    returned = layer(list(tensors)) if form == "list" else layer(*tensors)
+def call_layer(
+    layer: Layer, form: str, tensors: Sequence[Tensor], options: Mapping[str, Any]
+) -> Sequence[Tensor]:
+    """Call a layer in the form of a node, with its options; returns all its outputs."""
+    arguments = [list(tensors)] if form == "list" else tensors
+    returned = layer(*arguments, **options)
     return returned if isinstance(returned, list | tuple) else [returned]
 
 
@@ -214,7 +220,7 @@ def copied_calls(
     tensors = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.calls:
         sources = [tensors[tensor] for tensor in node.inputs]
-        results = call_layer(layer_for(node.layer), node.form, sources)
+        results = call_layer(layer_for(node.layer), node.form, sources, node.options)
         tensors.update(zip(node.outputs, results, strict=True))
     return [tensors[tensor] for tensor in graph.outputs]
 

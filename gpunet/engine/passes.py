@@ -63,7 +63,7 @@ class Pass:
                 self._contexts.append(None)
                 self._penalize(node, None, totals, count)
                 continue
-            context = Context(self.op, self.training, number, self.random)
+            context = Context(self.op, self.training, number, self.random, node.options)
             context.x = xs[0] if layer.inputs == 1 else xs
             context.y = self.op.scratch(shape, name=f"{self.paths[layer]}.y")
             self._lend_weights(layer, context)

@@ -2,6 +2,7 @@
 
 from gpunet.engine.graph import Input
 from gpunet.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from gpunet.layers.attention import Attention
 from gpunet.layers.augmentation import (
     RandomCrop,
     RandomFlip,
@@ -37,6 +38,7 @@ from gpunet.layers.merge import (
     multiply,
     subtract,
 )
+from gpunet.layers.multi_head_attention import MultiHeadAttention
 from gpunet.layers.noise import (
     AlphaDropout,
     GaussianDropout,
@@ -113,6 +115,7 @@ __all__ = [
     "ActivityRegularization",
     "Add",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -174,6 +177,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",

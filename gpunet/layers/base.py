@@ -16,6 +16,7 @@ from gpunet.engine.parameters import Block, Parameter
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.context import Context as Context
+from gpunet.layers.context import check_options
 from gpunet.saving.configs import describe
 
 _WORD = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
@@ -65,6 +66,10 @@ class Layer:
     """How many inputs a call takes; None for any number."""
     input_dtype = "float32"
     """The dtype of the input that a `Sequential` makes for it as its first layer."""
+    takes_arguments = False
+    """Whether several inputs come as arguments, ``layer(query, value)``, and not as one list."""
+    call_options: tuple[str, ...] = ()
+    """What a call may switch on besides, ``use_causal_mask`` for example: ``c.options``."""
 
     def __init__(
         self,
@@ -180,19 +185,21 @@ class Layer:
         """Whether it is made of other layers, which ``call`` calls."""
         return hasattr(self, "call")
 
-    def __call__(self, *inputs: Any, training: None = None) -> Any:
+    def __call__(self, *inputs: Any, training: None = None, **options: bool) -> Any:
         """Call the layer on symbolic tensors.
 
         Args:
             inputs: a tensor, or a list of them; what else ``call`` takes if there is one.
             training: accepted for Keras' sake: None. Whether a pass trains is decided by who runs
                 it, fit or predict.
+            options: True or False for what the layer names in ``call_options``.
 
         Returns:
             A tensor; what ``call`` returned if there is one.
 
         Raises:
-            ArgumentError: something else than symbolic tensors, or a wrong number of them.
+            ArgumentError: something else than symbolic tensors, a wrong number of them, or an
+                option that the layer does not have.
             ShapeError: shapes that the layer does not take.
         """
         if training is not None:
@@ -200,6 +207,7 @@ class Layer:
                 f"layer {self.label!r} got training={training!r}; leave it out: fit trains, predict"
                 " does not, and model.run(x, training=True) says it for a loop of your own."
             )
+        check_options(self.label, self.call_options, options)
         flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
         strangers = [tensor for tensor in flat if not isinstance(tensor, Tensor)]
         if strangers:
@@ -216,7 +224,8 @@ class Layer:
         form = "many" if len(inputs) > 1 else "list" if is_list[0] else "one"
         if self.is_composite:
             return self._call_layers(inputs, flat, form)
-        if len(inputs) > 1 or (self.inputs is not None and len(flat) != self.inputs):
+        wrong_form = (len(inputs) > 1) > self.takes_arguments
+        if wrong_form or (self.inputs is not None and len(flat) != self.inputs):
             raise ArgumentError(
                 f"layer {self.label!r} takes {self.inputs or 'a list of'} input(s), got {len(flat)}"
                 f"{' arguments: write [...]' if len(inputs) > 1 else ''}."
@@ -224,7 +233,8 @@ class Layer:
         shapes = tuple(tensor.shape for tensor in flat)
         shape = shapes[0] if self.inputs == 1 else shapes
         self.ensure_built(shape)
-        return Node(self, flat, [self.compute_output_shape(shape)], form).output
+        shapes_out = [self.compute_output_shape(shape)]
+        return Node(self, flat, shapes_out, form, options=options).output
 
     def _call_layers(self, inputs: Sequence[Any], flat: Sequence[Tensor], form: str) -> Any:
         """Let ``call`` call other layers, and wrap up what they did as one call of this one."""

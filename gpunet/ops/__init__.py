@@ -27,6 +27,12 @@ from gpunet.ops.activations import (
     sparsemax,
     sparsemax_backward,
 )
+from gpunet.ops.attention import (
+    attention_scores,
+    attention_values,
+    attention_values_backward,
+    attention_weights,
+)
 from gpunet.ops.channel_norms import (
     channel_moments,
     channel_norm,
@@ -124,6 +130,10 @@ __all__ = [
     "affine_image",
     "affine_image_backward",
     "argmax",
+    "attention_scores",
+    "attention_values",
+    "attention_values_backward",
+    "attention_weights",
     "average_pool",
     "average_pool_backward",
     "batched_gemm",

@@ -13,6 +13,7 @@ from typing import Any
 from gpunet.engine.graph import Graph, Tensor, call_layer
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
+from gpunet.layers.context import check_options
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.saving.configs import CustomObjects, shortened
 
@@ -45,7 +46,7 @@ def graph_config(
         arguments = [sources] if node.form == "list" else sources
         for tensor in node.outputs:
             places[tensor] = (node.layer.label, len(calls[node.layer]), tensor.index)
-        calls[node.layer].append({"args": arguments, "kwargs": {}})
+        calls[node.layer].append({"args": arguments, "kwargs": dict(node.options)})
     entries = [
         {**serialize(tensor), "name": tensor.name, "inbound_nodes": []} for tensor in graph.inputs
     ]
@@ -156,36 +157,37 @@ def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> 
     parsed = [(label, i, layer, _argument(call)) for label, i, layer, call in waiting]
     while parsed:
         later = []
-        for label, i, layer, (places, form) in parsed:
+        for label, i, layer, argument in parsed:
+            places, form, options = argument
             ready = all(place in tensors for place in places)
             if not ready or (i > 0 and (label, i - 1, 0) not in tensors):
-                later.append((label, i, layer, (places, form)))
+                later.append((label, i, layer, argument))
                 continue
             if (label, i, 0) in tensors:
                 raise _malformed(f"two layers named {label!r}")
-            results = call_layer(layer, form, [tensors[place] for place in places])
+            check_options(label, layer.call_options, options)
+            results = call_layer(layer, form, [tensors[place] for place in places], options)
             tensors.update({(label, i, k): result for k, result in enumerate(results)})
         if len(later) == len(parsed):
-            label, i, _, (places, _) = later[0]
+            label, i, _, (places, _, _) = later[0]
             raise _malformed(f"call {i} of {label!r}, which reads from {places}: these never come")
         parsed = later
 
 
-def _argument(call: Any) -> tuple[list[Place], str]:
-    """Where the inputs of a call come from, and the form of the call."""
+def _argument(call: Any) -> tuple[list[Place], str, dict[str, bool]]:
+    """Where the inputs of a call come from, the form of the call, and its options."""
     args = call.get("args") if isinstance(call, Mapping) else None
-    kwargs = call.get("kwargs") if isinstance(call, Mapping) else None
-    says_more = (
-        any(v is not None for v in kwargs.values()) if isinstance(kwargs, Mapping) else kwargs
-    )
-    if not isinstance(args, list) or not args or says_more:
+    kwargs = (call.get("kwargs") if isinstance(call, Mapping) else None) or {}
+    said = kwargs.items() if isinstance(kwargs, Mapping) else [("", kwargs)]
+    options = {str(name): value for name, value in said if value is not None}
+    if not isinstance(args, list) or not args or "" in options:
         raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
     is_list = len(args) == 1 and isinstance(args[0], list)
     places = []
     for tensor in args[0] if is_list else args:
         inner = tensor.get("config") if isinstance(tensor, Mapping) else None
         places.append(_place(inner.get("keras_history") if isinstance(inner, Mapping) else None))
-    return places, "list" if is_list else "one" if len(args) == 1 else "many"
+    return places, "list" if is_list else "one" if len(args) == 1 else "many", options
 
 
 def _ends(listed: Any, key: str, tensors: Calls) -> Any:

@@ -50,7 +50,7 @@ def enlarged(
     sizes = _sizes(elements, columns)
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
-    keeps_samples = op.family in ("convolution", "pooling", "recurrent")
+    keeps_samples = op.family in ("attention", "convolution", "pooling", "recurrent")
     named = {dim for of in dims.values() for dim in of}
     if keeps_samples:  # images and sequences stay as they are, there are only more of them
         of_one = max(math.prod(a.shape[1:]) for name, a in arrays.items() if "batch" in dims[name])

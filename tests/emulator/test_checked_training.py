@@ -74,7 +74,8 @@ def around(layer, shape):
     h = layers.Reshape(shape)(layers.Dense(math.prod(shape), "tanh")(x))
     if layer.inputs != 1:
         h = [h, layers.Reshape(shape)(layers.Dense(math.prod(shape))(x))]
-    return Model(x, layers.Dense(3, "softmax")(layers.Flatten()(layer(h))))
+    y = layer(*h) if layer.takes_arguments else layer(h)
+    return Model(x, layers.Dense(3, "softmax")(layers.Flatten()(y)))
 
 
 @pytest.mark.parametrize("layer", examples(layers, layers.Layer))

@@ -33,6 +33,7 @@ by themselves.
 
 from gpunet.backend.contract import (
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,
@@ -59,6 +60,7 @@ from gpunet.backend.spec import OPS
 __all__ = [
     "OPS",
     "activations",
+    "attention",
     "channel_norms",
     "constraints",
     "convolution",

@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import (
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = functions_of(
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,

@@ -17,6 +17,7 @@ import numpy as np
 from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import (
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = functions_of(
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,

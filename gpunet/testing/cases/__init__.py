@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from gpunet.testing.cases import (
     activations,
+    attention,
     channel_norms,
     constraints,
     convolution,
@@ -45,6 +46,7 @@ CASES: dict[str, Case] = {
         activations,
         channel_norms,
         gemm,
+        attention,
         convolution,
         pooling,
         embedding,

@@ -1,0 +1,58 @@
+"""Plain functions: attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend.dispatch import run_op
+from gpunet.backend.spec import Array
+
+
+def attention_scores(q: Any, k: Any, scale: float = 1.0) -> Array:
+    """scale * q k^T for each sample and head: (batch, heads, length, keys).
+
+    Args:
+        q: queries (batch, length, heads, size).
+        k: keys (batch, keys, heads, size).
+        scale: the factor; 1 / sqrt(size) as a rule.
+
+    >>> attention_scores([[[[1.0, 2.0]]]], [[[[3.0, 4.0]]]])
+    array([[[[11.]]]], dtype=float32)
+    """
+    return run_op("attention_scores", {"q": q, "k": k}, scale=scale)["scores"]
+
+
+def attention_weights(q: Any, k: Any, scale: float = 1.0, causal: bool = False) -> Array:
+    """The softmax of `attention_scores` along the keys: with which weights queries take values.
+
+    If causal, query i sees the keys up to i alone.
+
+    >>> attention_weights([[[[1.0]], [[1.0]]]], [[[[3.0]], [[3.0]]]], causal=True)
+    array([[[[1. , 0. ],
+             [0.5, 0.5]]]], dtype=float32)
+    """
+    return run_op("attention_weights", {"q": q, "k": k}, scale=scale, causal=causal)["weights"]
+
+
+def attention_values(weights: Any, v: Any, scale: float = 1.0) -> Array:
+    """scale * weights v for each sample and head: (batch, length, heads, size).
+
+    Args:
+        weights: (batch, heads, length, keys).
+        v: values (batch, keys, heads, size).
+        scale: the factor.
+
+    >>> attention_values([[[[0.5, 0.5]]]], [[[[3.0]], [[5.0]]]])
+    array([[[[4.]]]], dtype=float32)
+    """
+    return run_op("attention_values", {"weights": weights, "v": v}, scale=scale)["y"]
+
+
+def attention_values_backward(weights: Any, dy: Any, scale: float = 1.0) -> Array:
+    """The gradient of `attention_values` with respect to v: scale * weights^T dy.
+
+    >>> attention_values_backward([[[[0.5, 0.25]]]], [[[[4.0]]]]).ravel()
+    array([2., 1.], dtype=float32)
+    """
+    arrays = {"weights": weights, "dy": dy}
+    return run_op("attention_values_backward", arrays, scale=scale)["dv"]

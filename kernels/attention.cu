@@ -1,0 +1,269 @@
+// Attention: products of queries, keys and values, for every sample and head at once.
+//
+//   attention_scores           scores = scale q k^T
+//   attention_weights          weights = softmax(scale q k^T) along the keys
+//   attention_values           y = scale weights v       (or +=)
+//   attention_values_backward  dv = scale weights^T dy   (or +=)
+//
+// Shapes: q, y and dy (batch, length, heads, size), k, v and dv (batch, keys, heads, size), scores
+// and weights (batch, heads, length, keys); a head of the former is a matrix whose rows lie heads
+// size apart. If causal, query i sees the keys up to i alone. No aliasing.
+//
+// Method: the tiles of gemm.cuh, for each pair of a sample and a head (blockIdx.y). A block of
+// attention_weights owns the rows of a tile and goes along the keys twice: the first time for each
+// row's largest score and its sum of powers, the second time, with the same products again, for the
+// weights; where one tile holds all keys, its products are kept. Tiles of keys that nobody sees are
+// not multiplied.
+//
+// Bytes: each array is written once. A product reads its factors as often as gemm.cu; scores never
+// exist in global memory beside the weights, for which the softmax would read and write 8 more each.
+// Sums are taken in a fixed order, therefore always to the same bits.
+#include "common.cuh"
+#include "gemm.cuh"
+
+struct Sizes {
+    int pairs, heads, length, keys, size;
+};
+
+// One head of one sample of an array (batch, rows, heads, size).
+template <typename T>
+__device__ __forceinline__ Matrix<T> head_of(T* data, int pair, int rows, const Sizes& n)
+{
+    const int64 start = ((int64)(pair / n.heads) * rows * n.heads + pair % n.heads) * n.size;
+    return Matrix<T>(data + start, rows, n.size, n.heads * n.size);
+}
+
+// Their scores or weights.
+template <typename T>
+__device__ __forceinline__ Matrix<T> weights_of(T* data, int pair, const Sizes& n)
+{
+    return Matrix<T>(data + (int64)pair * n.length * n.keys, n.length, n.keys);
+}
+
+struct ScaleAccumulate {
+    Matrix<const real> c;
+    float scale;
+    bool accumulate;
+    template <int WIDTH>
+    __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int row, int column) const
+    {
+        Pack<float, WIDTH> before = {};
+        if (accumulate) {
+            before = c.template load<WIDTH>(row, column);
+        }
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            values.v[j] = before.v[j] + scale * values.v[j];
+        }
+    }
+};
+
+template <int PER, int DEPTH>
+__device__ __forceinline__ void scores_of_heads(real* scores, const real* q, const real* k,
+                                                float scale, const Sizes& n)
+{
+    for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
+        const ScaleAccumulate epilogue = {weights_of<const real>(scores, pair, n), scale, false};
+        multiply_tiles<PER, DEPTH>(weights_of(scores, pair, n), head_of(q, pair, n.length, n),
+                                   false, head_of(k, pair, n.keys, n), false, Range{0, n.size},
+                                   epilogue);
+    }
+}
+
+// y = scale weights v, or, transposed, the gradient of v from that of y.
+template <int PER, int DEPTH, bool TRANSPOSED>
+__device__ __forceinline__ void values_of_heads(real* y, const real* weights, const real* v,
+                                                float scale, int accumulate, const Sizes& n)
+{
+    const int rows = TRANSPOSED ? n.keys : n.length, inner = TRANSPOSED ? n.length : n.keys;
+    for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
+        const ScaleAccumulate epilogue = {head_of<const real>(y, pair, rows, n), scale,
+                                          accumulate != 0};
+        multiply_tiles<PER, DEPTH>(head_of(y, pair, rows, n), weights_of(weights, pair, n),
+                                   TRANSPOSED, head_of(v, pair, inner, n), true, Range{0, inner},
+                                   epilogue);
+    }
+}
+
+// ---------------------------------------------------------------------------------- the softmax
+
+// Writes the weights of the TILE rows from first_row on.
+template <int PER, int DEPTH>
+struct WeightRows {
+    static constexpr int TILE = SIDE * PER;
+    typedef float Tile[DEPTH][TILE + PADDING];
+    using Side = Stripe<PER>;
+
+    Matrix<real> weights;
+    Matrix<const real> q, k;
+    float scale;
+    bool causal;
+    int first_row, across, down;
+    float scores[PER][PER];
+    OnlineSoftmax rows[PER];
+
+    __device__ __forceinline__ int row(int i) const
+    {
+        return first_row + Side::place(i / Side::GROUP, down) + i % Side::GROUP;
+    }
+    __device__ __forceinline__ int column(int first_column, int j) const
+    {
+        return first_column + Side::place(j / Side::GROUP, across) + j % Side::GROUP;
+    }
+    __device__ __forceinline__ bool sees(int row, int column) const
+    {
+        return column < weights.columns && (!causal || column <= row);
+    }
+    // How many keys the tile's rows see.
+    __device__ __forceinline__ int seen() const
+    {
+        return causal ? smaller(weights.columns, first_row + TILE) : weights.columns;
+    }
+
+    // scores = scale q k^T of the tile of keys that begins at first_column.
+    __device__ __forceinline__ void multiply_with(int first_column, Tile& q_tile, Tile& k_tile)
+    {
+        Operand<TILE, DEPTH, Matrix<const real>> left(q, false, first_row);
+        Operand<TILE, DEPTH, Matrix<const real>> right(k, false, first_column);
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {
+#pragma unroll
+            for (int j = 0; j < PER; ++j) {
+                scores[i][j] = 0.0f;
+            }
+        }
+        left.fetch(0);
+        right.fetch(0);
+        for (int first = 0; first < q.columns; first += DEPTH) {
+            __syncthreads();  // all have finished with the tiles of the step before
+            left.put(q_tile, first_row);
+            right.put(k_tile, first_column);
+            __syncthreads();
+            if (first + DEPTH < q.columns) {
+                left.fetch(first + DEPTH);
+                right.fetch(first + DEPTH);
+            }
+            multiply<PER, DEPTH>(scores, q_tile, k_tile, down, across);
+        }
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {
+#pragma unroll
+            for (int j = 0; j < PER; ++j) {
+                scores[i][j] *= scale;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void add_to_rows(int first_column)
+    {
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {
+#pragma unroll
+            for (int j = 0; j < PER; ++j) {
+                if (sees(row(i), column(first_column, j))) {
+                    rows[i].add(scores[i][j]);
+                }
+            }
+        }
+    }
+
+    __device__ __forceinline__ void store(int first_column)
+    {
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {
+            const float factor = 1.0f / rows[i].sum;
+#pragma unroll
+            for (int group = 0; group < Side::GROUPS; ++group) {
+                Pack<float, Side::GROUP> pack;
+#pragma unroll
+                for (int j = 0; j < Side::GROUP; ++j) {
+                    const int at = group * Side::GROUP + j;
+                    pack.v[j] = sees(row(i), column(first_column, at))
+                                    ? expf(scores[i][at] - rows[i].largest) * factor
+                                    : 0.0f;
+                }
+                weights.template store<Side::GROUP>(row(i),
+                                                    column(first_column, group * Side::GROUP), pack);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void run(Tile& q_tile, Tile& k_tile)
+    {
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {
+            rows[i] = OnlineSoftmax{minus_infinity(), 0.0f};
+        }
+        for (int first = 0; first < seen(); first += TILE) {
+            multiply_with(first, q_tile, k_tile);
+            add_to_rows(first);
+        }
+#pragma unroll
+        for (int i = 0; i < PER; ++i) {  // the SIDE threads of a row are half of a warp
+            rows[i].finish(group_reduce(rows[i].largest, Larger(), SIDE), SIDE);
+        }
+        for (int first = 0; first < weights.columns; first += TILE) {
+            if (first < seen() && seen() > TILE) {
+                multiply_with(first, q_tile, k_tile);
+            }
+            store(first);
+        }
+    }
+};
+
+template <int PER, int DEPTH>
+__device__ __forceinline__ void weights_of_heads(real* weights, const real* q, const real* k,
+                                                 float scale, int causal, const Sizes& n)
+{
+    constexpr int TILE = SIDE * PER;
+    __shared__ __align__(16) float q_tile[DEPTH][TILE + PADDING], k_tile[DEPTH][TILE + PADDING];
+    const int thread = threadIdx.x;
+    for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
+        WeightRows<PER, DEPTH> tile = {weights_of(weights, pair, n),
+                                       head_of(q, pair, n.length, n),
+                                       head_of(k, pair, n.keys, n),
+                                       scale,
+                                       causal != 0,
+                                       (int)blockIdx.x * TILE,
+                                       thread % SIDE,
+                                       thread / SIDE,
+                                       {},
+                                       {}};
+        tile.run(q_tile, k_tile);
+    }
+}
+
+// The same kernels for each tile: NAME_tile64 and so on, for blocks of THREADS threads.
+#define GPUNET_ATTENTION_KERNELS(TILE, DEPTH)                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_scores_tile##TILE(         \
+        real* scores, const real* q, const real* k, float scale, int pairs, int heads,            \
+        int length, int keys, int size)                                                           \
+    {                                                                                             \
+        scores_of_heads<TILE / SIDE, DEPTH>(scores, q, k, scale,                                  \
+                                            {pairs, heads, length, keys, size});                  \
+    }                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_weights_tile##TILE(        \
+        real* weights, const real* q, const real* k, float scale, int causal, int pairs,          \
+        int heads, int length, int keys, int size)                                                \
+    {                                                                                             \
+        weights_of_heads<TILE / SIDE, DEPTH>(weights, q, k, scale, causal,                        \
+                                             {pairs, heads, length, keys, size});                 \
+    }                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_values_tile##TILE(         \
+        real* y, const real* weights, const real* v, float scale, int accumulate, int pairs,      \
+        int heads, int length, int keys, int size)                                                \
+    {                                                                                             \
+        values_of_heads<TILE / SIDE, DEPTH, false>(y, weights, v, scale, accumulate,              \
+                                                   {pairs, heads, length, keys, size});           \
+    }                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2)                                      \
+        attention_values_backward_tile##TILE(real* dv, const real* weights, const real* dy,       \
+                                             float scale, int accumulate, int pairs, int heads,   \
+                                             int length, int keys, int size)                      \
+    {                                                                                             \
+        values_of_heads<TILE / SIDE, DEPTH, true>(dv, weights, dy, scale, accumulate,             \
+                                                  {pairs, heads, length, keys, size});            \
+    }
+
+GPUNET_ATTENTION_KERNELS(64, 16)
+GPUNET_ATTENTION_KERNELS(32, 32)
