@@ -2,25 +2,31 @@
 //
 //   lstm            a = z_t + h U; i, f, o = sigmoid(a); g = tanh(a_g); c = f c + i g; h = o tanh(c)
 //   lstm_backward   dh = dy_t + dz_(t+1) U^T; dc += dh o (1 - tanh(c)^2); dz_t from dh and dc
+//   gru             m = h U + bias; z, r = sigmoid(x_t + m); g = tanh(x_g + r m_g);
+//                   h = z h + (1 - z) g
+//   gru_backward    dh = dy_t + dh z + dm_(t+1) U^T; dx_t and dm_t from dh
 //   previous_steps  y_t = x_(t-1): the state before each step, in the order of the inputs
 //
-// Shapes: y, cells, dy (batch, steps, units) in the order in which the steps are taken; z, gates, dz
-// (batch, steps, 4 units), gates i f g o, in the order of the inputs; U (units, 4 units); h, c, h0,
-// c0 and their gradients (batch, units); scratch: lstm 3, lstm_backward 9 floats a unit of the
-// batch. What is said to be optional in the contract may be null. Aliasing: gates = z.
+// Shapes: y, cells, memories (m_g), dy (batch, steps, units) in the order in which the steps are
+// taken; z or x, gates and their gradients (batch, steps, 4 units), gates i f g o, or for gru
+// (batch, steps, 3 units), gates z r g, in the order of the inputs; U (units, 4 or 3 units); h, c,
+// h0, c0 and their gradients (batch, units); scratch: lstm 3, lstm_backward 9, gru 2, gru_backward 7
+// floats a unit of the batch. What the contract says is optional may be null. Aliasing: gates = z
+// or x.
 //
 // A launch is one step: a block computes 32 units of 8 rows of the batch, product and gates, and
 // hands its state on in scratch, which has a place for even and one for odd steps. States are float
 // from step to step, whatever real is. Sums are added in the order of the inner dimension.
 //
 // Bytes a step and unit of a row: lstm 16 + 8 + 4 of scratch in, 16 + 8 + 8 out; lstm_backward
-// 16 + 12 + 20 in, 16 + 20 out; U is read once for 8 rows of the batch, and from the second step on
+// 16 + 12 + 20 in, 16 + 20 out; gru 12 + 4 in, 12 + 12 out; gru_backward 12 + 12 + 16 in, 24 + 16
+// out; U is read once for 8 rows of the batch, and from the second step on
 // it lies in the L2 cache of a large device. previous_steps 4 + 4, the least.
 #include "common.cuh"
 
 constexpr int UNITS = 32, ROWS = 8;  // of a block
 constexpr int DEPTH = 32;            // of the inner dimension in shared memory at a time
-constexpr int GATES = 4;
+constexpr int LSTM_GATES = 4, GRU_GATES = 3;
 
 __device__ __forceinline__ float at_or_zero(const real* p, int64 i)
 {
@@ -33,32 +39,29 @@ struct Place {
     bool inside;
     int64 state;   // in (batch, units)
     int64 output;  // in (batch, steps, units), in the order in which the steps are taken
-    int64 gates;   // the first gate's in (batch, steps, 4 units), in the order of the inputs
+    int64 gates;   // the first gate's in (batch, steps, count units), in the order of the inputs
 
-    __device__ __forceinline__ Place(int step, int reverse, int batch, int steps, int units)
+    __device__ __forceinline__ Place(int count, int step, int reverse, int batch, int steps,
+                                     int units)
         : unit(blockIdx.y * UNITS + threadIdx.x),
           row(blockIdx.x * ROWS + threadIdx.y),
           inside(unit < units && row < batch),
           state((int64)row * units + unit),
           output(((int64)row * steps + step) * units + unit),
-          gates(((int64)row * steps + (reverse ? steps - 1 - step : step)) * GATES * units + unit)
+          gates(((int64)row * steps + (reverse ? steps - 1 - step : step)) * count * units + unit)
     {
     }
 };
 
-extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real* c, const real* z,
-                                const real* kernel, const real* h0, const real* c0, float* scratch,
-                                int step, int reverse, int batch, int steps, int units)
+// a[j] = (h U)[row][j units + unit] for a block of rows and units, where h (batch, units) is the
+// state before the step, in scratch or, at the first step, h0; null is zero.
+template <int COUNT>
+__device__ __forceinline__ void times_kernel(float (&a)[COUNT], const float* before, const real* h0,
+                                             const real* kernel, const Place& at, int step,
+                                             int batch, int units)
 {
     __shared__ float of_state[ROWS][DEPTH];
-    __shared__ float of_kernel[GATES][DEPTH][UNITS];
-    const Place at(step, reverse, batch, steps, units);
-    const int64 states = (int64)batch * units;
-    const float* before = scratch + (step % 2) * states;
-    float* after = scratch + ((step + 1) % 2) * states;
-    float* cell = scratch + 2 * states;
-
-    float a[GATES] = {};
+    __shared__ float of_kernel[COUNT][DEPTH][UNITS];
     for (int first = 0; first < units && (step > 0 || h0 != nullptr); first += DEPTH) {
         const int k = first + threadIdx.x;
         const int64 from = (int64)at.row * units + k;
@@ -67,10 +70,10 @@ extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real
                                              : step > 0 ? before[from]
                                                         : (float)h0[from];
         for (int depth = threadIdx.y; depth < DEPTH; depth += ROWS) {
-            const int64 line = (int64)(first + depth) * GATES * units + at.unit;
+            const int64 line = (int64)(first + depth) * COUNT * units + at.unit;
             const bool holds = first + depth < units && at.unit < units;
 #pragma unroll
-            for (int j = 0; j < GATES; ++j) {
+            for (int j = 0; j < COUNT; ++j) {
                 of_kernel[j][depth][threadIdx.x] =
                     holds ? (float)kernel[line + (int64)j * units] : 0.0f;
             }
@@ -80,12 +83,26 @@ extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real
         for (int depth = 0; depth < DEPTH; ++depth) {
             const float value = of_state[threadIdx.y][depth];
 #pragma unroll
-            for (int j = 0; j < GATES; ++j) {
+            for (int j = 0; j < COUNT; ++j) {
                 a[j] += value * of_kernel[j][depth][threadIdx.x];
             }
         }
         __syncthreads();
     }
+}
+
+extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real* c, const real* z,
+                                const real* kernel, const real* h0, const real* c0, float* scratch,
+                                int step, int reverse, int batch, int steps, int units)
+{
+    const Place at(LSTM_GATES, step, reverse, batch, steps, units);
+    const int64 states = (int64)batch * units;
+    const float* before = scratch + (step % 2) * states;
+    float* after = scratch + ((step + 1) % 2) * states;
+    float* cell = scratch + 2 * states;
+
+    float a[LSTM_GATES] = {};
+    times_kernel(a, before, h0, kernel, at, step, batch, units);
     if (!at.inside) {
         return;
     }
@@ -149,16 +166,16 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
                                          float* scratch, int step, int reverse, int batch,
                                          int steps, int units)
 {
-    const Place at(step, reverse, batch, steps, units);
+    const Place at(LSTM_GATES, step, reverse, batch, steps, units);
     const int64 states = (int64)batch * units;
-    const float* dz_after = scratch + ((step + 1) % 2) * GATES * states;
-    float* dz_now = scratch + ((step + 2) % 2) * GATES * states;
-    float* dcell = scratch + 2 * GATES * states;
+    const float* dz_after = scratch + ((step + 1) % 2) * LSTM_GATES * states;
+    float* dz_now = scratch + ((step + 2) % 2) * LSTM_GATES * states;
+    float* dcell = scratch + 2 * LSTM_GATES * states;
     const bool last = step == steps - 1;
 
     float dh_now = 0.0f;
     if (!last) {
-        dh_now = times_transposed(dz_after, kernel, at, batch, units, GATES * units);
+        dh_now = times_transposed(dz_after, kernel, at, batch, units, LSTM_GATES * units);
     }
     if (!at.inside) {
         return;
@@ -185,14 +202,93 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
         step > 0 ? (float)cells[at.output - units] : at_or_zero(c0, at.state);
     const float tanh_c = tanhf((float)cells[at.output]);
     dc_now += dh_now * o * (1.0f - tanh_c * tanh_c);
-    const float of_gates[GATES] = {dc_now * g * i * (1.0f - i), dc_now * c_before * f * (1.0f - f),
+    const float of_gates[LSTM_GATES] = {dc_now * g * i * (1.0f - i), dc_now * c_before * f * (1.0f - f),
                                    dc_now * i * (1.0f - g * g), dh_now * tanh_c * o * (1.0f - o)};
 #pragma unroll
-    for (int j = 0; j < GATES; ++j) {
+    for (int j = 0; j < LSTM_GATES; ++j) {
         dz[at.gates + (int64)j * units] = (real)of_gates[j];
-        dz_now[(int64)at.row * GATES * units + (int64)j * units + at.unit] = of_gates[j];
+        dz_now[(int64)at.row * LSTM_GATES * units + (int64)j * units + at.unit] = of_gates[j];
     }
     dcell[at.state] = dc_now * f;
+}
+
+extern "C" __global__ void gru(real* y, real* memories, real* gates, real* h, const real* x,
+                               const real* kernel, const real* bias, const real* h0,
+                               float* scratch, int step, int reverse, int batch, int steps,
+                               int units)
+{
+    const Place at(GRU_GATES, step, reverse, batch, steps, units);
+    const int64 states = (int64)batch * units;
+    const float* before = scratch + (step % 2) * states;
+    float* after = scratch + ((step + 1) % 2) * states;
+
+    float m[GRU_GATES] = {};
+    times_kernel(m, before, h0, kernel, at, step, batch, units);
+    if (!at.inside) {
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < GRU_GATES; ++j) {
+        m[j] += at_or_zero(bias, j * units + at.unit);
+    }
+    const float z = sigmoid((float)x[at.gates] + m[0]);
+    const float r = sigmoid((float)x[at.gates + units] + m[1]);
+    const float g = tanhf((float)x[at.gates + 2 * units] + r * m[2]);
+    const float h_before = step > 0 ? before[at.state] : at_or_zero(h0, at.state);
+    const float h_now = z * h_before + (1.0f - z) * g;
+    gates[at.gates] = (real)z;
+    gates[at.gates + units] = (real)r;
+    gates[at.gates + 2 * units] = (real)g;
+    memories[at.output] = (real)m[2];
+    y[at.output] = (real)h_now;
+    after[at.state] = h_now;
+    if (step == steps - 1 && h != nullptr) {
+        h[at.state] = (real)h_now;
+    }
+}
+
+// With step = -1 it writes the gradient of the state before the first step.
+extern "C" __global__ void gru_backward(real* dx, real* dm, real* dh0, const real* dy,
+                                        const real* dh, const real* gates, const real* memories,
+                                        const real* y, const real* kernel, const real* h0,
+                                        float* scratch, int step, int reverse, int batch,
+                                        int steps, int units)
+{
+    const Place at(GRU_GATES, step, reverse, batch, steps, units);
+    const int64 states = (int64)batch * units;
+    const float* dm_after = scratch + ((step + 1) % 2) * GRU_GATES * states;
+    float* dm_now = scratch + ((step + 2) % 2) * GRU_GATES * states;
+    float* kept = scratch + 2 * GRU_GATES * states;  // dh z of the step after
+    const bool last = step == steps - 1;
+
+    float dh_now = 0.0f;
+    if (!last) {
+        dh_now = times_transposed(dm_after, kernel, at, batch, units, GRU_GATES * units);
+    }
+    if (!at.inside) {
+        return;
+    }
+    dh_now += last ? at_or_zero(dh, at.state) : kept[at.state];
+    if (step < 0) {
+        dh0[at.state] = (real)dh_now;
+        return;
+    }
+    dh_now += at_or_zero(dy, at.output);
+    const float z = (float)gates[at.gates];
+    const float r = (float)gates[at.gates + units];
+    const float g = (float)gates[at.gates + 2 * units];
+    const float h_before = step > 0 ? (float)y[at.output - units] : at_or_zero(h0, at.state);
+    const float d_z = dh_now * (h_before - g) * z * (1.0f - z);
+    const float d_g = dh_now * (1.0f - z) * (1.0f - g * g);
+    const float d_r = d_g * (float)memories[at.output] * r * (1.0f - r);
+    const float of_x[GRU_GATES] = {d_z, d_r, d_g}, of_m[GRU_GATES] = {d_z, d_r, d_g * r};
+#pragma unroll
+    for (int j = 0; j < GRU_GATES; ++j) {
+        dx[at.gates + (int64)j * units] = (real)of_x[j];
+        dm[at.gates + (int64)j * units] = (real)of_m[j];
+        dm_now[(int64)at.row * GRU_GATES * units + (int64)j * units + at.unit] = of_m[j];
+    }
+    kept[at.state] = dh_now * z;
 }
 
 extern "C" __global__ void previous_steps(real* y, const real* x, const real* first, int reverse,

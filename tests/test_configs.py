@@ -68,6 +68,7 @@ EXAMPLES = [
         return_sequences=True,
         go_backwards=True,
     ),
+    layers.GRU(3, bias_initializer="ones", kernel_constraint="max_norm", go_backwards=True),
     layers.ActivityRegularization(0.1, 0.2),
     layers.Attention(True, "dot", 0.25, name="a"),
     layers.MultiHeadAttention(

@@ -22,6 +22,7 @@ from gpunet.layers.depthwise import (
 )
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.function import FunctionLayer
+from gpunet.layers.gru import GRU
 from gpunet.layers.images import CenterCrop, Resizing
 from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
 from gpunet.layers.merge import (
@@ -110,6 +111,7 @@ SeparableConvolution2D = SeparableConv2D
 
 __all__ = [
     "ELU",
+    "GRU",
     "LSTM",
     "Activation",
     "ActivityRegularization",

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet import activations, constraints, initializers, regularizers
 from gpunet.engine.graph import Shape
-from gpunet.engine.recorder import Recorder
+from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.saving.configs import described
@@ -26,7 +26,163 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-class LSTM(Layer):
+class Recurrent(Layer):
+    """What recurrent layers share: their arguments, the product for all steps, and dropout.
+
+    Args:
+        arguments: those of the constructor by Keras' names.
+        kwargs: name and so on; see `Layer`.
+    """
+
+    gates: int  # how many numbers of z there are for each unit
+    use_bias: bool
+    return_sequences: bool
+    go_backwards: bool
+    bias_initializer: Any
+
+    def __init__(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        super().__init__(activity_regularizer=arguments["activity_regularizer"], **kwargs)
+        who = type(self).__name__
+        for name, values in self.defaults.items():
+            if arguments[name] not in values:
+                raise ArgumentError(
+                    f"{who} has no {name}, got {name}={arguments[name]!r}; leave it out."
+                )
+        units, dropout = arguments["units"], arguments["dropout"]
+        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+            raise ArgumentError(f"{who} takes a positive integer for units, got {units!r}.")
+        if not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
+            raise ArgumentError(
+                f"{who} takes a number of at least 0 and below 1 for dropout, got {dropout!r}."
+            )
+        for name in ("use_bias", "return_sequences", "go_backwards"):
+            setattr(self, name, self._flag(name, arguments[name]))
+        self.units = units
+        self.dropout = float(dropout)
+        for name, only in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+            self._check_activation(name, arguments[name], only)
+        for name in _WEIGHTS:
+            for kind, get in (
+                ("initializer", initializers.get),
+                ("regularizer", regularizers.get),
+                ("constraint", constraints.get),
+            ):
+                setattr(self, f"{name}_{kind}", get(arguments[f"{name}_{kind}"]))
+
+    @property
+    def defaults(self) -> dict[str, tuple[Any, ...]]:
+        """Arguments that Keras has besides, and the values of them that are taken."""
+        return _DEFAULTS
+
+    def _flag(self, name: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{type(self).__name__} takes a bool for {name}, got {value!r}.")
+        return value
+
+    def _check_activation(self, name: str, value: object, only: str) -> None:
+        """The ops know one function for each place."""
+        if activations.serialize(activations.get(value)) != only:
+            raise ArgumentError(
+                f"{type(self).__name__} takes {only!r} for {name}, got {value!r}; leave it out."
+            )
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """The shape of the bias."""
+        return (self.gates * self.units,)
+
+    def first_bias(self) -> Any:
+        """The initializer of the bias."""
+        return self.bias_initializer
+
+    def build(self, input_shape: Shape) -> None:
+        """Make kernel (features, gates * units), recurrent_kernel (units, ...) and bias."""
+        if len(input_shape) != 3:
+            raise ShapeError(
+                f"{type(self).__name__} {self.label!r} expects inputs (batch, steps, features), "
+                f"got {input_shape}; put a Reshape before it, or return_sequences=True into the "
+                "recurrent layer before."
+            )
+        columns = self.gates * self.units
+        shapes: dict[str, tuple[int, ...]] = {
+            "kernel": (input_shape[-1] or 0, columns),
+            "recurrent": (self.units, columns),
+        }
+        if self.use_bias:
+            shapes["bias"] = self.bias_shape()
+        for name, shape in shapes.items():
+            self.add_weight(
+                _WEIGHTS[name],
+                shape,
+                self.first_bias() if name == "bias" else getattr(self, f"{name}_initializer"),
+                regularizer=getattr(self, f"{name}_regularizer"),
+                constraint=getattr(self, f"{name}_constraint"),
+            )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(batch, steps, units), or without return_sequences (batch, units)."""
+        steps = input_shape[1:2] if self.return_sequences else ()
+        return (input_shape[0], *steps, self.units)
+
+    def inputs_product(self, op: Recorder, c: Context, bias: Buffer | None) -> Buffer:
+        """z = x kernel + bias for all steps, (batch, steps, gates * units)."""
+        c.hidden = c.x
+        if self._drops(c):
+            c.hidden = c.scratch(c.x.shape, "dropped")
+            op.spatial_dropout(c.hidden, c.x, c.random, rate=self.dropout, node=c.node)
+        shape = (*c.x.shape[:2], self.gates * self.units)
+        product, z = c.scratch(shape, "product"), c.scratch(shape, "z")
+        op.gemm(product, c.hidden, c.kernel)
+        if bias is None:
+            return product
+        op.bias_act(z, product, bias, activation="linear")
+        return z
+
+    def sequence(self, c: Context, name: str) -> Buffer:
+        """Memory for a number of each unit at each step."""
+        return c.scratch((*c.x.shape[:2], self.units), name)
+
+    def inputs_backward(self, op: Recorder, c: Context, dz: Buffer, dbias: Buffer | None) -> None:
+        """dkernel = x^T dz, dbias = sums of dz, dx = dz kernel^T, each for all steps at once."""
+        if dbias is not None:
+            op.gemm_column_sum(c.dkernel, dbias, c.hidden, dz, ta=True)
+        else:
+            op.gemm(c.dkernel, c.hidden, dz, ta=True)
+        if self._drops(c):
+            dropped = c.scratch(c.x.shape, "ddropped")
+            op.gemm(dropped, dz, c.kernel, tb=True)
+            op.spatial_dropout(c.dx, dropped, c.random, rate=self.dropout, node=c.node)
+        else:
+            op.gemm(c.dx, dz, c.kernel, tb=True)
+
+    def _drops(self, c: Context) -> bool:
+        return c.training and self.dropout > 0
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        of_weights = {
+            f"{name}_{kind}": describe(getattr(self, f"{name}_{kind}"))
+            for kind, describe in (
+                ("initializer", initializers.serialize),
+                ("regularizer", described),
+                ("constraint", described),
+            )
+            for name in _WEIGHTS
+        }
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": "tanh",
+            "recurrent_activation": "sigmoid",
+            "use_bias": self.use_bias,
+            **of_weights,
+            "dropout": self.dropout,
+            "return_sequences": self.return_sequences,
+            "go_backwards": self.go_backwards,
+            **{name: values[0] for name, values in self.defaults.items()},
+        }
+
+
+class LSTM(Recurrent):
     """Long short-term memory: a state h and cells c that gates read, keep and write at each step.
 
     With a = x_t kernel + h_(t-1) recurrent_kernel + bias, whose units stand in the order i f c o:
@@ -73,6 +229,8 @@ class LSTM(Layer):
         384
     """
 
+    gates = 4
+
     def __init__(
         self,
         units: int,
@@ -102,159 +260,40 @@ class LSTM(Layer):
         zero_output_for_mask: bool = False,
         **kwargs: Any,
     ) -> None:
-        arguments = dict(locals())
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        for name in _DEFAULTS:
-            self._check_default(name, arguments[name])
-        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-            raise ArgumentError(f"LSTM takes a positive integer for units, got {units!r}.")
-        if not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
-            raise ArgumentError(
-                f"LSTM takes a number of at least 0 and below 1 for dropout, got {dropout!r}."
-            )
-        for name in ("use_bias", "unit_forget_bias", "return_sequences", "go_backwards"):
-            if not isinstance(arguments[name], bool):
-                raise ArgumentError(f"LSTM takes a bool for {name}, got {arguments[name]!r}.")
-            setattr(self, name, arguments[name])
-        self.units = units
-        self.dropout = float(dropout)
-        self.activation = self._gate("activation", activation, "tanh")
-        self.recurrent_activation = self._gate(
-            "recurrent_activation", recurrent_activation, "sigmoid"
-        )
-        for name in _WEIGHTS:
-            for kind, get in (
-                ("initializer", initializers.get),
-                ("regularizer", regularizers.get),
-                ("constraint", constraints.get),
-            ):
-                setattr(self, f"{name}_{kind}", get(arguments[f"{name}_{kind}"]))
+        super().__init__(locals(), kwargs)
+        self.unit_forget_bias = self._flag("unit_forget_bias", unit_forget_bias)
 
-    use_bias: bool
-    unit_forget_bias: bool
-    return_sequences: bool
-    go_backwards: bool
-
-    def _check_default(self, name: str, value: Any) -> None:
-        if value not in _DEFAULTS[name]:
-            raise ArgumentError(
-                f"{type(self).__name__} has no {name}, got {name}={value!r}; leave it out."
-            )
-
-    def _gate(self, name: str, value: object, only: str) -> str:
-        """The name of an activation, of which the ops know one."""
-        if activations.serialize(activations.get(value)) != only:
-            raise ArgumentError(
-                f"{type(self).__name__} takes {only!r} for {name}, got {value!r}; leave it out."
-            )
-        return only
-
-    def build(self, input_shape: Shape) -> None:
-        """Make kernel (features, 4 * units), recurrent_kernel (units, 4 * units) and bias."""
-        if len(input_shape) != 3:
-            raise ShapeError(
-                f"{type(self).__name__} {self.label!r} expects inputs (batch, steps, features), "
-                f"got {input_shape}; put a Reshape before it, or return_sequences=True into the "
-                "recurrent layer before."
-            )
-        gates = 4 * self.units
-        shapes = {
-            "kernel": (input_shape[-1] or 0, gates),
-            "recurrent": (self.units, gates),
-            "bias": (gates,),
-        }
-        for name, shape in shapes.items():
-            initializer = getattr(self, f"{name}_initializer")
-            if name == "bias":
-                if not self.use_bias:
-                    continue
-                if self.unit_forget_bias:
-                    initializer = _ForgetBias(initializer)
-            self.add_weight(
-                _WEIGHTS[name],
-                shape,
-                initializer,
-                regularizer=getattr(self, f"{name}_regularizer"),
-                constraint=getattr(self, f"{name}_constraint"),
-            )
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(batch, steps, units), or without return_sequences (batch, units)."""
-        steps = input_shape[1:2] if self.return_sequences else ()
-        return (input_shape[0], *steps, self.units)
+    def first_bias(self) -> Any:
+        """The initializer of the bias."""
+        return _ForgetBias(self.bias_initializer) if self.unit_forget_bias else super().first_bias()
 
     def forward(self, op: Recorder, c: Context) -> None:
         """z = x kernel + bias for all steps at once, then the steps."""
-        batch, steps, _ = c.x.shape
-        c.hidden = c.x
-        if self._drops(c):
-            c.hidden = c.scratch(c.x.shape, "dropped")
-            op.spatial_dropout(c.hidden, c.x, c.random, rate=self.dropout, node=c.node)
-        product, z, gates = (c.scratch((batch, steps, 4 * self.units), n) for n in ("xk", "z", "g"))
-        op.gemm(product, c.hidden, c.kernel)
-        if self.use_bias:
-            op.bias_act(z, product, c.bias, activation="linear")
-        else:
-            z = product
-        y, cells = (c.scratch((batch, steps, self.units), name) for name in ("h", "cells"))
-        last = None if self.return_sequences else c.y
-        y = c.y if self.return_sequences else y
+        z = self.inputs_product(op, c, c.bias if self.use_bias else None)
+        gates, cells = c.scratch(z.shape, "gates"), self.sequence(c, "cells")
+        y, last = (c.y, None) if self.return_sequences else (self.sequence(c, "h"), c.y)
         op.lstm(
-            y, cells, gates, last, None, z, c.recurrent_kernel, None, None,
+            *(y, cells, gates, last, None, z, c.recurrent_kernel, None, None),
             reverse=self.go_backwards,
-        )  # fmt: skip
+        )
         c.saved = y, cells, gates
 
     def backward(self, op: Recorder, c: Context) -> None:
-        """dz of all steps, then dkernel = x^T dz, dbias, dx = dz kernel^T, each at once."""
+        """dz of all steps, and from it the gradients of the weights and of x, each at once."""
         y, cells, gates = c.saved
-        dz, previous = c.scratch(gates.shape, "dz"), c.scratch(y.shape, "previous")
+        dz, before = c.scratch(gates.shape, "dz"), c.scratch(y.shape, "before")
         dy, dlast = (c.dy, None) if self.return_sequences else (None, c.dy)
-        reverse = self.go_backwards
         op.lstm_backward(
-            dz, None, None, dy, dlast, None, gates, cells, c.recurrent_kernel, None,
-            reverse=reverse,
-        )  # fmt: skip
-        op.previous_steps(previous, y, None, reverse=reverse)
-        op.gemm(c.drecurrent_kernel, previous, dz, ta=True)
-        if self.use_bias:
-            op.gemm_column_sum(c.dkernel, c.dbias, c.hidden, dz, ta=True)
-        else:
-            op.gemm(c.dkernel, c.hidden, dz, ta=True)
-        if self._drops(c):
-            dropped = c.scratch(c.x.shape, "ddropped")
-            op.gemm(dropped, dz, c.kernel, tb=True)
-            op.spatial_dropout(c.dx, dropped, c.random, rate=self.dropout, node=c.node)
-        else:
-            op.gemm(c.dx, dz, c.kernel, tb=True)
-
-    def _drops(self, c: Context) -> bool:
-        return c.training and self.dropout > 0
+            *(dz, None, None, dy, dlast, None, gates, cells, c.recurrent_kernel, None),
+            reverse=self.go_backwards,
+        )
+        op.previous_steps(before, y, None, reverse=self.go_backwards)
+        op.gemm(c.drecurrent_kernel, before, dz, ta=True)
+        self.inputs_backward(op, c, dz, c.dbias if self.use_bias else None)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        of_weights = {
-            f"{name}_{kind}": describe(getattr(self, f"{name}_{kind}"))
-            for kind, describe in (
-                ("initializer", initializers.serialize),
-                ("regularizer", described),
-                ("constraint", described),
-            )
-            for name in _WEIGHTS
-        }
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": self.activation,
-            "recurrent_activation": self.recurrent_activation,
-            "use_bias": self.use_bias,
-            "unit_forget_bias": self.unit_forget_bias,
-            **of_weights,
-            "dropout": self.dropout,
-            "return_sequences": self.return_sequences,
-            "go_backwards": self.go_backwards,
-            **{name: values[0] for name, values in _DEFAULTS.items()},
-        }
+        return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
 
 
 class _ForgetBias(initializers.Initializer):

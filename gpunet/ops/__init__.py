@@ -104,7 +104,7 @@ from gpunet.ops.pooling import (
     max_pool_backward,
 )
 from gpunet.ops.random import dropout, gaussian_dropout, gaussian_noise, spatial_dropout
-from gpunet.ops.recurrent import lstm, lstm_backward, previous_steps
+from gpunet.ops.recurrent import gru, gru_backward, lstm, lstm_backward, previous_steps
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
 from gpunet.ops.shapes import (
@@ -172,6 +172,8 @@ __all__ = [
     "glu_backward",
     "group_moments",
     "group_sums",
+    "gru",
+    "gru_backward",
     "layer_norm",
     "layer_norm_backward",
     "lion",

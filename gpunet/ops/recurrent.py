@@ -56,6 +56,56 @@ def lstm_backward(
     return written["dz"], written["dh0"], written["dc0"]
 
 
+def gru(
+    x: Any, recurrent_kernel: Any, recurrent_bias: Any = None, h0: Any = None, reverse: bool = False
+) -> dict[str, Array]:
+    """All steps of a GRU: a dict of y, memories, gates, and of the last state h.
+
+    Args:
+        x: inputs kernel + bias, (batch, steps, 3 * units), the gates in Keras' order z r h.
+        recurrent_kernel: (units, 3 * units).
+        recurrent_bias: (3 * units,), or None for zeros.
+        h0: the first state, (batch, units), or None for zeros.
+        reverse: whether to take the steps from the last to the first; see the contract.
+
+    >>> import numpy as np
+    >>> x = np.zeros((1, 2, 3), np.float32)  # all gates are 1/2 open
+    >>> gru(x, np.zeros((1, 3), np.float32), h0=[[4.0]])["y"]
+    array([[[2.],
+            [1.]]], dtype=float32)
+    """
+    arrays = {"x": x, "recurrent_kernel": recurrent_kernel, "recurrent_bias": recurrent_bias}
+    written = run_op("gru", {**arrays, "h0": h0}, reverse=reverse)
+    return {name: written[name] for name in ("y", "memories", "gates", "h")}
+
+
+def gru_backward(
+    gates: Any,
+    memories: Any,
+    y: Any,
+    recurrent_kernel: Any,
+    dy: Any = None,
+    dh: Any = None,
+    h0: Any = None,
+    reverse: bool = False,
+) -> tuple[Array, Array, Array]:
+    """The gradients (dx, dm, dh0) of `gru` from those of y and of the last state.
+
+    >>> import numpy as np
+    >>> x, kernel = np.zeros((1, 1, 3), np.float32), np.zeros((1, 3), np.float32)
+    >>> made = gru(x, kernel, h0=[[4.0]])
+    >>> saved = made["gates"], made["memories"], made["y"], kernel
+    >>> dx, dm, dh0 = gru_backward(*saved, dh=[[1.0]], h0=[[4.0]])
+    >>> dx, dh0
+    (array([[[1. , 0. , 0.5]]], dtype=float32), array([[0.5]], dtype=float32))
+    """
+    arrays = {"dy": dy, "dh": dh, "gates": gates, "memories": memories, "y": y, "h0": h0}
+    written = run_op(
+        "gru_backward", {**arrays, "recurrent_kernel": recurrent_kernel}, reverse=reverse
+    )
+    return written["dx"], written["dm"], written["dh0"]
+
+
 def previous_steps(x: Any, first: Any = None, reverse: bool = False) -> Array:
     """The state before each step: ``first`` (or zeros), then x without its last step.
 

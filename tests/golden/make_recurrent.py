@@ -14,6 +14,9 @@ CASES = [
     ("LSTM", {"units": 6}),
     ("LSTM", {"units": 6, "return_sequences": True}),
     ("LSTM", {"units": 2, "go_backwards": True}),
+    ("GRU", {"units": 6}),
+    ("GRU", {"units": 2, "return_sequences": True}),
+    ("GRU", {"units": 3, "go_backwards": True, "return_sequences": True, "use_bias": False}),
     ("LSTM", {"units": 3, "go_backwards": True, "return_sequences": True, "use_bias": False}),
 ]
 

@@ -34,6 +34,12 @@ OPTIONS = [
 ]
 
 
+MADE = [
+    *((layers.LSTM, options) for options in OPTIONS),
+    *((layers.GRU, options) for options in OPTIONS if "unit_forget_bias" not in options),
+]
+
+
 @pytest.mark.parametrize(
     ("number", "name", "arguments"),
     [(i, *case) for i, case in enumerate(golden.CASES)],
@@ -55,10 +61,10 @@ def test_keras_numbers(number, name, arguments):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_gradients(options, steps, training):
+@pytest.mark.parametrize(("make", "options"), MADE, ids=str)
+def test_gradients(make, options, steps, training):
     model = Sequential(
-        [layers.Dense(3, input_shape=(steps, 2)), layers.LSTM(5, **options), layers.Dense(2)]
+        [layers.Dense(3, input_shape=(steps, 2)), make(5, **options), layers.Dense(2)]
     )
     x = RNG(0).standard_normal((3, steps, 2))
     assert gradient_check(model, x, training=training, elements=8) < 1e-6
@@ -68,6 +74,7 @@ def test_gradient_of_recurrent_layers_in_a_row():
     model = Sequential(
         [
             layers.LSTM(4, return_sequences=True, go_backwards=True, input_shape=(3, 2)),
+            layers.GRU(3, return_sequences=True),
             layers.LSTM(3, activity_regularizer="l2"),
         ]
     )
@@ -75,9 +82,9 @@ def test_gradient_of_recurrent_layers_in_a_row():
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_kernels_agree_with_numpy(options):
-    model = Sequential([layers.LSTM(5, input_shape=(4, 3), **options), layers.Dense(2)])
+@pytest.mark.parametrize(("make", "options"), MADE, ids=str)
+def test_kernels_agree_with_numpy(make, options):
+    model = Sequential([make(5, input_shape=(4, 3), **options), layers.Dense(2)])
     model.compile("sgd", "mse")
     x = RNG(1).standard_normal((9, 4, 3)).astype(np.float32)
     comparison = compare(model, "numpy", "emulator", x, model.predict(x, verbose=0) + 1)
@@ -101,6 +108,13 @@ def test_the_bias_of_the_forget_gate_starts_at_one():
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(2), atol=1e-6)
     layer = layers.LSTM(2, unit_forget_bias=False, input_shape=(5, 3))
     assert not Sequential([layer]).get_weights()[2].any()
+
+
+def test_a_gru_has_two_biases():
+    weights = Sequential([layers.GRU(6, input_shape=(5, 3))]).get_weights()
+    assert [weight.shape for weight in weights] == [(3, 18), (6, 18), (2, 18)]
+    with pytest.raises(ArgumentError, match="GRU has no reset_after, got reset_after=False; leave"):
+        layers.GRU(6, reset_after=False)
 
 
 def test_a_dropped_feature_is_dropped_in_all_steps():

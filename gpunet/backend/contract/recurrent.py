@@ -4,9 +4,9 @@ What does not depend on the step before is left to ordinary products over all st
 bias before these ops, and behind them the gradients of x, kernel and recurrent kernel. Sequences
 are (batch, steps, numbers).
 
-With ``reverse`` the steps are taken from the last to the first. What belongs to an input (z, gates
-and their gradients) stands in the order of the inputs, what belongs to a state (y, cells, dy) in
-the order in which the steps are taken, as Keras returns it.
+With ``reverse`` the steps are taken from the last to the first. What belongs to an input (z or x,
+gates and their gradients) stands in the order of the inputs, what belongs to a state (y, cells,
+memories, dy) in the order in which the steps are taken, as Keras returns it.
 """
 
 from __future__ import annotations
@@ -18,33 +18,47 @@ from gpunet.backend.spec import In, Out, Scratch, Shapes, op
 from gpunet.errors import ShapeError
 
 LSTM_GATES = 4
+GRU_GATES = 3
 
 
-def _is_lstm(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+def _fits(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    count = LSTM_GATES if name.startswith("lstm") else GRU_GATES
     units, gate_units = shapes["recurrent_kernel"]
-    steps = shapes["cells"][1]
-    if gate_units != LSTM_GATES * units or steps < 1:
+    steps = shapes["gates"][1]
+    if gate_units != count * units or steps < 1:
         raise ShapeError(
-            f"op {name} takes at least one step and a recurrent_kernel (units, 4 * units), got "
-            f"{steps} steps and {(units, gate_units)}."
+            f"op {name} takes at least one step and a recurrent_kernel (units, {count} * units), "
+            f"got {steps} steps and {(units, gate_units)}."
         )
 
 
-def _of_forward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
+def _of_lstm(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates with the constants of their formulas, and its states."""
     batch, _, units = shapes["cells"]
     return 3 * (LSTM_GATES + 1) * batch * units
 
 
-def _of_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
+def _of_lstm_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates and their gradients, its states, and the recurrent kernel transposed."""
     batch, _, units = shapes["cells"]
     return (2 * LSTM_GATES + 4) * batch * units + LSTM_GATES * units * units
 
 
+def _of_gru(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
+    """A step's gates and what the last state adds to them, and its state."""
+    batch, _, units = shapes["y"]
+    return 2 * (GRU_GATES + 1) * batch * units
+
+
+def _of_gru_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
+    """A step's gates and both gradients of them, its state, and the recurrent kernel transposed."""
+    batch, _, units = shapes["y"]
+    return (3 * GRU_GATES + 2) * batch * units + GRU_GATES * units * units
+
+
 @op(
-    _is_lstm,
-    _of_forward,
+    _fits,
+    _of_lstm,
     y="batch steps units",
     cells="batch steps units",
     gates="batch steps gate_units",
@@ -80,8 +94,8 @@ def lstm(
 
 
 @op(
-    _is_lstm,
-    _of_backward,
+    _fits,
+    _of_lstm_backward,
     dz="batch steps gate_units",
     dh0="batch units",
     dc0="batch units",
@@ -118,6 +132,81 @@ def lstm_backward(
     dz_o = dh tanh(c_t) o (1 - o).
 
     The recurrent kernel's gradient is one product of `previous_steps` of y and dz.
+    """
+
+
+@op(
+    _fits,
+    _of_gru,
+    y="batch steps units",
+    memories="batch steps units",
+    gates="batch steps gate_units",
+    h="batch units",
+    x="batch steps gate_units",
+    recurrent_kernel="units gate_units",
+    recurrent_bias="gate_units",
+    h0="batch units",
+    scratch="full: scratch_size",
+    in_place="gates=x",
+)
+def gru(
+    y: Out,
+    memories: Out,
+    gates: Out,
+    h: Out | None,
+    x: In,
+    recurrent_kernel: In,
+    recurrent_bias: In | None,
+    h0: In | None,
+    scratch: Scratch = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """All steps of a GRU, from x = inputs kernel + bias; the gates stand in Keras' order z r g.
+
+    m = h_(t-1) recurrent_kernel + recurrent_bias; z, r = sigmoid(x_t + m);
+    g = tanh(x_g + r m_g); h_t = z h_(t-1) + (1 - z) g. y has every h_t, memories every m_g, gates
+    z r g of every step; h is the last state. The first step starts from h0; None is zero.
+    """
+
+
+@op(
+    _fits,
+    _of_gru_backward,
+    dx="batch steps gate_units",
+    dm="batch steps gate_units",
+    dh0="batch units",
+    dy="batch steps units",
+    dh="batch units",
+    gates="batch steps gate_units",
+    memories="batch steps units",
+    y="batch steps units",
+    recurrent_kernel="units gate_units",
+    h0="batch units",
+    scratch="full: scratch_size",
+)
+def gru_backward(
+    dx: Out,
+    dm: Out,
+    dh0: Out | None,
+    dy: In | None,
+    dh: In | None,
+    gates: In,
+    memories: In,
+    y: In,
+    recurrent_kernel: In,
+    h0: In | None,
+    scratch: Scratch = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """The gradients of x, of m and of the first state, from those of y and of the last state.
+
+    Backwards in time, with dh_t = dy_t + dh_(t+1) z_(t+1) + dm_(t+1) recurrent_kernel^T:
+
+    dx_z = dh (h_(t-1) - g) z (1 - z); dx_g = dh (1 - z) (1 - g^2); dx_r = dx_g m_g r (1 - r);
+    dm = dx, but dm_g = dx_g r. Both are in the order of the inputs. Of dm, sums over all rows are
+    the gradient of recurrent_bias, and a product with `previous_steps` of y that of the kernel.
     """
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import ONE
+from gpunet.backend.cpu.blocks import HALF, ONE
 from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.spec import Array
 
@@ -130,9 +130,118 @@ def lstm_backward(
     return run
 
 
-def _gates(array: Array) -> list[Array]:
-    """The columns of each of four gates."""
-    return list(np.split(array, 4, axis=1))
+@prepared
+def gru(
+    y: Array,
+    memories: Array,
+    gates: Array,
+    h: Array | None,
+    x: Array,
+    recurrent_kernel: Array,
+    recurrent_bias: Array | None,
+    h0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> Call:
+    """All steps of a GRU, from x = inputs kernel + bias."""
+    batch, _, units = y.shape
+    of_gates, state = (batch, 3 * units), (batch, units)
+    a, m, h_, product = _parts(scratch, of_gates, of_gates, state, state)
+    (z, r, g), m_g = _gates(a, 3), m[:, 2 * units :]
+    sigmoids, of_sigmoids = a[:, : 2 * units], m[:, : 2 * units]
+    sequences = [_steps(part, reverse) for part in (x, gates)] + [_steps(y), _steps(memories)]
+
+    def run() -> None:
+        np.copyto(h_, 0.0 if h0 is None else h0)
+        for x_t, gates_t, y_t, memories_t in zip(*sequences, strict=True):
+            np.dot(h_, recurrent_kernel, m)
+            if recurrent_bias is not None:
+                np.add(m, recurrent_bias, out=m)
+            np.copyto(a, x_t)
+            np.add(sigmoids, of_sigmoids, out=sigmoids)
+            np.multiply(sigmoids, HALF, out=sigmoids)
+            np.tanh(sigmoids, out=sigmoids)
+            np.multiply(sigmoids, HALF, out=sigmoids)
+            np.add(sigmoids, HALF, out=sigmoids)
+            np.copyto(memories_t, m_g)
+            np.multiply(r, m_g, out=product)
+            np.add(g, product, out=g)
+            np.tanh(g, out=g)
+            np.copyto(gates_t, a)
+            np.subtract(h_, g, out=h_)  # z h + (1 - z) g = z (h - g) + g
+            np.multiply(h_, z, out=h_)
+            np.add(h_, g, out=h_)
+            np.copyto(y_t, h_)
+        if h is not None:
+            np.copyto(h, h_)
+
+    return run
+
+
+@prepared
+def gru_backward(
+    dx: Array,
+    dm: Array,
+    dh0: Array | None,
+    dy: Array | None,
+    dh: Array | None,
+    gates: Array,
+    memories: Array,
+    y: Array,
+    recurrent_kernel: Array,
+    h0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> Call:
+    """The gradients of x, of m and of the first state, from those of y and of the last state."""
+    batch, steps, units = y.shape
+    of_gates, state = (batch, 3 * units), (batch, units)
+    a, da, dm_, dh_, product, transposed = _parts(
+        scratch, *[of_gates] * 3, state, state, (3 * units, units)
+    )
+    (z, r, g), (da_z, da_r, da_g) = _gates(a, 3), _gates(da, 3)
+    sigmoids, slopes, dm_g = a[:, : 2 * units], da[:, : 2 * units], dm_[:, 2 * units :]
+    before = [0.0 if h0 is None else h0, *_steps(y)][:steps]
+    dys = [None] * steps if dy is None else _steps(dy)
+    sequences = [_steps(part, reverse) for part in (dx, dm, gates)]
+    backwards = list(reversed(list(zip(*sequences, dys, _steps(memories), before, strict=True))))
+
+    def run() -> None:
+        np.copyto(transposed, recurrent_kernel.T)
+        np.copyto(dh_, 0.0 if dh is None else dh)
+        for dx_t, dm_t, gates_t, dy_t, m_g, h_before in backwards:
+            if dy_t is not None:
+                np.add(dh_, dy_t, out=dh_)
+            np.copyto(a, gates_t)
+            np.multiply(a, a, out=da)  # the derivatives: y - y^2 of sigmoid, 1 - y^2 of tanh
+            np.subtract(sigmoids, slopes, out=slopes)
+            np.subtract(ONE, da_g, out=da_g)
+            np.subtract(h_before, g, out=product)
+            np.multiply(product, dh_, out=product)
+            np.multiply(da_z, product, out=da_z)
+            np.subtract(ONE, z, out=product)
+            np.multiply(product, dh_, out=product)
+            np.multiply(da_g, product, out=da_g)
+            np.multiply(da_r, da_g, out=da_r)
+            np.multiply(da_r, m_g, out=da_r)
+            np.copyto(dx_t, da)
+            np.copyto(dm_, da)
+            np.multiply(dm_g, r, out=dm_g)
+            np.copyto(dm_t, dm_)
+            np.multiply(dh_, z, out=dh_)
+            np.dot(dm_, transposed, product)
+            np.add(dh_, product, out=dh_)
+        if dh0 is not None:
+            np.copyto(dh0, dh_)
+
+    return run
+
+
+def _gates(array: Array, count: int = 4) -> list[Array]:
+    """The columns of each gate."""
+    return list(np.split(array, count, axis=1))
 
 
 def _steps(sequence: Array, reverse: bool = False) -> list[Array]:

@@ -57,6 +57,49 @@ def lstm_backward(
         _launch_step(device, "lstm_backward", cells, args, step, reverse)
 
 
+def gru(
+    device: Device,
+    y: Array,
+    memories: Array,
+    gates: Array,
+    h: Array | None,
+    x: Array,
+    recurrent_kernel: Array,
+    recurrent_bias: Array | None,
+    h0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """All steps of a GRU, from x = inputs kernel + bias."""
+    args = (y, memories, gates, h, x, recurrent_kernel, recurrent_bias, h0, scratch)
+    for step in range(y.shape[1]):
+        _launch_step(device, "gru", y, args, step, reverse)
+
+
+def gru_backward(
+    device: Device,
+    dx: Array,
+    dm: Array,
+    dh0: Array | None,
+    dy: Array | None,
+    dh: Array | None,
+    gates: Array,
+    memories: Array,
+    y: Array,
+    recurrent_kernel: Array,
+    h0: Array | None,
+    scratch: Array = None,
+    *,
+    reverse: bool = False,
+) -> None:
+    """The gradients of x, of m and of the first state, from those of y and of the last state."""
+    args = (dx, dm, dh0, dy, dh, gates, memories, y, recurrent_kernel, h0, scratch)
+    end = -1 if dh0 is None else -2
+    for step in range(y.shape[1] - 1, end, -1):
+        _launch_step(device, "gru_backward", y, args, step, reverse)
+
+
 def previous_steps(
     device: Device, y: Array, x: Array, first: Array | None, *, reverse: bool = False
 ) -> None:
