@@ -319,6 +319,42 @@ def convolutions() -> Rivals:
     return image_net(stack, theirs, (32, 32, 3), 64)
 
 
+def resnet() -> Rivals:
+    """Training of a stage of a residual network: 3x3 convolutions of 64 channels on 32x32."""
+    import torch
+
+    import gpunet
+    from gpunet import layers
+
+    def ours(x, shortcut=None):
+        x = layers.Conv2D(64, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        return layers.ReLU()(x if shortcut is None else layers.Add()([x, shortcut]))
+
+    inputs = gpunet.Input((32, 32, 3))
+    x = ours(inputs)
+    for _ in range(2):
+        x = ours(ours(x), x)
+    x = layers.Dense(10, "softmax")(layers.GlobalAveragePooling2D()(x))
+
+    class Stage(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            nn, sizes = torch.nn, (3, 64, 64, 64, 64)
+            self.convs = nn.ModuleList(nn.Conv2d(n, 64, 3, padding=1, bias=False) for n in sizes)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(64) for _ in sizes)
+            self.dense = nn.Linear(64, 10)
+
+        def forward(self, x):
+            norm = [lambda x, i=i: self.norms[i](self.convs[i](x)) for i in range(5)]
+            x = torch.relu(norm[0](x))
+            for first in (1, 3):
+                x = torch.relu(norm[first + 1](torch.relu(norm[first](x))) + x)
+            return self.dense(x.mean((2, 3)))
+
+    return image_net(gpunet.Model(inputs, x), Stage, (32, 32, 3), 64)
+
+
 def depthwise() -> Rivals:
     """Training of three depthwise 3x3 convolutions of 64 channels on 32x32: one step."""
     from gpunet import layers
@@ -371,9 +407,9 @@ def image_net(stack, theirs, shape: tuple[int, int, int], samples: int) -> Rival
     rng = np.random.default_rng(0)
     x = rng.standard_normal((samples, *shape), dtype=np.float32)
     y = rng.integers(0, 10, samples)
-    model = gpunet.Sequential(stack)
+    model = gpunet.Sequential(stack) if isinstance(stack, list) else stack
     model.compile(gpunet.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
-    net = torch.nn.Sequential(*theirs(torch.nn))
+    net = torch.nn.Sequential(*theirs(torch.nn)) if isinstance(stack, list) else theirs()
     loss_of = torch.nn.CrossEntropyLoss()
     step = torch.optim.SGD(net.parameters(), 0.01)
     tx = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
@@ -443,6 +479,7 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     ),
     "lenet": ("fit LeNet on 28x28, batch 64", lenet, 5),
     "convolutions": ("fit 4 convolutions 3x3x64 on 32x32, batch 64", convolutions, 5),
+    "resnet": ("fit residual stage with batch norm, batch 64", resnet, 5),
     "depthwise": ("fit 3 depthwise convolutions, batch 64", depthwise, 5),
     "transposed": ("fit 2 transposed convolutions, batch 64", transposed, 8),
     "lstm": ("LSTM 64 -> 256, 64 steps, batch 32, return_sequences", lstm, 15),

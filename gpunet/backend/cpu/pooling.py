@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import INFINITY, ones
+from gpunet.backend.cpu.blocks import ones
 from gpunet.backend.cpu.windows import Axis, Slab, axes_of, slabs
 from gpunet.backend.spec import Array
 
@@ -43,8 +43,12 @@ def max_pool(
     for slab in _output_slabs(y):
         y_ = y[slab]
         places = list(_places(slab, y, x, axes))
-        np.negative(INFINITY, out=y_)
-        for outputs, inputs in places:
+        whole = y_[places[0][0]].shape == y_.shape  # no window hangs over the edge there
+        if whole:
+            np.copyto(y_, x[places[0][1]])
+        else:
+            y_.fill(-np.inf)
+        for outputs, inputs in places[whole:]:
             np.maximum(y_[outputs], x[inputs], out=y_[outputs])
         if argmax is not None:
             _find(argmax[slab], y_, x, places)

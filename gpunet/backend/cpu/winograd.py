@@ -137,10 +137,11 @@ def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Callable[[int, int, int],
 
     def cost(images: int, planes: int, rows: int) -> int:
         tiles = images * planes * rows * across
-        of_tile = 2 * EDGE**2 * x.shape[4] + (EDGE**2 + TILE**2) * y.shape[4]
+        before = tiles * EDGE**2 * x.shape[4]  # the inputs' tiles; as much when transformed
         counts = (images, planes, rows * TILE)
-        size = region_size(counts, across * TILE, axes, x.shape[4])
-        return int(tiles * of_tile + size)
+        before += region_size(counts, across * TILE, axes, x.shape[4])
+        after = tiles * (EDGE**2 + TILE**2) * y.shape[4]  # lies where the inputs were
+        return int(tiles * EDGE**2 * x.shape[4] + max(before, after))
 
     return cost
 
@@ -152,9 +153,9 @@ def _transformed_inputs(
     images, planes, rows = counts_of(slab)
     across, channels = _tiles(y)[1], x.shape[4]
     transformed, scratch = split(scratch, EDGE**2, images * planes * rows * across, channels)
-    tiles, scratch = split(scratch, EDGE, EDGE, images, planes, rows, across, channels)
+    tiles, rest = split(scratch, EDGE, EDGE, images, planes, rows, across, channels)
     lines = slice(slab[2].start * TILE, slab[2].stop * TILE)
-    inputs, _ = region(x, (slab[0], slab[1], lines), across * TILE, axes, scratch)
+    inputs, _ = region(x, (slab[0], slab[1], lines), across * TILE, axes, rest)
     image, plane, line, pixel, channel = inputs.strides
     strides = (line, pixel, image, plane, TILE * line, TILE * pixel, channel)
     np.copyto(tiles, np.lib.stride_tricks.as_strided(inputs, tiles.shape, strides))
