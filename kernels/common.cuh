@@ -65,6 +65,42 @@ __device__ __forceinline__ RealPack<WIDTH> load_or(const real* p, int unit, floa
     return pack;
 }
 
+// WIDTH floats that other blocks have written (see is_last_block), or that they will read.
+template <int WIDTH>
+__device__ __forceinline__ void load_floats(float (&values)[WIDTH], const float* p)
+{
+    if constexpr (WIDTH % FLOAT_PACK == 0) {
+#pragma unroll
+        for (int j = 0; j < WIDTH; j += FLOAT_PACK) {
+            const float4 pack = __ldcg(reinterpret_cast<const float4*>(p + j));
+            values[j] = pack.x;
+            values[j + 1] = pack.y;
+            values[j + 2] = pack.z;
+            values[j + 3] = pack.w;
+        }
+    } else {
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            values[j] = __ldcg(p + j);
+        }
+    }
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void store_floats(float* p, const float (&values)[WIDTH])
+{
+    constexpr int STEP = WIDTH % FLOAT_PACK == 0 ? FLOAT_PACK : 1;
+#pragma unroll
+    for (int j = 0; j < WIDTH; j += STEP) {
+        Pack<float, STEP> pack;
+#pragma unroll
+        for (int k = 0; k < STEP; ++k) {
+            pack.v[k] = values[j + k];
+        }
+        store_pack<float, STEP>(p + j, 0, pack);
+    }
+}
+
 // Whether p may be read in packs of `bytes` bytes. A null pointer is aligned, as it is not read.
 __device__ __forceinline__ bool is_aligned(const void* p, int bytes = 16)
 {
@@ -88,6 +124,10 @@ struct Plus {
 
 struct Larger {
     __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+struct Smaller {
+    __device__ __forceinline__ float operator()(float a, float b) const { return fminf(a, b); }
 };
 
 template <typename T>
@@ -352,25 +392,31 @@ __device__ __forceinline__ Pack<T, WIDTH>* row_cache(int slots_before)
         reinterpret_cast<Pack<real, WIDTH>*>(dynamic_shared) + (int64)slots_before * blockDim.x);
 }
 
-// Reads a row more than once but, if there is a cache, global memory only once. Each thread comes
-// back to the very units that it read itself, therefore no barrier is needed.
+// Reads a row more than once but what is cached only once from global memory: the first units of
+// each thread, as many as `cached` says, which of a very wide row are not all. Each thread comes back
+// to the very units that it read itself, therefore no barrier is needed.
 template <int WIDTH, typename T = real>
 struct RowReader {
     const T* row;
-    Pack<T, WIDTH>* cache;  // null for rows that do not fit: they are read again
+    Pack<T, WIDTH>* cache;
+    int cached;
 
+    __device__ __forceinline__ RowReader(const T* row_, Pack<T, WIDTH>* cache_, int cached_)
+        : row(row_), cache(cache_), cached(cached_)
+    {
+    }
     __device__ __forceinline__ Pack<T, WIDTH> first(int unit, int step) const
     {
         const Pack<T, WIDTH> pack = load_pack<T, WIDTH>(row, unit);
-        if (cache != nullptr) {
+        if (step < cached) {
             cache[step * blockDim.x + threadIdx.x] = pack;
         }
         return pack;
     }
     __device__ __forceinline__ Pack<T, WIDTH> again(int unit, int step) const
     {
-        return cache != nullptr ? cache[step * blockDim.x + threadIdx.x]
-                                : load_pack<T, WIDTH>(row, unit);
+        return step < cached ? cache[step * blockDim.x + threadIdx.x]
+                             : load_pack<T, WIDTH>(row, unit);
     }
 };
 

@@ -30,6 +30,12 @@ struct LabelRule {
     int64 ignored;  // a number that no label is, where no class is ignored
 };
 
+// How a launch deals rows to threads: see gpunet/backend/cuda/grids.py.
+struct Layout {
+    int64 rows;
+    int columns, lanes, cached;
+};
+
 // ------------------------------------------------------------------------------------ labels
 //
 // Both kinds of labels look like rows of floats; of a class number the row is never stored.
@@ -45,9 +51,9 @@ struct ClassLabel {
     int label, columns;
     bool is_ignored;
 
-    __device__ __forceinline__ ClassLabel(const int* labels, int64 row, bool inside, int columns_,
+    __device__ __forceinline__ ClassLabel(const int*, int number, const Layout& layout,
                                           const LabelRule& rule, Pack<float, WIDTH>*)
-        : label(inside ? labels[row] : 0), columns(columns_), is_ignored(label == rule.ignored)
+        : label(number), columns(layout.columns), is_ignored(label == rule.ignored)
     {
     }
     __device__ __forceinline__ Pack<float, WIDTH> first(int unit, int) const
@@ -78,9 +84,9 @@ struct DenseLabel {
     RowReader<WIDTH, float> row;
     float factor, shift;
 
-    __device__ __forceinline__ DenseLabel(const float* labels, int64 row_, bool, int columns,
+    __device__ __forceinline__ DenseLabel(const float* labels, int, const Layout& layout,
                                           const LabelRule& rule, Pack<float, WIDTH>* cache)
-        : row{labels + row_ * columns, cache}, factor(rule.factor), shift(rule.shift)
+        : row(labels, cache, layout.cached), factor(rule.factor), shift(rule.shift)
     {
     }
     __device__ __forceinline__ Pack<float, WIDTH> first(int unit, int step) const
@@ -129,8 +135,8 @@ __device__ __forceinline__ float clip(float p)
 
 __device__ __forceinline__ bool is_clipped(float p) { return p < CLIP_LOW || p > CLIP_HIGH; }
 
-// Sums over rows: each thread that leads a row adds up its own rows, the block its threads, and
-// the last block the blocks, all in a fixed order and in double.
+// Sums over rows: a thread adds up rows, the block its threads, and the last block the blocks, all
+// in a fixed order and in double.
 struct Sums {
     double loss, correct;
 
@@ -151,16 +157,16 @@ struct Sums {
         loss = block_sum(loss);
         correct = block_sum(correct);
         if (threadIdx.x == 0) {
-            out.partials[2 * blockIdx.x] = loss;
-            out.partials[2 * blockIdx.x + 1] = correct;
+            out.partials[blockIdx.x] = loss;
+            out.partials[gridDim.x + blockIdx.x] = correct;
         }
         if (!is_last_block(out.ticket, gridDim.x)) {
             return;
         }
         loss = correct = 0.0;
         for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
-            loss += __ldcg(&out.partials[2 * block]);
-            correct += __ldcg(&out.partials[2 * block + 1]);
+            loss += __ldcg(&out.partials[block]);
+            correct += __ldcg(&out.partials[gridDim.x + block]);
         }
         loss = block_sum(loss);
         correct = block_sum(correct);
@@ -178,6 +184,49 @@ struct Sums {
 __device__ __forceinline__ float weight_of(const Outputs& out, int64 row, bool inside)
 {
     return inside && out.sample_weight != nullptr ? out.sample_weight[row] : 1.0f;
+}
+
+__device__ __forceinline__ int class_number(const int* labels, int64 row) { return labels[row]; }
+__device__ __forceinline__ int class_number(const float*, int64) { return 0; }
+
+// The single numbers of a block's rows, thread i's those of row i. They pass through shared memory
+// because the lanes that work on a row are not neighbours of those on the next: one of them would
+// use 4 bytes of each sector of 32 that it touches.
+struct RowNumbers {
+    static constexpr int ROWS = 256;  // one thread each
+    float weight[ROWS], loss[ROWS];
+    int label[ROWS];
+    bool right[ROWS];
+
+    __device__ __forceinline__ static bool is_mine(const RowWalk& walk)
+    {
+        return threadIdx.x < walk.groups && walk.first + threadIdx.x < walk.rows;
+    }
+    template <typename LabelType>
+    __device__ __forceinline__ void fetch(const Outputs& out, const LabelType* labels,
+                                          const RowWalk& walk)
+    {
+        if (threadIdx.x < walk.groups) {
+            const bool mine = is_mine(walk);
+            const int64 row = walk.first + threadIdx.x;
+            weight[threadIdx.x] = weight_of(out, row, mine);
+            label[threadIdx.x] = mine ? class_number(labels, row) : 0;
+        }
+    }
+    __device__ __forceinline__ void add_to(Sums& sums, const Outputs& out,
+                                           const RowWalk& walk) const
+    {
+        if (is_mine(walk)) {
+            sums.add(out, walk.first + threadIdx.x, loss[threadIdx.x], right[threadIdx.x]);
+        }
+    }
+};
+
+// One for all of a kernel's variants.
+__device__ __forceinline__ RowNumbers& row_numbers()
+{
+    __shared__ RowNumbers numbers;
+    return numbers;
 }
 
 // ------------------------------------------------------- means of a term of each element
@@ -234,13 +283,7 @@ struct MeanOfTerms {
 
 // ------------------------------------------------------------------------------------ kernels
 
-// How a launch deals rows to threads: see gpunet/backend/cuda/grids.py.
-struct Layout {
-    int64 rows;
-    int columns, lanes, cached;
-};
-
-// Zeros where this thread has written, whatever NaN it was.
+// A row of zeros, whatever NaN the logits hold.
 template <int WIDTH>
 __device__ __forceinline__ void clear_row(real* dx, const RowWalk& walk)
 {
@@ -256,27 +299,32 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
 {
     using Label = decltype(label_type<WIDTH>(labels));
     const int units = layout.columns / WIDTH, lanes = layout.lanes;
-    Pack<real, WIDTH>* x_cache = layout.cached ? row_cache<WIDTH>(0) : nullptr;
-    Pack<float, WIDTH>* label_cache =
-        layout.cached ? row_cache<WIDTH, float>((units + lanes - 1) / lanes) : nullptr;
+    Pack<real, WIDTH>* x_cache = row_cache<WIDTH>(0);
+    Pack<float, WIDTH>* label_cache = row_cache<WIDTH, float>(layout.cached);
+    RowNumbers& numbers = row_numbers();
     Sums sums = {0.0, 0.0};
     for (RowWalk walk(layout.rows, units, lanes); walk.more(); walk.next()) {
         const int64 row = walk.row(), start = row * layout.columns;
-        const bool inside = row < layout.rows;
-        const float weight = weight_of(out, row, inside);
-        const RowReader<WIDTH> values = {x + start, x_cache};
-        const Label label(labels, row, inside, layout.columns, rule, label_cache);
+        const int number = threadIdx.x / lanes;
+        numbers.fetch(out, labels, walk);
+        __syncthreads();
+        const float weight = numbers.weight[number];
+        const RowReader<WIDTH> values(x + start, x_cache, layout.cached);
+        const Label label(labels + start, numbers.label[number], layout, rule, label_cache);
         real* gradient = dx != nullptr ? dx + start : nullptr;
         bool right = false;
-        float loss = Loss::row(gradient, values, label, walk, formula, (float)out.scale * weight,
-                               right);
+        float loss = Loss::row(label.is_ignored ? nullptr : gradient, values, label, walk, formula,
+                               (float)out.scale * weight, right);
         if (label.is_ignored) {
             loss = 0.0f;
             clear_row<WIDTH>(gradient, walk);
         }
-        if (walk.lane == 0 && inside) {
-            sums.add(out, row, weight * loss, right);
+        if (walk.lane == 0) {
+            numbers.loss[number] = weight * loss;
+            numbers.right[number] = right;
         }
+        __syncthreads();
+        numbers.add_to(sums, out, walk);
     }
     sums.finish(out, layout.rows);
 }

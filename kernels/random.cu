@@ -13,7 +13,6 @@
 #include "common.cuh"
 
 constexpr int NUMBERS = 8;  // float32 numbers in one Philox block: 4 words of 64 bits
-constexpr int GROUP = PACK;  // of which so many elements travel in one load
 
 // Where number `j` of a block lies among its words: the low half of each word comes first.
 __device__ __forceinline__ float number(const Words4& words, int j)
@@ -21,36 +20,66 @@ __device__ __forceinline__ float number(const Words4& words, int j)
     return uniform((unsigned)(words.word[j / 2] >> (32 * (j % 2))));
 }
 
-extern "C" __global__ void dropout(real* y, const real* x, const uint64* random, float rate,
-                                   float keep, uint64 node, int64 n)
+// The warp's 32 blocks of numbers begin at element `first`, and this lane drew `own`. Neighbouring
+// lanes take neighbouring packs, WIDTH elements each, and ask the lane that drew their numbers.
+template <int WIDTH, typename F>
+__device__ __forceinline__ void apply_numbers(real* y, const real* x, int64 first,
+                                              const float (&own)[NUMBERS], int64 n, F f)
+{
+    constexpr int PACKS = NUMBERS / WIDTH;  // in a block of numbers
+#pragma unroll
+    for (int round = 0; round < PACKS; ++round) {
+        const int place = round * WARP + threadIdx.x % WARP;
+        float numbers[WIDTH] = {};
+#pragma unroll
+        for (int i = 0; i < NUMBERS; ++i) {
+            const float drawn = __shfl_sync(ALL_LANES, own[i], place / PACKS);
+            numbers[i % WIDTH] = place % PACKS == i / WIDTH ? drawn : numbers[i % WIDTH];
+        }
+        const int64 unit = first / WIDTH + place;
+        if (unit * WIDTH < n) {
+            Pack<real, WIDTH> pack = load_pack<real, WIDTH>(x, unit);
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                pack.v[j] = (real)f((float)pack.v[j], numbers[j]);
+            }
+            store_pack<real, WIDTH>(y, unit, pack);
+        }
+    }
+}
+
+// y = f(x, number), where `draw` makes the eight numbers of a block. A lane draws a block.
+template <typename Draw, typename F>
+__device__ __forceinline__ void with_numbers(real* y, const real* x, const uint64* random,
+                                             uint64 node, int64 n, Draw draw, F f)
 {
     const uint64 seed = random[0], pass = random[1];
     const bool packed = is_aligned(y) && is_aligned(x);
-    for (int64 block = grid_thread(); block * NUMBERS < n; block += grid_threads()) {
-        const Words4 words = philox4x64(block + 1, node, pass, 0, seed, 0);
-        if (packed && (block + 1) * NUMBERS <= n) {
-#pragma unroll
-            for (int group = 0; group < NUMBERS / GROUP; ++group) {
-                const int64 unit = block * (NUMBERS / GROUP) + group;
-                Pack<real, GROUP> pack = load_pack<real, GROUP>(x, unit);
-#pragma unroll
-                for (int j = 0; j < GROUP; ++j) {
-                    const bool kept = number(words, group * GROUP + j) >= rate;
-                    pack.v[j] = kept ? (real)((float)pack.v[j] / keep) : (real)0.0f;
-                }
-                store_pack<real, GROUP>(y, unit, pack);
-            }
+    const int lane = threadIdx.x % WARP;
+    for (int64 block = grid_thread(); (block - lane) * NUMBERS < n; block += grid_threads()) {
+        float own[NUMBERS];
+        draw(philox4x64(block + 1, node, pass, 0, seed, 0), own);
+        const int64 first = (block - lane) * NUMBERS;
+        if (packed && first + WARP * NUMBERS <= n) {
+            apply_numbers<PACK>(y, x, first, own, n, f);
         } else {
-#pragma unroll
-            for (int j = 0; j < NUMBERS; ++j) {
-                const int64 i = block * NUMBERS + j;
-                if (i < n) {
-                    const bool kept = number(words, j) >= rate;
-                    y[i] = kept ? (real)((float)x[i] / keep) : (real)0.0f;
-                }
-            }
+            apply_numbers<1>(y, x, first, own, n, f);
         }
     }
+}
+
+extern "C" __global__ void dropout(real* y, const real* x, const uint64* random, float rate,
+                                   float keep, uint64 node, int64 n)
+{
+    with_numbers(
+        y, x, random, node, n,
+        [](const Words4& words, float (&own)[NUMBERS]) {
+#pragma unroll
+            for (int j = 0; j < NUMBERS; ++j) {
+                own[j] = number(words, j);
+            }
+        },
+        [=](float value, float u) { return u >= rate ? value / keep : 0.0f; });
 }
 
 // --------------------------------------------------------------------------------- whole channels
@@ -120,41 +149,19 @@ __device__ __forceinline__ void normal_pair(const Words4& words, int k, float& f
     second = radius * sine;
 }
 
-// y = f(x, normal): a thread has the eight numbers of a block.
 template <typename F>
 __device__ __forceinline__ void with_normal(real* y, const real* x, const uint64* random,
                                             uint64 node, int64 n, F f)
 {
-    const uint64 seed = random[0], pass = random[1];
-    const bool packed = is_aligned(y) && is_aligned(x);
-    for (int64 block = grid_thread(); block * NUMBERS < n; block += grid_threads()) {
-        const Words4 words = philox4x64(block + 1, node, pass, 0, seed, 0);
-        float normal[NUMBERS];
+    with_numbers(
+        y, x, random, node, n,
+        [](const Words4& words, float (&own)[NUMBERS]) {
 #pragma unroll
-        for (int k = 0; k < NUMBERS / 2; ++k) {
-            normal_pair(words, k, normal[2 * k], normal[2 * k + 1]);
-        }
-        if (packed && (block + 1) * NUMBERS <= n) {
-#pragma unroll
-            for (int group = 0; group < NUMBERS / GROUP; ++group) {
-                const int64 unit = block * (NUMBERS / GROUP) + group;
-                Pack<real, GROUP> pack = load_pack<real, GROUP>(x, unit);
-#pragma unroll
-                for (int j = 0; j < GROUP; ++j) {
-                    pack.v[j] = (real)f((float)pack.v[j], normal[group * GROUP + j]);
-                }
-                store_pack<real, GROUP>(y, unit, pack);
+            for (int k = 0; k < NUMBERS / 2; ++k) {
+                normal_pair(words, k, own[2 * k], own[2 * k + 1]);
             }
-        } else {
-#pragma unroll
-            for (int j = 0; j < NUMBERS; ++j) {
-                const int64 i = block * NUMBERS + j;
-                if (i < n) {
-                    y[i] = (real)f((float)x[i], normal[j]);
-                }
-            }
-        }
-    }
+        },
+        f);
 }
 
 extern "C" __global__ void gaussian_noise(real* y, const real* x, const uint64* random,

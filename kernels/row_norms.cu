@@ -10,10 +10,11 @@
 // and reciprocal are float, all else is real; any kernel whose last axis is
 // that of vector and direction (columns), reciprocal (1).
 //
-// Bytes an element, read + written: layer_norm 4 + 4 and 8 a row, the least; rows over 40 KB do not
-// fit on chip and are read twice (8 + 4). layer_norm_backward 8 + 4, the least, and 16 for each
-// column and block; rows over 8 KB are read twice (16 + 4), and those over 16 KB once more for
-// dgamma and dbeta (24 + 4). spectral_scale 4 + 4, the least.
+// Bytes an element, read + written: layer_norm 4 + 4 and 8 a row, the least; of rows over 64 KB what
+// does not fit into shared memory is read twice (at most 8 + 4). layer_norm_backward 8 + 4, the
+// least, and 16 for each column and block; rows over 16 KB are read once more for dgamma and dbeta
+// (16 + 4), and of those over 32 KB what does not fit a third time (at most 24 + 4).
+// spectral_scale 4 + 4, the least.
 //
 // Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
 #include "common.cuh"
@@ -34,10 +35,10 @@ __device__ __forceinline__ void layer_norm_rows(real* y, float* mean, float* rst
                                                 float epsilon, int64 rows, int columns, int lanes,
                                                 int cached)
 {
-    RealPack<WIDTH>* cache = cached ? row_cache<WIDTH>(0) : nullptr;
+    RealPack<WIDTH>* cache = row_cache<WIDTH>(0);
     const bool centered = norm == LAYER || norm == VARIANCE;
     for (RowWalk walk(rows, columns / WIDTH, lanes); walk.more(); walk.next()) {
-        const RowReader<WIDTH> in = {x + walk.row() * columns, cache};
+        const RowReader<WIDTH> in(x + walk.row() * columns, cache, cached);
         RunningDeviations state = {};
         for (int unit = walk.lane, step = 0; unit < walk.end(); unit += lanes, ++step) {
             const RealPack<WIDTH> pack = in.first(unit, step);
@@ -144,14 +145,15 @@ __device__ __forceinline__ void layer_norm_backward_rows(
     const ColumnSums<WIDTH> sums = {reinterpret_cast<Pack<float, WIDTH>*>(row_cache<WIDTH>(0)),
                                     steps};
     const int taken = summed ? 2 * steps * SLOTS : 0;
-    RealPack<WIDTH>* dy_cache = cached ? row_cache<WIDTH>(taken) : nullptr;
-    RealPack<WIDTH>* x_cache = cached ? row_cache<WIDTH>(taken + steps) : nullptr;
+    RealPack<WIDTH>* dy_cache = row_cache<WIDTH>(taken);
+    RealPack<WIDTH>* x_cache = row_cache<WIDTH>(taken + cached);
     if (summed) {
         sums.clear();
     }
     for (RowWalk walk(rows, units, lanes); walk.more(); walk.next()) {
         const int64 row = walk.row(), start = row * columns;
-        const RowReader<WIDTH> gradients = {dy + start, dy_cache}, inputs = {x + start, x_cache};
+        const RowReader<WIDTH> gradients(dy + start, dy_cache, cached);
+        const RowReader<WIDTH> inputs(x + start, x_cache, cached);
         RowGradient r = {};
         if (row < rows) {
             r.mean = mean[row];

@@ -60,7 +60,11 @@ def fake_cupy(devices: Any = 1, compiles: Any = None) -> ModuleType:
     runtime = SimpleNamespace(
         getDeviceCount=count,
         getDevice=lambda: 0,
-        getDeviceProperties=lambda device: {"name": b"Fake GPU", "multiProcessorCount": 2},
+        getDeviceProperties=lambda device: {
+            "name": b"Fake GPU",
+            "multiProcessorCount": 2,
+            "sharedMemPerBlockOptin": 101376,
+        },
     )
     module.cuda = SimpleNamespace(runtime=runtime)
     return module

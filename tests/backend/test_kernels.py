@@ -121,7 +121,9 @@ def test_a_source_compiles_once_and_a_kernel_is_looked_up_once() -> None:
 @pytest.mark.parametrize("columns", [1, 10, 31, 128, 1023, 4096, 10**6])
 @pytest.mark.parametrize("rows", [1, 33, 10**5, 10**8])
 def test_grids_respect_the_devices_limits(multiprocessors: int, columns: int, rows: int) -> None:
-    device = SimpleNamespace(max_blocks=8 * multiprocessors, multiprocessors=multiprocessors)
+    device = SimpleNamespace(
+        max_blocks=8 * multiprocessors, multiprocessors=multiprocessors, cache_bytes=58 * 1024
+    )
     for widest in (32, 256):
         grid, block = grids.rectangle(device, rows, columns, widest=widest)
         assert block[0] * block[1] == 256
@@ -132,6 +134,6 @@ def test_grids_respect_the_devices_limits(multiprocessors: int, columns: int, ro
     plan = grids.row_launch(device, rows, columns, 1, kept=8)
     _, lanes, cached = plan.args
     assert 256 % lanes == 0
-    assert plan.shared <= 48 * 1024
-    assert bool(plan.shared) == bool(cached)
+    assert plan.shared == cached * 8 * 256 <= device.cache_bytes
+    assert cached == min(-(-columns // lanes), 29)
     assert 1 <= plan.grid[0] <= device.max_blocks

@@ -161,8 +161,8 @@ MUTATIONS = {
         r"misaligned read of 16 bytes at 'x'\[0\].*common\.cuh:\d+ called at memory\.cu",
     ),
     "the case of no accumulation": (
-        "accumulate ?",
-        "true ?",
+        "if (accumulate)",
+        "if (true)",
         "bias_act_backward",
         "33x31",
         0,

@@ -18,6 +18,11 @@ _BLOCKS_PER_MULTIPROCESSOR = 8  # of 256 threads: as many as are resident on the
 _PARTIALS_PER_BLOCK = (
     1024  # a block for each multiprocessor then has 8192: two sums of 4096 columns
 )
+# What rows may take of a block's shared memory between passes: two of 8192 floats. Beside it lies
+# what kernels declare themselves, less than 8 KB. Without being asked no device gives 48 KB.
+_CACHE_BYTES = 64 * 1024
+_FIXED_SHARED = 8 * 1024
+_UNASKED_SHARED = 48 * 1024 - _FIXED_SHARED
 _FLOAT32 = np.dtype(np.float32)
 _NULL = np.uintp(0)  # what a kernel gets where an op got None
 
@@ -31,6 +36,7 @@ class Device:
     Attributes:
         multiprocessors: how many blocks can compute at the same time, at least.
         max_blocks: a grid of so many blocks fills the device; grid-stride loops do the rest.
+        cache_bytes: the most dynamic shared memory of a kernel that keeps rows between passes.
         partials: scratch for the partial sums of a two-stage reduction, as float32.
         block_sums: the same memory as float64, two numbers for each block.
         tickets: one word for each reduction in a launch; zero between launches.
@@ -44,6 +50,8 @@ class Device:
         self.multiprocessors = int(properties["multiProcessorCount"])
         self.max_blocks = _BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors
         self.partials = cp.empty(self.max_blocks * _PARTIALS_PER_BLOCK, np.float32)
+        optin = int(properties["sharedMemPerBlockOptin"])
+        self.cache_bytes = min(_CACHE_BYTES, optin - _FIXED_SHARED)
         self.block_sums = self.partials.view(np.float64)
         self.tickets = cp.zeros(self.max_blocks, np.uint32)
         self.products = Products(cp, load_cublas)
@@ -73,4 +81,6 @@ class Device:
         """
         dtype = _FLOAT32 if real is None else real.dtype
         kernel = self._kernels.get(source, symbol, dtype)
+        if shared > _UNASKED_SHARED:
+            kernel.max_dynamic_shared_size_bytes = shared
         kernel(grid, block, tuple(_NULL if a is None else a for a in args), shared_mem=shared)

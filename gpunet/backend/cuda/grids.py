@@ -12,7 +12,6 @@ from gpunet.backend.spec import Array
 PACK_BYTES = 16  # the widest load of a thread
 WARP = 32
 MAX_GRID_Y = 65535
-_CACHE_BYTES = 40 * 1024  # of the 48 KB of shared memory that every device grants a block
 _UNITS_PER_LANE = 4  # the most loads of a lane before a row gets a block instead of a warp
 
 
@@ -84,7 +83,7 @@ class RowLaunch(NamedTuple):
     Attributes:
         grid: blocks.
         shared: bytes of shared memory that hold what a block has read.
-        args: the kernel's arguments packed, lanes, cached.
+        args: the kernel's arguments packed, lanes, cached: how many loads of each thread are kept.
     """
 
     grid: tuple[int]
@@ -96,7 +95,7 @@ def row_launch(device: Device, rows: int, columns: int, width: int, kept: int) -
     """Give a narrow row a few lanes of a warp, a wide one a block.
 
     Args:
-        device: limits the number of blocks.
+        device: limits the number of blocks and their shared memory.
         rows: the matrix' rows.
         columns: the matrix' columns.
         width: elements in a load.
@@ -104,11 +103,11 @@ def row_launch(device: Device, rows: int, columns: int, width: int, kept: int) -
     """
     units = columns // width
     lanes = min(power_of_two(units), WARP) if units <= WARP * _UNITS_PER_LANE else THREADS
-    shared = kept * ceil_div(units, lanes) * THREADS * width
-    cached = 0 < shared <= _CACHE_BYTES
+    of_step = kept * THREADS * width
+    cached = min(ceil_div(units, lanes), device.cache_bytes // of_step) if kept else 0
     blocks = min(ceil_div(rows, THREADS // lanes), device.max_blocks)
     return RowLaunch(
         (blocks,),
-        shared if cached else 0,
+        cached * of_step,
         (np.int32(width > 1), np.int32(lanes), np.int32(cached)),
     )

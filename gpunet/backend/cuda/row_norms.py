@@ -22,7 +22,6 @@ _IDS = {name: np.int32(number) for number, name in enumerate(ROW_NORMS)}
 _FLOAT32 = 4  # bytes
 _SUMS_BYTES = 32 * 1024  # of shared memory for the sums of columns
 _ROWS_PER_LANE = 4  # before the sums of columns are dealt to more blocks
-_CACHE_BYTES = 40 * 1024  # for them and two rows
 
 
 def layer_norm(
@@ -72,11 +71,11 @@ def layer_norm_backward(
     width = packed_width(columns, dx, dy, x, gamma)
     units = columns // width
     lanes = min(power_of_two(units), WARP) if units <= 2 * WARP else THREADS
-    slot = ceil_div(units, lanes) * THREADS * width  # elements of a row that a block holds
-    two_sums, two_rows = 2 * slot * _FLOAT32, 2 * slot * x.dtype.itemsize
+    steps, slot = ceil_div(units, lanes), THREADS * width  # loads of a thread; elements in one
+    two_sums, two_rows = 2 * steps * slot * _FLOAT32, 2 * slot * x.dtype.itemsize
     in_shared = wanted and two_sums <= _SUMS_BYTES and 2 * columns <= device.partials.size
     shared = two_sums if in_shared else 0
-    cached = shared + two_rows <= _CACHE_BYTES
+    cached = min(steps, (device.cache_bytes - shared) // two_rows)
     at_once = THREADS // lanes  # rows of a block
     blocks = min(ceil_div(rows, at_once), device.max_blocks)
     if in_shared:
@@ -87,7 +86,7 @@ def layer_norm_backward(
     partials = device.partials if in_shared else None
     if wanted and not in_shared:  # before dx, which may be dy or x, is written
         _column_sums(device, (dgamma, dbeta), (dy, x, mean, rstd), norm, accumulate)
-    shared += two_rows if cached else 0
+    shared += cached * two_rows
     args = (dx, partials, dy, x, mean, rstd, gamma, *flags)
     device.launch("row_norms", "layer_norm_backward", dx, (blocks,), (THREADS,), args, shared)
     if in_shared:
