@@ -1,0 +1,150 @@
+"""How far the kernels are from the least that they could move: bounds, held on the emulator.
+
+The op cases run with larger arrays, on one multiprocessor instead of the emulator's four: 2^16
+elements are for it what 8.6 million are for the 132 of an H100.
+"""
+
+import numpy as np
+import pytest
+
+from gpunet import layers, optimizers
+from gpunet.backend import backend_named
+from gpunet.backend.contract import OPS
+from gpunet.emulator import record_launches
+from gpunet.inspection.measure import measure, variants
+from gpunet.models import Sequential
+from gpunet.testing.cases import CASES
+from gpunet.testing.enlarged import largest_call
+from gpunet.testing.op_checks import label
+
+pytestmark = pytest.mark.emulator
+
+ELEMENTS = 2**16
+FLAT = (
+    *("fill", "copy", "add", "scale_shift", "dropout"),
+    *("gaussian_noise", "gaussian_dropout", "spatial_dropout"),
+    *("moving_average", "sgd", "adam", "nadam", "adamax"),
+    *("rmsprop", "adagrad", "adadelta", "lion", "squared_norms"),
+)
+ELEMENTWISE = ("bias_act", "bias_act_backward", "prelu", "prelu_backward", "elementwise_loss")
+ROWS = (
+    *("softmax", "softmax_backward", "log_softmax", "log_softmax_backward", "sparsemax_backward"),
+    *("softmax_cross_entropy", "cross_entropy", "sigmoid_cross_entropy", "binary_cross_entropy"),
+)
+# Of single rows of 40 bytes, and of halves of rows, a GPU cannot read less than the sectors that
+# they lie in: these are held to the bounds where rows begin and end with sectors.
+ALIGNED_ONLY = ("gather", "glu", "glu_backward")
+# Goes over a row until its threshold stays: how often depends on the values.
+ITERATED = ("sparsemax",)
+NARROW, MIDDLE, WIDE = (8, 10, 16, 32), (64, 96, 128, 512, 1024, 4096, 8192), (16384, 32768)
+ALWAYS = (10, 64, 8192, 32768)
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The emulator as a device that seems to have one multiprocessor."""
+    emulator = backend_named("emulator")
+    monkeypatch.setattr(emulator.device, "multiprocessors", 1)
+    monkeypatch.setattr(emulator.device, "max_blocks", emulator.device.max_blocks // 4)
+    return emulator
+
+
+def training_calls(op):
+    """The calls of an op that say different things of its arrays.
+
+    Without those that leave dx out or ignore a class: there the least depends on the values.
+    """
+    for call in variants(CASES[op]):
+        if call.get("dx", ...) is not None and "ignore_class" not in call:
+            yield pytest.param(op, call, id=f"{op}-{label(call)}")
+
+
+def calls_of(*names):
+    return [call for op in names for call in training_calls(op)]
+
+
+def each(widths):
+    return [w if w in ALWAYS else pytest.param(w, marks=pytest.mark.slow) for w in widths]
+
+
+def hold(measured, columns, most_sectors):
+    assert measured.touched <= 1.05
+    assert measured.sectors <= most_sectors
+    assert measured.counts.bank_conflicts <= 1.1
+    if columns % 8 == 0:
+        assert measured.counts.coalescing == 1.0
+
+
+@pytest.mark.parametrize(("op", "call"), calls_of(*FLAT))
+def test_flat_buffers(device, op, call):
+    measured = measure(device, CASES[op], call, elements=ELEMENTS)
+    several_segments = "segments" in call and len(CASES[op].arrays(call, "float32")["segments"]) > 1
+    # Segments that begin between sectors share one with their neighbours.
+    hold(measured, 9 if several_segments else 8, most_sectors=1.1)
+    assert measured.moved <= 1.05
+
+
+@pytest.mark.parametrize("columns", each(NARROW))
+@pytest.mark.parametrize(("op", "call"), calls_of(*ELEMENTWISE, *ROWS, *ITERATED))
+def test_narrow_rows(device, op, call, columns):
+    hold(measure(device, CASES[op], call, elements=ELEMENTS, columns=columns), columns, 1.3)
+
+
+@pytest.mark.parametrize("columns", each(MIDDLE))
+@pytest.mark.parametrize(("op", "call"), calls_of(*ELEMENTWISE, *ROWS, *ITERATED, *ALIGNED_ONLY))
+def test_rows_that_fit_on_chip(device, op, call, columns):
+    if op == "gather" and columns < 128 and "uint8" in label(call):
+        pytest.skip("rows of less than 128 bytes")
+    measured = measure(device, CASES[op], call, elements=ELEMENTS, columns=columns)
+    hold(measured, columns, most_sectors=1.1)
+
+
+@pytest.mark.parametrize("columns", each(WIDE))
+@pytest.mark.parametrize(("op", "call"), calls_of(*ELEMENTWISE, *ROWS, *ALIGNED_ONLY))
+def test_wide_rows(device, op, call, columns):
+    measured = measure(device, CASES[op], call, elements=ELEMENTS, columns=columns)
+    hold(measured, columns, most_sectors=1.55)
+
+
+@pytest.mark.parametrize("multiprocessors", [1, 4, 16], ids=["tile128", "tile64", "tile32"])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_products_have_no_bank_conflicts_and_coalesce(device, multiprocessors, ta, tb):
+    device.device.multiprocessors = multiprocessors
+    call = {**largest_call(CASES["gemm"]), "ta": ta, "tb": tb}
+    measured = measure(device, CASES["gemm"], call, product=128)
+    (launch,) = measured.launches
+    assert launch.kernel == f"gemm_tile{128 // {1: 1, 4: 2, 16: 4}[multiprocessors]}"
+    assert measured.touched == 1.0
+    assert measured.counts.coalescing == 1.0
+    assert measured.counts.wide_share >= 0.85  # the smallest tile stores pairs of floats
+    assert measured.counts.bank_conflicts <= 2.0
+
+
+def test_a_kernel_that_wastes_sectors_exceeds_the_bounds(device):
+    measured = measure(device, CASES["glu"], largest_call(CASES["glu"]), columns=10)
+    with pytest.raises(AssertionError):
+        hold(measured, 10, most_sectors=1.3)
+
+
+def test_every_op_of_these_families_is_held_to_a_bound():
+    held = {*FLAT, *ELEMENTWISE, *ROWS, *ITERATED, *ALIGNED_ONLY}
+    held.add("next_batch")  # of a few numbers a batch
+    for family in ("memory", "activations", "optimizers", "random"):
+        assert {op.name for op in OPS.values() if op.family == family} <= held
+
+
+def test_launches_of_a_training_step():
+    stack = [layers.Dense(512, "relu", input_dim=784), layers.Dense(512, "relu")]
+    model = Sequential([*stack, layers.Dense(10, "softmax")])
+    model.compile(
+        optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", metrics=["acc"]
+    )
+    model.to("emulator")
+    x, y = np.zeros((64, 784), np.float32), np.zeros(64, np.int32)
+    with record_launches() as once:
+        model.fit(x, y, batch_size=32, epochs=1, shuffle=False, verbose=0)
+    with record_launches() as twice:
+        model.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    steps = 2
+    assert len(twice) - len(once) <= 16 * steps
