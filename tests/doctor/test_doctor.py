@@ -1,6 +1,7 @@
 """The doctor finds nothing where nothing is wrong, and names what is broken on purpose."""
 
 import functools
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -365,3 +366,12 @@ def test_unknown_commands_and_options():
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("first", ["import gpunet.doctor.ops", "import numpy"])
+def test_bfloat16_is_known_in_a_fresh_process(first):
+    """Not only because another test has imported ml_dtypes."""
+    pytest.importorskip("ml_dtypes")
+    code = f"{first}\nfrom gpunet.doctor.ops import _numpy_knows_bfloat16 as knows\n"
+    code += "import numpy\nassert knows() and numpy.dtype('bfloat16').itemsize == 2"
+    subprocess.run([sys.executable, "-c", code], check=True)
