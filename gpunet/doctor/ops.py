@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection, Iterator
 from itertools import islice
 
@@ -35,7 +34,7 @@ def examine_ops(report: Report, backend: Backend, quick: bool) -> None:
 def _numpy_knows_bfloat16() -> bool:
     """Whether ml_dtypes is there; NumPy knows the name once it is imported."""
     try:
-        importlib.import_module("ml_dtypes")
+        import ml_dtypes  # noqa: F401
     except ImportError:
         return False
     return True
