@@ -132,12 +132,12 @@ def _check_numbers(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
     """Integers that an embedding has no row for."""
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu" or not x.size:
         return
+    limits = {layer: layer.integers for layer in _readers(tensor, graph) if layer.integers}
+    if not limits:
+        return
     low, high = int(x.min()), int(x.max())
-    for layer in _readers(tensor, graph):
-        rows = getattr(layer, "input_dim", None)
-        if type(layer).__name__ == "Embedding" and isinstance(rows, int):
-            if low >= 0 and high < rows:
-                continue
+    for layer, rows in limits.items():
+        if low < 0 or high >= rows:
             wrong = low if low < 0 else high
             first = tuple(int(i) for i in np.argwhere(x == wrong)[0])
             raise ArgumentError(

@@ -66,6 +66,8 @@ class Layer:
     """How many inputs a call takes; None for any number."""
     input_dtype = "float32"
     """The dtype of the input that a `Sequential` makes for it as its first layer."""
+    integers: int | None = None
+    """Its inputs are the integers from 0 on, so many; None for any inputs. `fit` checks it."""
     takes_arguments = False
     """Whether several inputs come as arguments, ``layer(query, value)``, and not as one list."""
     call_options: tuple[str, ...] = ()

@@ -42,7 +42,31 @@ class RandomLayer(ImageLayer):
         return c.node if self.seed is None else _SEEDED + self.seed
 
 
-class RandomBrightness(RandomLayer):
+class _RandomColors(RandomLayer):
+    """What random layers that change pixels by a factor have in common.
+
+    Args:
+        factor: two numbers, or one for both sides.
+        least: what they must not be below.
+        value_range: the least and the greatest value of a pixel.
+        seed: as in `RandomLayer`.
+        kwargs: further arguments of the layer.
+    """
+
+    def __init__(
+        self, factor: Any, least: float, value_range: Any, seed: int | None, kwargs: Any
+    ) -> None:
+        super().__init__(seed, kwargs.pop("data_format", None), kwargs)
+        self.factor = factor_range(self, "factor", factor, least)
+        self.value_range = value_limits(self, value_range)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"factor": list(self.factor), "value_range": list(self.value_range)}
+        return {**super().get_config(), **own, "seed": self.seed}
+
+
+class RandomBrightness(_RandomColors):
     """In training, add a number to all pixels of an image: y = clip(x + delta, value_range).
 
     Args:
@@ -67,9 +91,7 @@ class RandomBrightness(RandomLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed, kwargs.pop("data_format", None), kwargs)
-        self.factor = factor_range(self, "factor", factor, -1.0)
-        self.value_range = value_limits(self, value_range)
+        super().__init__(factor, -1.0, value_range, seed, kwargs)
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = clip(x + delta)."""
@@ -84,13 +106,8 @@ class RandomBrightness(RandomLayer):
         low, high = self.value_range
         op.clip_backward(c.dx, c.dy, c.y, low=low, high=high)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {"factor": list(self.factor), "value_range": list(self.value_range)}
-        return {**super().get_config(), **own, "seed": self.seed}
 
-
-class RandomContrast(RandomLayer):
+class RandomContrast(_RandomColors):
     """In training, move pixels away from an image's mean, or towards it, in each channel.
 
     y = clip((x - mean) * c + mean, value_range), c between 1 - lower and 1 + upper.
@@ -117,10 +134,8 @@ class RandomContrast(RandomLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed, kwargs.pop("data_format", None), kwargs)
         pair = factor if isinstance(factor, list | tuple) else (factor, factor)
-        self.factor = factor_range(self, "factor", pair, 0.0)
-        self.value_range = value_limits(self, value_range)
+        super().__init__(pair, 0.0, value_range, seed, kwargs)
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = clip((x - mean) * c + mean)."""
@@ -145,11 +160,6 @@ class RandomContrast(RandomLayer):
         mean, variance = c.scratch(shape, "mean"), c.scratch(shape, "variance")
         op.channel_moments(mean, variance, None, None, x)
         return mean
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {"factor": list(self.factor), "value_range": list(self.value_range)}
-        return {**super().get_config(), **own, "seed": self.seed}
 
 
 def as_pixels(buffer: Any) -> Any:

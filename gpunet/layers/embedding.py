@@ -67,7 +67,7 @@ class Embedding(Layer):
             raise ArgumentError(
                 "Embedding has no low-rank adaptation, got lora_rank or lora_alpha: leave them out."
             )
-        self.input_dim = input_dim
+        self.input_dim = self.integers = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class CpuBackend(Backend):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """A new array whose contents are undefined, aligned to `ALIGNMENT` bytes."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         raw = np.empty(size + ALIGNMENT, np.uint8)
         offset = -raw.ctypes.data % ALIGNMENT
         return raw[offset : offset + size].view(dtype).reshape(shape)

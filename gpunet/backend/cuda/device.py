@@ -15,9 +15,8 @@ from gpunet.backend.spec import Array
 THREADS = 256  # a block, wherever a kernel does not ask for another size
 STRIP = 128  # the most columns of one block that adds up columns
 _BLOCKS_PER_MULTIPROCESSOR = 8  # of 256 threads: as many as are resident on the largest devices
-_PARTIALS_PER_BLOCK = (
-    1024  # a block for each multiprocessor then has 8192: two sums of 4096 columns
-)
+# A block for each multiprocessor then has 8192: two sums of 4096 columns.
+_PARTIALS_PER_BLOCK = 1024
 # What rows may take of a block's shared memory between passes: two of 8192 floats. Beside it lies
 # what kernels declare themselves, less than 8 KB. Without being asked no device gives 48 KB.
 _CACHE_BYTES = 64 * 1024
