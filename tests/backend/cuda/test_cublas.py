@@ -15,15 +15,6 @@ pytestmark = pytest.mark.emulator
 FLAGS = (False, True)
 
 
-def factors(m, n, k, ta=False, tb=False, stack=(), dtype=np.float32):
-    random = np.random.default_rng(0)
-    a = random.standard_normal((*stack, *((k, m) if ta else (m, k)))).astype(dtype)
-    b = random.standard_normal((*stack, *((n, k) if tb else (k, n)))).astype(dtype)
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    wanted = (a64.swapaxes(-1, -2) if ta else a64) @ (b64.swapaxes(-1, -2) if tb else b64)
-    return a, b, wanted
-
-
 # ------------------------------------------------------------------- the binding
 
 
@@ -32,7 +23,7 @@ def factors(m, n, k, ta=False, tb=False, stack=(), dtype=np.float32):
 @pytest.mark.parametrize("ta", FLAGS)
 @pytest.mark.parametrize("tb", FLAGS)
 @pytest.mark.parametrize("accumulate", FLAGS)
-def test_products(cp, handle, shape, stack, ta, tb, accumulate):
+def test_products(cp, handle, shape, stack, ta, tb, accumulate, factors):
     m, n, k = shape
     a, b, wanted = factors(m, n, k, ta, tb, stack)
     c = cp.array(np.full((*stack, m, n), 2.0 if accumulate else np.nan, np.float32))
@@ -42,7 +33,7 @@ def test_products(cp, handle, shape, stack, ta, tb, accumulate):
 
 
 @pytest.mark.parametrize("result", ["float16", "float32"])
-def test_half_types_add_up_in_float32(cp, handle, result):
+def test_half_types_add_up_in_float32(cp, handle, result, factors):
     a, b, wanted = factors(8, 5, 3000, dtype=np.float16)
     c = cp.empty((8, 5), result)
     handle.product(c, cp.array(a), cp.array(b))
@@ -50,7 +41,7 @@ def test_half_types_add_up_in_float32(cp, handle, result):
     np.testing.assert_allclose(c.get(), wanted, rtol=tolerance, atol=tolerance * 100)
 
 
-def test_bfloat16(cp, handle):
+def test_bfloat16(cp, handle, factors):
     """Held as bits, since NumPy has no such type."""
     a, b, _ = factors(4, 5, 6)
     a, b = (x.view(np.uint32) & 0xFFFF0000 for x in (a, b))
@@ -70,7 +61,7 @@ def test_bfloat16(cp, handle):
     np.testing.assert_allclose(got, wanted, rtol=2**-8, atol=1e-5)
 
 
-def test_the_handle_follows_the_current_stream(cp, handle, library, monkeypatch):
+def test_the_handle_follows_the_current_stream(cp, handle, library, monkeypatch, factors):
     calls = []
     for name in ("cublasSetStream_v2", "cublasSetWorkspace_v2"):
         function = getattr(library, name)
@@ -88,7 +79,7 @@ def test_the_handle_follows_the_current_stream(cp, handle, library, monkeypatch)
     np.testing.assert_allclose(c.get(), wanted.get(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_captured_product_is_computed_at_each_launch_of_the_graph(cp, handle):
+def test_a_captured_product_is_computed_at_each_launch_of_the_graph(cp, handle, factors):
     a, b, _ = (cp.array(x) for x in factors(3, 4, 5))
     c = cp.zeros((3, 4), np.float32)
     with cp.cuda.Stream(non_blocking=True) as stream:
@@ -107,7 +98,7 @@ def test_a_captured_product_is_computed_at_each_launch_of_the_graph(cp, handle):
         graph.launch()
 
 
-def test_a_refusal_says_what_was_asked(cp, handle):
+def test_a_refusal_says_what_was_asked(cp, handle, factors):
     a, b, _ = (cp.array(x) for x in factors(3, 4, 5))
     half = cp.zeros((3, 4), np.float16)
     with pytest.raises(

@@ -24,15 +24,6 @@ pytestmark = pytest.mark.emulator
 FLAGS = (False, True)
 
 
-def factors(m, n, k, ta=False, tb=False, stack=(), dtype=np.float32):
-    random = np.random.default_rng(0)
-    a = random.standard_normal((*stack, *((k, m) if ta else (m, k)))).astype(dtype)
-    b = random.standard_normal((*stack, *((n, k) if tb else (k, n)))).astype(dtype)
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    wanted = (a64.swapaxes(-1, -2) if ta else a64) @ (b64.swapaxes(-1, -2) if tb else b64)
-    return a, b, wanted
-
-
 # ------------------------------------------------------------------- the ops, on cuBLAS
 
 
@@ -119,7 +110,7 @@ def test_a_model_trains_on_cublas_as_on_numpy(backend, monkeypatch):
     assert comparison.ok, comparison
 
 
-def test_tf32_is_chosen_by_name(cp, backend):
+def test_tf32_is_chosen_by_name(cp, backend, factors):
     a, b, wanted = factors(16, 16, 64)
     backend.device.products.only = CUBLAS
     errors = {}
@@ -286,7 +277,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("how", SPOILED)
-def test_a_cublas_that_fails_its_test_is_said_once_and_not_used(cp, library, how):
+def test_a_cublas_that_fails_its_test_is_said_once_and_not_used(cp, library, how, factors):
     name, wrong, words = SPOILED[how]
     backend = CudaBackend(cp, "emulator", lambda: Spoiled(library, name, wrong))
     a, b, wanted = factors(3, 4, 5)
@@ -303,7 +294,7 @@ def test_a_cublas_that_fails_its_test_is_said_once_and_not_used(cp, library, how
 @pytest.mark.parametrize(
     "error", [MissingDependency("no libcublas was found."), MemoryError("no libcublas was\nfound")]
 )
-def test_without_a_library_gpunet_computes_itself(cp, error):
+def test_without_a_library_gpunet_computes_itself(cp, error, factors):
     def absent():
         raise error
 
