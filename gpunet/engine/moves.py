@@ -40,6 +40,32 @@ def _exchanges(axes: list[int], order: list[int]) -> list[tuple[int, int, int, i
     return [(i, k, k, k + 1), *_exchanges(moved, order)]
 
 
+def move_to_end(op: Recorder, x: Buffer, axis: int) -> Buffer:
+    """x with one axis behind all others; if it came from such a buffer, that one."""
+    outer, size, inner = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :], size)
+    form = (outer, size, 1, inner, 1)
+    if 1 in (size, inner):
+        return x.reshape(*shape)
+    last = next((r for r in reversed(op.records) if x.storage in r.writes()), None)
+    if last is not None and last.op.name == "swap_axes":
+        y, source = last.arrays
+        if y is not None and source is not None and y.shape == form:
+            return source.reshape(*shape)
+    moved = op.scratch(shape, name=x.storage.name)
+    op.swap_axes(moved.reshape(outer, inner, 1, size, 1), x.reshape(*form))
+    return moved
+
+
+def move_from_end(op: Recorder, y: Buffer, x: Buffer, axis: int) -> None:
+    """Record y = x with its last axis at another place."""
+    outer, size, inner = prod(y.shape[:axis]), y.shape[axis], prod(y.shape[axis + 1 :])
+    if 1 in (size, inner):
+        op.copy(y, x.reshape(*y.shape))
+    else:
+        op.swap_axes(y.reshape(outer, size, 1, inner, 1), x.reshape(outer, inner, 1, size, 1))
+
+
 class Expansion:
     """How an array is repeated along axes where it has the size 1, or none, to have a shape.
 

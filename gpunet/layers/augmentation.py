@@ -38,7 +38,7 @@ class _RandomAffine(RandomLayer):
         self.fill_value = float(fill_value)
         self.step = Step((), 0, 0, self.interpolation, self.fill_mode, self.fill_value)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = x at the places that a random matrix says."""
         batch, height, width, _ = c.x.shape
         c.saved = c.scratch((batch, 6), "matrices")
@@ -54,7 +54,7 @@ class _RandomAffine(RandomLayer):
             fill_value=self.step.fill_value,
         )
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dx: each dy goes back to the pixels that it came from."""
         step = self.step._replace(matrix=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
         record_backward(op, c, c.dx, c.dy, c.saved, step)
@@ -72,7 +72,7 @@ class RandomFlip(_RandomAffine):
         mode: "horizontal" (left and right change places), "vertical", or
             "horizontal_and_vertical": then, as in Keras, an image is mirrored both ways or not.
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -118,7 +118,7 @@ class RandomRotation(_RandomAffine):
         interpolation: "bilinear" or "nearest".
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
         fill_value: of "constant".
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -165,7 +165,7 @@ class RandomTranslation(_RandomAffine):
         interpolation: "bilinear" or "nearest".
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
         fill_value: of "constant".
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -215,7 +215,7 @@ class RandomZoom(_RandomAffine):
         interpolation: "bilinear" or "nearest".
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
         fill_value: of "constant".
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -268,7 +268,7 @@ class RandomCrop(_RandomAffine):
         height: of the window, in pixels.
         width: of the window.
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -299,8 +299,7 @@ class RandomCrop(_RandomAffine):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, height, width, channels)."""
-        self.size_of(input_shape)
-        return (input_shape[0], self.height, self.width, input_shape[3])
+        return self.shape_of_size(input_shape, self.height, self.width)
 
     def motion(self, height: int, width: int) -> dict[str, Any]:
         """Whole pixels, each place as likely as the others."""
@@ -314,17 +313,17 @@ class RandomCrop(_RandomAffine):
     def _steps(self, c: Context) -> list[Step]:
         return largest_window(c.x.shape[1:3], (self.height, self.width))
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = a window of x."""
         if self._is_random(c):
-            super().forward(op, c)
+            super().forward_channels_last(op, c)
         else:
             record_steps(op, c, self._steps(c))
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dx = dy within the window, 0 outside."""
         if self._is_random(c):
-            super().backward(op, c)
+            super().backward_channels_last(op, c)
         else:
             record_steps_backward(op, c, self._steps(c))
 

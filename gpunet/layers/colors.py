@@ -20,7 +20,7 @@ class RandomLayer(ImageLayer):
 
     Args:
         seed: layers with the same seed draw the same numbers; None for numbers of its own.
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         kwargs: name and so on; see `Layer`.
     """
 
@@ -63,7 +63,7 @@ class _RandomColors(RandomLayer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {"factor": list(self.factor), "value_range": list(self.value_range)}
-        return {**super().get_config(), **own, "seed": self.seed}
+        return {**super().get_config(), **own, "seed": self.seed, "data_format": self.data_format}
 
 
 class RandomBrightness(_RandomColors):
@@ -93,7 +93,7 @@ class RandomBrightness(_RandomColors):
     ) -> None:
         super().__init__(factor, -1.0, value_range, seed, kwargs)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = clip(x + delta)."""
         (low, high), (x, y) = self.value_range, (as_pixels(c.x), as_pixels(c.y))
         least, largest = (factor * (high - low) for factor in self.factor)
@@ -101,7 +101,7 @@ class RandomBrightness(_RandomColors):
         op.random_factors(shift, c.random, low=least, high=largest, node=self.lane(c))
         op.adjust_image(y, x, None, None, shift, low=low, high=high)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dx = dy where nothing was cut off."""
         low, high = self.value_range
         op.clip_backward(c.dx, c.dy, c.y, low=low, high=high)
@@ -137,7 +137,7 @@ class RandomContrast(_RandomColors):
         pair = factor if isinstance(factor, list | tuple) else (factor, factor)
         super().__init__(pair, 0.0, value_range, seed, kwargs)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = clip((x - mean) * c + mean)."""
         (low, high), (x, y) = self.value_range, (as_pixels(c.x), as_pixels(c.y))
         c.saved = c.scratch((x.shape[0],), "contrast")
@@ -145,7 +145,7 @@ class RandomContrast(_RandomColors):
         op.random_factors(c.saved, c.random, low=least, high=largest, node=self.lane(c))
         op.adjust_image(y, x, c.saved, self._mean(op, c, x), None, low=low, high=high)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """With g = dy where nothing was cut off: dx = (g - mean of g) * c + mean of g."""
         low, high = self.value_range
         dx, dy = as_pixels(c.dx), as_pixels(c.dy)

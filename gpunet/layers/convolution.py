@@ -10,7 +10,8 @@ from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.geometry import Geometry, check_padding, of_windows, sizes
 from gpunet.layers.base import Context
-from gpunet.layers.windows import Windowed, check_count, check_data_format
+from gpunet.layers.channels import check_data_format
+from gpunet.layers.windows import Windowed, check_count
 from gpunet.saving.configs import described
 
 
@@ -169,9 +170,10 @@ class Conv(BaseConv):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., filters)."""
         input_sizes, _ = self.check_inputs(input_shape)
-        return (input_shape[0], *self.outputs(self.geometry(input_sizes).coarse), self.filters)
+        outputs = self.outputs(self.geometry(input_sizes).coarse)
+        return self.shape(input_shape[0], outputs, self.filters)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = activation(x * kernel + bias)."""
         geometry = self.geometry(c.x.shape[1:-1])
         z = c.scratch(c.y.shape, "z")
@@ -184,7 +186,7 @@ class Conv(BaseConv):
         )
         self.finish(op, c, z)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dkernel = sum of x dz; dx = dz *^T kernel."""
         geometry = self.geometry(c.x.shape[1:-1])
         dz = self.volume(self.finish_backward(op, c), geometry.coarse)
@@ -226,7 +228,9 @@ class Conv1D(Conv):
         strides: how far apart outputs are.
         padding: "valid": windows lie inside; "same": as many outputs as inputs / strides; "causal":
             the same, and no output sees later inputs.
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         dilation_rate: how far apart the elements of a window are.
         groups: each group of the filters sees a group of the channels.
         activation: a name such as "relu", None for none.

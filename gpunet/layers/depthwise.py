@@ -110,15 +110,15 @@ class DepthwiseConv(BaseDepthwise):
         """(batch, ..., channels * depth_multiplier)."""
         input_sizes, channels = self.check_inputs(input_shape)
         outputs = self.outputs(self.geometry(input_sizes).coarse)
-        return (input_shape[0], *outputs, channels * self.depth_multiplier)
+        return self.shape(input_shape[0], outputs, channels * self.depth_multiplier)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = activation(x * kernel + bias)."""
         z = c.scratch(c.y.shape, "z")
         self.convolve(op, z, c.x, c.kernel)
         self.finish(op, c, z)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dkernel = sum of x dz; dx = dz *^T kernel."""
         dz = self.finish_backward(op, c)
         self.convolve_backward(op, c.dx, c.dkernel, dz, c.x, c.kernel)
@@ -142,7 +142,9 @@ class DepthwiseConv1D(DepthwiseConv):
         strides: how far apart outputs are.
         padding: "valid" or "same".
         depth_multiplier: how many output channels each channel has.
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         dilation_rate: how far apart the elements of a window are.
         activation: a name such as "relu", None for none.
         use_bias: whether there is a bias.
@@ -255,9 +257,10 @@ class SeparableConv(BaseDepthwise):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., filters)."""
         input_sizes, _ = self.check_inputs(input_shape)
-        return (input_shape[0], *self.outputs(self.geometry(input_sizes).coarse), self.filters)
+        outputs = self.outputs(self.geometry(input_sizes).coarse)
+        return self.shape(input_shape[0], outputs, self.filters)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """h = x * depthwise_kernel; y = activation(h pointwise_kernel + bias)."""
         c.hidden = c.scratch((*c.y.shape[:-1], c.pointwise_kernel.shape[-2]), "hidden")
         self.convolve(op, c.hidden, c.x, c.depthwise_kernel)
@@ -265,7 +268,7 @@ class SeparableConv(BaseDepthwise):
         op.gemm(z, c.hidden, c.pointwise_kernel)
         self.finish(op, c, z)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dpointwise = h^T dz; dh = dz pointwise^T; then as a depthwise convolution."""
         dz = self.finish_backward(op, c)
         dhidden = c.scratch(c.hidden.shape, "dhidden")

@@ -11,6 +11,12 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.channels import (
+    ChannelLayer,
+    channels_from_end,
+    channels_to_end,
+    check_data_format,
+)
 
 INTERPOLATIONS = ("nearest", "bilinear")
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
@@ -27,11 +33,12 @@ class Step(NamedTuple):
     fill_value: float = 0.0
 
 
-class ImageLayer(Layer):
+class ImageLayer(ChannelLayer):
     """Base class of layers on images (batch, height, width, channels).
 
     Args:
-        data_format: None or "channels_last".
+        data_format: None or "channels_last"; or "channels_first" for images (batch, channels,
+            height, width).
         kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -40,12 +47,7 @@ class ImageLayer(Layer):
 
     def __init__(self, data_format: str | None, kwargs: dict[str, Any]) -> None:
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise ArgumentError(
-                f"{type(self).__name__} takes images with channels last, got data_format="
-                f"{data_format!r}; put a Permute in front of it."
-            )
-        self.data_format = data_format
+        self.data_format = check_data_format(type(self).__name__, data_format)
 
     def build(self, input_shape: Shape) -> None:
         """Check that inputs are images."""
@@ -57,13 +59,20 @@ class ImageLayer(Layer):
         Raises:
             ShapeError: inputs that are no images.
         """
-        sizes = tuple(size or 0 for size in input_shape[1:])
-        if len(sizes) != 3 or 0 in sizes:
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            names = channels_from_end(("batch", "height", "width", "channels"), self.data_format)
             raise ShapeError(
-                f"{type(self).__name__} {self.label!r} expects images (batch, height, width, "
-                f"channels) of known size, got {input_shape}."
+                f"{type(self).__name__} {self.label!r} expects images ({', '.join(names)}) of "
+                f"known size, got {input_shape}."
             )
-        return sizes[0], sizes[1]
+        _, height, width, _ = channels_to_end(input_shape, self.channel_axis)
+        return height, width
+
+    def shape_of_size(self, input_shape: Shape, height: int, width: int) -> Shape:
+        """The shape of images of another size."""
+        self.size_of(input_shape)
+        batch, _, _, channels = channels_to_end(input_shape, self.channel_axis)
+        return channels_from_end((batch, height, width, channels), self.data_format)
 
 
 class Resampling(ImageLayer):
@@ -73,11 +82,11 @@ class Resampling(ImageLayer):
         """What is done to images of this size."""
         raise NotImplementedError
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """One step after another."""
         record_steps(op, c, self.steps(*c.x.shape[1:3]))
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """The steps' gradients in reverse."""
         record_steps_backward(op, c, self.steps(*c.x.shape[1:3]))
 
@@ -201,7 +210,7 @@ class Resizing(Resampling):
         fill_mode: "constant".
         fill_value: what pad_to_aspect_ratio puts around the image.
         antialias: not supported; as in Keras False.
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -241,8 +250,7 @@ class Resizing(Resampling):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, height, width, channels)."""
-        self.size_of(input_shape)
-        return (input_shape[0], self.height, self.width, input_shape[3])
+        return self.shape_of_size(input_shape, self.height, self.width)
 
     def steps(self, height: int, width: int) -> list[Step]:
         """Cut or pad, then resize."""
@@ -276,7 +284,7 @@ class CenterCrop(Resampling):
     Args:
         height: of the result, in pixels.
         width: of the result.
-        data_format: None or "channels_last".
+        data_format: "channels_last", or "channels_first" at the price of a move in and out.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -299,8 +307,7 @@ class CenterCrop(Resampling):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, height, width, channels)."""
-        self.size_of(input_shape)
-        return (input_shape[0], self.height, self.width, input_shape[3])
+        return self.shape_of_size(input_shape, self.height, self.width)
 
     def steps(self, height: int, width: int) -> list[Step]:
         """Cut, or cut and resize."""

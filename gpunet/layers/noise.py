@@ -11,6 +11,7 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.channels import check_data_format
 
 _ALPHA_P = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the left
 
@@ -144,12 +145,7 @@ class _SpatialDropout(_Rate):
 
     def __init__(self, rate: float, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(rate, **kwargs)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ArgumentError(
-                f"{type(self).__name__} takes 'channels_last' or 'channels_first' for data_format, "
-                f"got {data_format!r}."
-            )
-        self.data_format = data_format or "channels_last"
+        self.data_format = check_data_format(type(self).__name__, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """That of the input."""

@@ -11,11 +11,40 @@ from gpunet import initializers
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.layers.affine import Affine, trailing_shape
+from gpunet.layers.affine import Affine
 from gpunet.layers.base import Context
+from gpunet.layers.channels import ChannelLayer
 
 
-class BatchNormalization(Affine):
+class ChannelNormalization(ChannelLayer, Affine):
+    """Base class: gamma and beta have a number for each channel, which stand along ``axis``."""
+
+    axis: int
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels."""
+        return self.axis
+
+    def channels(self, input_shape: Shape) -> tuple[int]:
+        """The number of channels, as the shape of gamma.
+
+        Raises:
+            ArgumentError: axis is no integer.
+            ShapeError: there is no such axis, or it has an unknown size.
+        """
+        where, rank = f"{type(self).__name__} {self.label!r}", len(input_shape)
+        if not isinstance(self.axis, int) or isinstance(self.axis, bool):
+            raise ArgumentError(f"{where} takes an integer for axis, got {self.axis!r}.")
+        if self.axis not in (*range(1, rank), *range(1 - rank, 0)) or not input_shape[self.axis]:
+            raise ShapeError(
+                f"{where} expects inputs with channels of known size along axis {self.axis}, which "
+                f"is not that of the batch, got {input_shape}; choose another axis."
+            )
+        return (input_shape[self.axis] or 0,)
+
+
+class BatchNormalization(ChannelNormalization):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, for each channel.
 
     In training, mean and variance are those of the batch, and the moving statistics, which are
@@ -23,7 +52,9 @@ class BatchNormalization(Affine):
     trainable=False the layer always uses the moving statistics, and leaves them as they are.
 
     Args:
-        axis: the axis of the channels, the last one: what else there is belongs to the batch.
+        axis: the axis of the channels: what else there is belongs to the batch. Channels that
+            are not last (axis=1 for images with channels first) are moved to the end and back, an
+            extra pass over inputs and outputs each unless the neighbour does the same.
         momentum: how much of the moving statistics remains at each step.
         epsilon: what is added to the variance.
         center: whether there is an offset beta.
@@ -44,7 +75,7 @@ class BatchNormalization(Affine):
 
     Raises:
         ArgumentError: an argument of a type or value that makes no sense, or that is not supported.
-        ShapeError: channels of unknown size, or another axis than the last.
+        ShapeError: channels of unknown size, or an axis that is not there.
 
     Source: Ioffe and Szegedy, 2015, arXiv:1502.03167.
 
@@ -94,7 +125,7 @@ class BatchNormalization(Affine):
 
     def build(self, input_shape: Shape) -> None:
         """Make gamma, beta and the moving statistics, (channels,) each."""
-        channels = trailing_shape(self, input_shape, self.axis)
+        channels = self.channels(input_shape)
         if self.scale:
             self.add_affine("gamma", channels)
         if self.center:
@@ -103,7 +134,7 @@ class BatchNormalization(Affine):
             initializer = getattr(self, f"{name}_initializer")
             self.add_weight(name, channels, initializer, trainable=False)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = gamma (x - mean) / sqrt(variance + epsilon) + beta."""
         x, y = self._batch(c.x), self._batch(c.y)  # (1, rows, channels)
         mean, variance = c.moving_mean.reshape(1, -1), c.moving_variance.reshape(1, -1)
@@ -116,7 +147,7 @@ class BatchNormalization(Affine):
         op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
         c.saved = mean, variance
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dgamma and dbeta; dx through the batch's mean and variance, too, if those were used."""
         dx, dy, x = self._batch(c.dx), self._batch(c.dy), self._batch(c.x)
         mean, variance = c.saved
@@ -149,7 +180,7 @@ class BatchNormalization(Affine):
         }
 
 
-class GroupNormalization(Affine):
+class GroupNormalization(ChannelNormalization):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over groups of a sample's channels.
 
     Mean and variance are those of all numbers of a sample that belong to a group of neighbouring
@@ -157,7 +188,7 @@ class GroupNormalization(Affine):
 
     Args:
         groups: the number of groups; -1 for a group for each channel (instance normalization).
-        axis: the axis of the channels, the last one.
+        axis: the axis of the channels; if not the last, as in `BatchNormalization`.
         epsilon: what is added to the variance.
         center: whether there is an offset beta.
         scale: whether there is a factor gamma.
@@ -206,7 +237,7 @@ class GroupNormalization(Affine):
 
     def build(self, input_shape: Shape) -> None:
         """Make gamma and beta, (channels,) each."""
-        channels = trailing_shape(self, input_shape, self.axis)
+        channels = self.channels(input_shape)
         if channels[0] % self._groups(channels[0]):
             raise ShapeError(
                 f"GroupNormalization {self.label!r} cannot divide {channels[0]} channels into "
@@ -217,7 +248,7 @@ class GroupNormalization(Affine):
         if self.center:
             self.add_affine("beta", channels)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = gamma (x - mean) / sqrt(variance + epsilon) + beta."""
         x, y = self._samples(c.x), self._samples(c.y)  # (batch, positions, channels)
         statistics = (x.shape[0], x.shape[2])  # of a group, for each of its channels
@@ -228,7 +259,7 @@ class GroupNormalization(Affine):
         op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
         c.saved = mean, variance
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dgamma and dbeta; dx directly and through mean and variance."""
         dx, dy, x = self._samples(c.dx), self._samples(c.dy), self._samples(c.x)
         mean, variance = c.saved

@@ -9,7 +9,8 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.geometry import Geometry, check_padding, of_windows, sizes
 from gpunet.layers.base import Context
-from gpunet.layers.windows import Windowed, check_data_format
+from gpunet.layers.channels import check_data_format
+from gpunet.layers.windows import Windowed
 
 _BYTE = 256  # places in windows of so many elements are bytes
 
@@ -30,14 +31,14 @@ class BasePooling(Windowed):
 class MaxOfWindows(BasePooling):
     """Pooling by the largest number, the first of equals."""
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = the largest of each window; its place is kept."""
         geometry, x, y = self._sides(c.x, c.y)
         dtype = "uint8" if prod(geometry.window) <= _BYTE else "int32"
         c.saved = op.scratch(y.shape, dtype, "places")
         op.max_pool(y, c.saved, x, **geometry.of_pooling)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dx = dy where the largest stood."""
         geometry, dx, dy = self._sides(c.dx, c.dy)
         op.max_pool_backward(dx, dy, c.saved, **geometry.of_pooling)
@@ -46,12 +47,12 @@ class MaxOfWindows(BasePooling):
 class MeanOfWindows(BasePooling):
     """Pooling by the mean of what of a window lies inside."""
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = the mean of each window."""
         geometry, x, y = self._sides(c.x, c.y)
         op.average_pool(y, x, **geometry.of_pooling)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dx = dy / n, summed over the windows that x lies in."""
         geometry, dx, dy = self._sides(c.dx, c.dy)
         op.average_pool_backward(dx, dy, **geometry.of_pooling)
@@ -85,7 +86,8 @@ class Pooling(BasePooling):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., channels)."""
         input_sizes, channels = self.check_inputs(input_shape)
-        return (input_shape[0], *self.outputs(self.geometry(input_sizes).coarse), channels)
+        outputs = self.outputs(self.geometry(input_sizes).coarse)
+        return self.shape(input_shape[0], outputs, channels)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -116,7 +118,7 @@ class GlobalPooling(BasePooling):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, channels), or (batch, 1, ..., channels) with keepdims."""
         _, channels = self.check_inputs(input_shape)
-        return (input_shape[0], *(1,) * (self.rank * self.keepdims), channels)
+        return self.shape(input_shape[0], (1,) * (self.rank * self.keepdims), channels)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -135,7 +137,9 @@ class MaxPooling1D(MaxOfWindows, Pooling):
         strides: how far apart windows are; None for pool_size.
         padding: "valid": windows lie inside; "same": as many outputs as inputs / strides. What
             hangs over the edge does not count.
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         **kwargs: name, input_shape; see `Layer`.
 
     Raises:
@@ -183,7 +187,9 @@ class GlobalMaxPooling1D(MaxOfWindows, GlobalPooling):
     """The largest number of each channel over all of (batch, width, channels).
 
     Args:
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         keepdims: whether the dimensions stay, with size 1.
         **kwargs: name, input_shape; see `Layer`.
 
@@ -235,7 +241,9 @@ class AveragePooling1D(MeanOfWindows, Pooling):
         strides: how far apart windows are; None for pool_size.
         padding: "valid": windows lie inside; "same": as many outputs as inputs / strides. What
             hangs over the edge does not count.
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         **kwargs: name, input_shape; see `Layer`.
 
     Raises:
@@ -283,7 +291,9 @@ class GlobalAveragePooling1D(MeanOfWindows, GlobalPooling):
     """The mean of each channel over all of (batch, width, channels).
 
     Args:
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         keepdims: whether the dimensions stay, with size 1.
         **kwargs: name, input_shape; see `Layer`.
 

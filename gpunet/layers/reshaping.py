@@ -11,10 +11,19 @@ from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.channels import ChannelLayer, check_data_format
 
 
-class Flatten(Layer):
+class Flatten(ChannelLayer):
     """(batch, ...) -> (batch, features): all axes but the first become one.
+
+    Args:
+        data_format: "channels_last": nothing is run; or "channels_first": the channels, axis 1,
+            are moved to the end, so that the features are in the order of channels last.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: another data_format.
 
     Example:
         >>> from gpunet import Sequential, layers
@@ -22,13 +31,29 @@ class Flatten(Layer):
         (None, 64)
     """
 
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = check_data_format("Flatten", data_format)
+
     def passes_through(self, training: bool) -> bool:
         """The memory stays as it is."""
-        return True
+        return self.data_format == "channels_last"
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, features)."""
         return (input_shape[0], _features(input_shape))
+
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
+        """y = x."""
+        op.copy(c.y, c.x.reshape(*c.y.shape))
+
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
+        """dx = dy."""
+        op.copy(c.dx, c.dy.reshape(*c.dx.shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "data_format": self.data_format}
 
 
 class Reshape(Layer):

@@ -10,6 +10,7 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.channels import check_data_format
 
 Triple = tuple[int, int, int]
 
@@ -22,12 +23,7 @@ class _Spatial(Layer):
 
     def __init__(self, data_format: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ArgumentError(
-                f"{type(self).__name__} takes 'channels_last' or 'channels_first' for data_format, "
-                f"got {data_format!r}."
-            )
-        self.data_format = data_format or "channels_last"
+        self.data_format = check_data_format(type(self).__name__, data_format)
 
     @property
     def _first(self) -> int:

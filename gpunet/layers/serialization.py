@@ -25,7 +25,7 @@ def serialize(layer: Layer | Tensor) -> dict[str, Any]:
     Example:
         >>> from gpunet import layers
         >>> layers.serialize(layers.Flatten(name="flat"))["config"]
-        {'name': 'flat', 'trainable': True}
+        {'name': 'flat', 'trainable': True, 'data_format': 'channels_last'}
     """
     if isinstance(layer, Layer):
         return layer.description()

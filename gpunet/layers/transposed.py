@@ -92,9 +92,10 @@ class ConvTranspose(BaseConv):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., filters)."""
         input_sizes, _ = self.check_inputs(input_shape)
-        return (input_shape[0], *self.outputs(self.geometry(input_sizes).fine), self.filters)
+        outputs = self.outputs(self.geometry(input_sizes).fine)
+        return self.shape(input_shape[0], outputs, self.filters)
 
-    def forward(self, op: Recorder, c: Context) -> None:
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
         """y = activation(x *^T kernel + bias)."""
         geometry = self.geometry(c.x.shape[1:-1])
         z = c.scratch(c.y.shape, "z")
@@ -106,7 +107,7 @@ class ConvTranspose(BaseConv):
         )
         self.finish(op, c, z)
 
-    def backward(self, op: Recorder, c: Context) -> None:
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dkernel = sum of dz x; dx = dz * kernel."""
         geometry = self.geometry(c.x.shape[1:-1])
         dz = self.volume(self.finish_backward(op, c), geometry.fine)
@@ -147,7 +148,9 @@ class Conv1DTranspose(ConvTranspose):
         padding: "valid": all that the windows cover; "same": inputs * strides outputs.
         output_padding: how many outputs there are beyond the smallest number, less than strides;
             None for the number that ``padding`` says.
-        data_format: "channels_last", or None for it.
+        data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
+            whose channels the layer moves to the end and back, an extra pass over inputs and
+            outputs each unless its neighbour does the same.
         dilation_rate: how far apart the elements of a window are.
         activation: a name such as "relu", None for none.
         use_bias: whether there is a bias.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.geometry import AXES, Triple
-from gpunet.layers.base import Layer
+from gpunet.layers.channels import ChannelLayer, channels_from_end, channels_to_end
 
 
-class Windowed(Layer):
-    """Base class of layers whose inputs are (batch, ..., channels) over ``rank`` dimensions."""
+class Windowed(ChannelLayer):
+    """Base class of layers whose inputs are (batch, ..., channels) over ``rank`` dimensions, or
+    (batch, channels, ...)."""  # noqa: D205, D209
 
     rank: int = 2
 
@@ -28,13 +30,18 @@ class Windowed(Layer):
             ShapeError: they have another rank.
         """
         if len(input_shape) != self.rank + 2:
-            axes = ", ".join(AXES[-self.rank :])
+            names = channels_from_end(("batch", *AXES[-self.rank :], "channels"), self.data_format)
             raise ShapeError(
-                f"{self.where} expects inputs (batch, {axes}, channels), got {input_shape}; put a "
+                f"{self.where} expects inputs ({', '.join(names)}), got {input_shape}; put a "
                 "Reshape before it."
             )
-        *sizes, channels = (dim or 0 for dim in input_shape[1:])
+        shape = channels_to_end(input_shape, self.channel_axis)
+        *sizes, channels = (dim or 0 for dim in shape[1:])
         return tuple(sizes), channels
+
+    def shape(self, batch: int | None, sizes: Sequence[int], channels: int) -> Shape:
+        """(batch, *sizes, channels), or in the order of channels_first."""
+        return channels_from_end((batch, *sizes, channels), self.data_format)
 
     def volume(self, buffer: Buffer, sizes: Triple) -> Buffer:
         """A buffer (batch, ..., channels) as (batch, depth, height, width, channels)."""
@@ -43,20 +50,6 @@ class Windowed(Layer):
     def outputs(self, sizes: Triple) -> tuple[int, ...]:
         """Depth, height and width without the dimensions that this layer does not have."""
         return sizes[len(AXES) - self.rank :]
-
-
-def check_data_format(layer: str, data_format: Any) -> str:
-    """Keras' data_format, of which there is "channels_last".
-
-    Raises:
-        ArgumentError: another one.
-    """
-    if data_format not in (None, "channels_last"):
-        raise ArgumentError(
-            f"{layer} takes channels_last for data_format, got {data_format!r}; put "
-            "layers.Permute before it to move the channels to the end."
-        )
-    return "channels_last"
 
 
 def check_count(layer: str, name: str, value: Any) -> int:

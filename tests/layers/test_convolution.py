@@ -166,8 +166,8 @@ def test_bias_and_activation_are_part_of_the_convolution():
         (lambda: layers.Conv2D(4, 3, padding="causal"), "takes valid or same for padding"),
         (lambda: layers.Conv2D(4, 3, groups=3), "as many filters as can be dealt to its 3 groups"),
         (
-            lambda: layers.Conv2D(4, 3, data_format="channels_first"),
-            "channels_last for data_format",
+            lambda: layers.Conv2D(4, 3, data_format="NCHW"),
+            "Conv2D takes 'channels_last' or 'channels_first' for data_format, got 'NCHW'",
         ),
         (lambda: layers.Conv2DTranspose(4, 3, output_padding=1), "smaller than its strides"),
         (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), "for depth_multiplier, got 0"),

@@ -222,7 +222,7 @@ def test_normalization_of_a_wrong_kind():
         (lambda: layers.Resizing(0, 3), "positive integer for height, got 0"),
         (lambda: layers.Resizing(3, 3, "bicubic"), "'nearest' or 'bilinear' for interpolation"),
         (lambda: layers.Resizing(3, 3, antialias=True), "has no antialias"),
-        (lambda: layers.CenterCrop(3, 3, data_format="channels_first"), "put a Permute in front"),
+        (lambda: layers.CenterCrop(3, 3, data_format="first"), "'channels_first' for data_format"),
         (lambda: layers.RandomFlip("sideways"), "for mode, got 'sideways'"),
         (lambda: layers.RandomRotation(1.5), "a number from -1 to 1, or two, for factor, got 1.5"),
         (lambda: layers.RandomRotation(0.1, fill_mode="black"), "for fill_mode, got 'black'"),

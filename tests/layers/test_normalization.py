@@ -257,7 +257,8 @@ def test_arguments(make, message):
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (layers.BatchNormalization(axis=1), (4, 3), r"normalizes the last axes.*got axis=1; put"),
+        (layers.BatchNormalization(axis=3), (4, 3), r"along axis 3, .*got \(None, 4, 3\)"),
+        (layers.BatchNormalization(axis=0), (4, 3), r"not that of the batch, got"),
         (layers.LayerNormalization(axis=[1, 3]), (2, 3, 4), r"the last axes.*\[2, 3\], got axis"),
         (layers.GroupNormalization(4), (6,), "cannot divide 6 channels into 4 groups"),
         (layers.UnitNormalization(axis=[0, 1]), (6,), "normalizes the last axes"),

@@ -104,8 +104,8 @@ def test_places_are_only_kept_for_a_backward():
         (lambda: layers.AveragePooling1D(2, strides=-1), "at least 1 for strides"),
         (lambda: layers.AveragePooling3D(padding="full"), "takes valid or same for padding"),
         (
-            lambda: layers.MaxPooling2D(data_format="channels_first"),
-            "channels_last for data_for",
+            lambda: layers.MaxPooling2D(data_format="first"),
+            "'channels_first' for data_format, got 'first'",
         ),
     ],
 )
