@@ -97,7 +97,7 @@ EXAMPLES = [
     layers.SpectralNormalization(layers.Dense(3, "relu", name="inner"), 2, name="outer"),
     layers.Permute((2, 1)),
     layers.RepeatVector(3),
-    layers.Dot([1, 2]),
+    layers.Dot([1, 2], normalize=True),
     layers.Concatenate(1),
     layers.UpSampling2D((3, 1), "channels_first", "bilinear"),
     layers.ZeroPadding2D(((1, 2), (0, 3))),

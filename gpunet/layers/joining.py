@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpunet.engine.graph import Shape, Tensor
+from gpunet.engine.moves import move_from_end, move_to_end
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
 
 _AT_ONCE = 4  # arrays that the op concatenate takes
+_SHORTEST = 1e-7  # vectors are divided by at least this: Keras' epsilon
 
 
 class Concatenate(Layer):
@@ -91,20 +93,40 @@ class Concatenate(Layer):
         return {**super().get_config(), "axis": self.axis}
 
 
+class _Factor(NamedTuple):
+    """What is multiplied of an input of `Dot`: (batch, rows, summed), or (batch, summed, rows).
+
+    Attributes:
+        matrices: these matrices.
+        transposed: whether the summed axis is the first of them.
+        own: whether they are the input's own memory.
+        rows: the input's vectors before they were divided by their lengths.
+        statistics: what is kept of that.
+    """
+
+    matrices: Buffer
+    transposed: bool
+    own: bool
+    rows: Buffer | None = None
+    statistics: tuple[Buffer, ...] = ()
+
+
 class Dot(Layer):
     """Sums of products along an axis of two inputs, sample by sample.
 
     y[b, i, j] = sum_k x_0[b, i, k] x_1[b, k, j], where k is the axis of each input that is summed
-    over; two inputs (batch, features) give (batch, 1).
+    over; two inputs (batch, features) give (batch, 1). With normalize each vector along that axis
+    is divided by its length first, so that the products are cosines: x / max(|x|, 1e-7).
 
     Args:
         axes: that axis, or a pair of them: of the first and of the second input.
-        normalize: for cosines of angles put a UnitNormalization layer before each input: False.
+        normalize: whether to give cosines of angles.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
-        ArgumentError: axes that are none, another number of inputs than two, or normalize.
-        ShapeError: sizes along the axes that differ, or an axis between others.
+        ArgumentError: axes that are none, another number of inputs than two, or a normalize that
+            is neither True nor False.
+        ShapeError: sizes along the axes that differ, or an input without such an axis.
 
     Example:
         >>> from gpunet import Input, layers
@@ -124,13 +146,10 @@ class Dot(Layer):
                 f"Dot takes an axis or a pair of axes, other than 0, that of the batch, got "
                 f"{axes!r}."
             )
-        if normalize:
-            raise ArgumentError(
-                "Dot sums products as they are, got normalize=True; put a UnitNormalization layer "
-                "before each of its inputs."
-            )
+        if not isinstance(normalize, bool):
+            raise ArgumentError(f"Dot takes True or False for normalize, got {normalize!r}.")
         self.axes = axes if isinstance(axes, int) else pair
-        self.normalize = False
+        self.normalize = normalize
         self._pair: list[int] = pair
 
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
@@ -139,10 +158,10 @@ class Dot(Layer):
         sizes = []
         for shape, axis in zip(input_shape, self._pair, strict=True):
             at = axis + len(shape) if axis < 0 else axis
-            if at not in (1, len(shape) - 1):
+            if not 0 < at < len(shape):
                 raise ShapeError(
-                    f"Dot {self.label!r} sums along the first or the last axis behind the batch, "
-                    f"got axis {axis} of an input {shape}; put a Permute layer before it."
+                    f"Dot {self.label!r} sums along axis {axis}, got an input {shape}, which has "
+                    "no such axis behind that of the batch; choose other axes."
                 )
             sizes.append(shape[at])
             kept += [*shape[1:at], *shape[at + 1 :]]
@@ -155,36 +174,61 @@ class Dot(Layer):
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = x_0 x_1^T of each pair of matrices."""
-        (a, ta), (b, tb) = (
-            self._matrices(x, axis) for x, axis in zip(c.x, self._pair, strict=True)
-        )
-        op.batched_gemm(self._output(c.y, a, ta), a, b, ta=ta, tb=not tb)
+        a, b = c.saved = [self._factor(op, *pair) for pair in zip(c.x, self._pair, strict=True)]
+        y = self._output(c.y, a)
+        op.batched_gemm(y, a.matrices, b.matrices, ta=a.transposed, tb=not b.transposed)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx_0 = dy x_1, dx_1 = dy^T x_0, transposed where x is."""
-        (a, ta), (b, tb) = (
-            self._matrices(x, axis) for x, axis in zip(c.x, self._pair, strict=True)
-        )
-        da, db = c.dx[0].reshape(*a.shape), c.dx[1].reshape(*b.shape)
-        dy = self._output(c.dy, a, ta)
-        if ta:
-            op.batched_gemm(da, b, dy, ta=not tb, tb=True)
+        a, b = c.saved
+        dy = self._output(c.dy, a)
+        da, db = (self._target(op, c.dx[i], factor) for i, factor in enumerate(c.saved))
+        if a.transposed:
+            op.batched_gemm(da, b.matrices, dy, ta=not b.transposed, tb=True)
         else:
-            op.batched_gemm(da, dy, b, tb=tb)
-        if tb:
-            op.batched_gemm(db, a, dy, ta=not ta)
+            op.batched_gemm(da, dy, b.matrices, tb=b.transposed)
+        if b.transposed:
+            op.batched_gemm(db, a.matrices, dy, ta=not a.transposed)
         else:
-            op.batched_gemm(db, dy, a, ta=True, tb=ta)
+            op.batched_gemm(db, dy, a.matrices, ta=True, tb=a.transposed)
+        for dx, axis, factor, dfactor in zip(c.dx, self._pair, c.saved, (da, db), strict=True):
+            self._back(op, dx, axis, factor, dfactor)
 
-    def _matrices(self, x: Buffer, axis: int) -> tuple[Buffer, bool]:
-        """(batch, rows, summed); or (batch, summed, rows), and that it is so."""
-        batch, last = x.shape[0], axis in (-1, len(x.shape) - 1)
-        if last:
-            return x.reshape(batch, -1, x.shape[-1]), False
-        return x.reshape(batch, x.shape[1], -1), True
+    def _factor(self, op: Recorder, x: Buffer, axis: int) -> _Factor:
+        """An input as matrices whose rows, or columns if transposed, are multiplied."""
+        axis %= len(x.shape)
+        is_last = axis == len(x.shape) - 1
+        if axis == 1 and not is_last and not self.normalize:
+            return _Factor(x.reshape(x.shape[0], x.shape[1], -1), transposed=True, own=True)
+        moved = x if is_last else move_to_end(op, x, axis)
+        matrices = moved.reshape(x.shape[0], -1, x.shape[axis])
+        if not self.normalize:
+            return _Factor(matrices, transposed=False, own=is_last)
+        unit, rows = op.scratch(matrices.shape, name="unit"), matrices.rows
+        statistics = op.scratch(rows.shape[:1], name="mean"), op.scratch(rows.shape[:1], name="r")
+        op.layer_norm(unit.rows, *statistics, rows, None, None, norm="unit", epsilon=_SHORTEST)
+        return _Factor(unit, False, False, rows, statistics)
 
-    def _output(self, y: Buffer, a: Buffer, ta: bool) -> Buffer:
-        return y.reshape(a.shape[0], a.shape[2 if ta else 1], -1)
+    def _target(self, op: Recorder, dx: Buffer, factor: _Factor) -> Buffer:
+        """Where the gradient of a factor goes: straight into dx if nothing is left to do."""
+        if factor.own:
+            return dx.reshape(*factor.matrices.shape)
+        return op.scratch(factor.matrices.shape, name="dfactor")
+
+    def _back(self, op: Recorder, dx: Buffer, axis: int, factor: _Factor, dfactor: Buffer) -> None:
+        """The gradient of an input from that of its factor."""
+        if factor.own:
+            return
+        if factor.rows is not None:
+            drows = op.scratch(factor.rows.shape, name="drows")
+            arrays = (dfactor.rows, factor.rows, *factor.statistics, None)
+            op.layer_norm_backward(drows, None, None, *arrays, norm="unit", epsilon=_SHORTEST)
+            dfactor = drows
+        move_from_end(op, dx, dfactor, axis % len(dx.shape))
+
+    def _output(self, y: Buffer, a: _Factor) -> Buffer:
+        batch, *sizes = a.matrices.shape
+        return y.reshape(batch, sizes[1 if a.transposed else 0], -1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -97,6 +97,19 @@ def test_the_device_trains_alike(number):
     assert report.ok, report
 
 
+def test_cosines_of_vectors_without_length():
+    x, y = Input((3,)), Input((3,))
+    model = Model([x, y], layers.Dot(1, normalize=True)([x, y]))
+    run = model.run([np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32)], training=True)
+    assert run.y == 0
+    dx, dy = run.backward(np.ones((1, 1), np.float32))
+    np.testing.assert_allclose(dx, 1e7 / np.sqrt(3), rtol=1e-6)
+    assert not dy.any()
+    both = Model(x, layers.Dot(1, normalize=True)([x, x]))
+    np.testing.assert_allclose(both(np.ones((2, 3), np.float32)), 1.0, rtol=1e-6)
+    assert gradient_check(both, np.ones((2, 3))) < 1e-6
+
+
 # ------------------------------------------------------------------------------------- noise
 
 
@@ -205,12 +218,12 @@ MISTAKES = {
         "differ along axis 1 alone",
     ),
     "dot of different sizes": (lambda: layers.Dot(2)([A, B]), ShapeError, "of one size along"),
-    "an axis in the middle": (
-        lambda: layers.Dot(2)([Input((3, 4, 5)), Input((4, 4, 5))]),
+    "an axis that is not there": (
+        lambda: layers.Dot([2, 3])([Input((3, 4, 5)), Input((4, 4))]),
         ShapeError,
-        "put a Permute layer before it",
+        "sums along axis 3, got an input .* no such axis",
     ),
-    "normalized": (lambda: layers.Dot(1, normalize=True), ArgumentError, "UnitNormalization"),
+    "normalized": (lambda: layers.Dot(1, normalize=3), ArgumentError, "True or False for normal"),
     "half a size": (lambda: layers.UpSampling2D(0.5), ArgumentError, "of at least 1 for size"),
     "bicubic": (
         lambda: layers.UpSampling2D(interpolation="bicubic"),
