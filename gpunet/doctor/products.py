@@ -20,7 +20,7 @@ from gpunet.backend.cuda.products import (
     key,
     write_measured,
 )
-from gpunet.backend.precision import PRECISIONS, get_matmul_precision, set_matmul_precision
+from gpunet.backend.precision import FACTOR_PRECISIONS, get_matmul_precision, set_matmul_precision
 from gpunet.backend.spec import Array
 from gpunet.doctor.ops import examine_family
 from gpunet.doctor.report import Report, first_line
@@ -62,20 +62,20 @@ def measure_products(report: Report, backend: CudaBackend) -> None:
     report.line("Time of cuBLAS divided by that of gpunet's own kernel, in IEEE float32:")
     titles = "".join(f"{op.removeprefix('gemm_'):>14}" for op in OPS)
     report.line(f"{'m':>6}{'n':>6}{'k':>6}{titles}")
-    choices, faster = {}, dict.fromkeys(PRECISIONS, 0)
+    choices, faster = {}, dict.fromkeys(FACTOR_PRECISIONS, 0)
     for m, n, k in itertools.product(SIZES.values(), repeat=3):
         ratios = []
         for op in OPS:
             run = _call(backend, op, m, n, k)
             own = _seconds(backend, run, OWN, "ieee")
-            for precision in PRECISIONS:
+            for precision in FACTOR_PRECISIONS:
                 ratio = _seconds(backend, run, CUBLAS, precision) / own
                 choice = CUBLAS if ratio < 1 else OWN
                 choices[key(op, np.dtype(np.float32), precision, m, n, k)] = choice
                 faster[precision] += choice == CUBLAS
                 ratios += [ratio] if precision == "ieee" else []
         report.line(f"{m:>6}{n:>6}{k:>6}" + "".join(f"{ratio:>14.2f}" for ratio in ratios))
-    cases = len(choices) // len(PRECISIONS)
+    cases = len(choices) // len(FACTOR_PRECISIONS)
     for precision, count in faster.items():
         report.line(f"cuBLAS is the faster one in {count} of {cases} cases in {precision}")
     identity = products.identity(products.start())

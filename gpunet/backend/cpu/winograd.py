@@ -8,7 +8,12 @@ D the inputs, K the kernel and Y the outputs of a tile,
 
 (Lavin and Gray, 2015, https://arxiv.org/abs/1509.09308). The transforms of all tiles and channels
 are one matrix product with the Kronecker square of A, B or G each, and the 36 products one batched
-product. Errors are about ten times those of the sum of products; float64 is always summed directly.
+product.
+
+Who takes it: float32 convolutions with 3x3 windows, strides and dilation of 1, and as many channels
+and filters as `FEWEST` and `MOST` say; their gradients, too. float64 is always summed directly, and
+all is after ``gpunet.set_matmul_precision("direct")``. Errors are about ten times those of the sum
+of products: `gpunet.backend.precision` says how large, and a test holds both to it.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import numpy as np
 from gpunet.backend.cpu.epilogue import Epilogue, finish, repeated
 from gpunet.backend.cpu.threads import add_sums, each_slab
 from gpunet.backend.cpu.windows import Axis, Slab, counts_of, region, region_size, split
+from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 
 TILE = 4  # outputs along each side
@@ -53,7 +59,8 @@ def fits_winograd(y: Array, x: Array, axes: Sequence[Axis], groups: int) -> bool
     """Whether these arrays, in a convolution over these axes, are best convolved like this."""
     channels, filters = x.shape[4], y.shape[4]
     return (
-        [(axis.stride, axis.step, axis.taps) for axis in axes[1:]] == [(1, 1, 3)] * 2
+        get_matmul_precision() != "direct"
+        and [(axis.stride, axis.step, axis.taps) for axis in axes[1:]] == [(1, 1, 3)] * 2
         and axes[0].taps == 1
         and axes[0].stride == 1
         and groups == 1

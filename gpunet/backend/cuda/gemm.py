@@ -10,7 +10,7 @@ from gpunet.backend.cuda import activations
 from gpunet.backend.cuda.activations import activation_args
 from gpunet.backend.cuda.device import THREADS, Device
 from gpunet.backend.cuda.grids import MAX_GRID_Y, ceil_div
-from gpunet.backend.precision import get_matmul_precision
+from gpunet.backend.precision import factor_precision
 from gpunet.backend.spec import Array
 
 TILES = (128, 64, 32)  # the sizes that kernels/gemm.cu is compiled for
@@ -119,7 +119,7 @@ def _by_cublas(
     cublas = device.products.cublas_for(op, a.dtype, m, n, a.shape[0 if ta else 1])
     if cublas is None:
         return False
-    precision = get_matmul_precision()
+    precision = factor_precision()
     cublas.product(c, a, b, ta=ta, tb=tb, accumulate=accumulate, precision=precision)
     return True
 

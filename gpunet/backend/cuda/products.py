@@ -22,7 +22,7 @@ import numpy as np
 
 from gpunet.backend.cuda.cublas import Cublas
 from gpunet.backend.cuda.kernels import flattened
-from gpunet.backend.precision import get_matmul_precision
+from gpunet.backend.precision import factor_precision
 from gpunet.errors import GpunetError, warn
 
 OWN, CUBLAS = "own", "cublas"
@@ -71,7 +71,7 @@ class Products:
             return None
         if self.only == CUBLAS:
             return self._cublas
-        precision = get_matmul_precision() if dtype == np.float32 else "ieee"
+        precision = factor_precision() if dtype == np.float32 else "ieee"
         choice = self.measured.get(key(op, dtype, precision, m, n, k))
         if choice is None:
             fast = precision == "tf32" or dtype != np.float32

@@ -114,14 +114,15 @@ def test_tf32_is_chosen_by_name(cp, backend, factors):
     a, b, wanted = factors(16, 16, 64)
     backend.device.products.only = CUBLAS
     errors = {}
-    for precision in ("ieee", "tf32"):
+    for precision in ("ieee", "tf32", "direct"):
         gpunet.set_matmul_precision(precision)
         assert gpunet.get_matmul_precision() == precision
         c = cp.empty((16, 16), np.float32)
         backend.ops["gemm"](c, cp.array(a), cp.array(b))
         errors[precision] = np.abs(c.get() - wanted).max()
     assert errors["ieee"] < 1e-5 < 1e-4 < errors["tf32"] < 1e-1
-    with pytest.raises(ArgumentError, match="takes 'ieee' or 'tf32', got 'fast'"):
+    assert errors["direct"] == errors["ieee"]
+    with pytest.raises(ArgumentError, match="takes 'ieee' or 'direct' or 'tf32', got 'fast'"):
         gpunet.set_matmul_precision("fast")
 
 
