@@ -6,13 +6,14 @@
 //                   h = z h + (1 - z) g
 //   gru_backward    dh = dy_t + dh z + dm_(t+1) U^T; dx_t and dm_t from dh
 //   previous_steps  y_t = x_(t-1): the state before each step, in the order of the inputs
+//   masked_steps    y_t = mask_t ? a_t : b_t
 //
 // Shapes: y, cells, memories (m_g), dy (batch, steps, units) in the order in which the steps are
 // taken; z or x, gates and their gradients (batch, steps, 4 units), gates i f g o, or for gru
-// (batch, steps, 3 units), gates z r g, in the order of the inputs; U (units, 4 or 3 units); h, c,
-// h0, c0 and their gradients (batch, units); scratch: lstm 3, lstm_backward 9, gru 2, gru_backward 7
-// floats a unit of the batch. What the contract says is optional may be null. Aliasing: gates = z
-// or x.
+// (batch, steps, 3 units), gates z r g, and the mask (batch, steps), which is 0 where the state
+// stays as it is, in the order of the inputs; U (units, 4 or 3 units); h, c, h0, c0 and their
+// gradients (batch, units); scratch: lstm 3, lstm_backward 10, gru 2, gru_backward 7 floats a unit
+// of the batch. What the contract says is optional may be null. Aliasing: gates = z or x.
 //
 // A launch is one step: a block computes 32 units of 8 rows of the batch, product and gates, and
 // hands its state on in scratch, which has a place for even and one for odd steps. States are float
@@ -21,7 +22,7 @@
 // Bytes a step and unit of a row: lstm 16 + 8 + 4 of scratch in, 16 + 8 + 8 out; lstm_backward
 // 16 + 12 + 20 in, 16 + 20 out; gru 12 + 4 in, 12 + 12 out; gru_backward 12 + 12 + 16 in, 24 + 16
 // out; U is read once for 8 rows of the batch, and from the second step on
-// it lies in the L2 cache of a large device. previous_steps 4 + 4, the least.
+// it lies in the L2 cache of a large device. previous_steps and masked_steps 4 + 4, the least.
 #include "common.cuh"
 
 constexpr int UNITS = 32, ROWS = 8;  // of a block
@@ -39,6 +40,7 @@ struct Place {
     bool inside;
     int64 state;   // in (batch, units)
     int64 output;  // in (batch, steps, units), in the order in which the steps are taken
+    int64 input;   // in (batch, steps), in the order of the inputs
     int64 gates;   // the first gate's in (batch, steps, count units), in the order of the inputs
 
     __device__ __forceinline__ Place(int count, int step, int reverse, int batch, int steps,
@@ -48,8 +50,14 @@ struct Place {
           inside(unit < units && row < batch),
           state((int64)row * units + unit),
           output(((int64)row * steps + step) * units + unit),
-          gates(((int64)row * steps + (reverse ? steps - 1 - step : step)) * count * units + unit)
+          input((int64)row * steps + (reverse ? steps - 1 - step : step)),
+          gates(input * count * units + unit)
     {
+    }
+
+    __device__ __forceinline__ bool stays(const unsigned char* mask) const
+    {
+        return mask != nullptr && mask[input] == 0;
     }
 };
 
@@ -92,8 +100,9 @@ __device__ __forceinline__ void times_kernel(float (&a)[COUNT], const float* bef
 }
 
 extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real* c, const real* z,
-                                const real* kernel, const real* h0, const real* c0, float* scratch,
-                                int step, int reverse, int batch, int steps, int units)
+                                const real* kernel, const real* h0, const real* c0,
+                                const unsigned char* mask, float* scratch, int step, int reverse,
+                                int batch, int steps, int units)
 {
     const Place at(LSTM_GATES, step, reverse, batch, steps, units);
     const int64 states = (int64)batch * units;
@@ -111,8 +120,12 @@ extern "C" __global__ void lstm(real* y, real* cells, real* gates, real* h, real
     const float g = tanhf(a[2] + (float)z[at.gates + 2 * units]);
     const float o = sigmoid(a[3] + (float)z[at.gates + 3 * units]);
     const float c_before = step > 0 ? cell[at.state] : at_or_zero(c0, at.state);
-    const float c_now = f * c_before + i * g;
-    const float h_now = o * tanhf(c_now);
+    float c_now = f * c_before + i * g;
+    float h_now = o * tanhf(c_now);
+    if (at.stays(mask)) {
+        c_now = c_before;
+        h_now = step > 0 ? before[at.state] : at_or_zero(h0, at.state);
+    }
     gates[at.gates] = (real)i;
     gates[at.gates + units] = (real)f;
     gates[at.gates + 2 * units] = (real)g;
@@ -163,7 +176,7 @@ __device__ __forceinline__ float times_transposed(const float* dz, const real* k
 extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const real* dy,
                                          const real* dh, const real* dc, const real* gates,
                                          const real* cells, const real* kernel, const real* c0,
-                                         float* scratch, int step, int reverse, int batch,
+                                         const unsigned char* mask, float* scratch, int step, int reverse, int batch,
                                          int steps, int units)
 {
     const Place at(LSTM_GATES, step, reverse, batch, steps, units);
@@ -171,6 +184,7 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
     const float* dz_after = scratch + ((step + 1) % 2) * LSTM_GATES * states;
     float* dz_now = scratch + ((step + 2) % 2) * LSTM_GATES * states;
     float* dcell = scratch + 2 * LSTM_GATES * states;
+    float* dstate = dcell + states;  // of what stayed as it was
     const bool last = step == steps - 1;
 
     float dh_now = 0.0f;
@@ -180,9 +194,7 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
     if (!at.inside) {
         return;
     }
-    if (last) {
-        dh_now = at_or_zero(dh, at.state);
-    }
+    dh_now += last ? at_or_zero(dh, at.state) : mask != nullptr ? dstate[at.state] : 0.0f;
     float dc_now = last ? at_or_zero(dc, at.state) : dcell[at.state];
     if (step < 0) {
         if (dh0 != nullptr) {
@@ -194,6 +206,10 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
         return;
     }
     dh_now += at_or_zero(dy, at.output);
+    const bool stays = at.stays(mask);
+    if (mask != nullptr) {
+        dstate[at.state] = stays ? dh_now : 0.0f;
+    }
     const float i = (float)gates[at.gates];
     const float f = (float)gates[at.gates + units];
     const float g = (float)gates[at.gates + 2 * units];
@@ -201,21 +217,23 @@ extern "C" __global__ void lstm_backward(real* dz, real* dh0, real* dc0, const r
     const float c_before =
         step > 0 ? (float)cells[at.output - units] : at_or_zero(c0, at.state);
     const float tanh_c = tanhf((float)cells[at.output]);
+    const float dc_after = dc_now;
     dc_now += dh_now * o * (1.0f - tanh_c * tanh_c);
     const float of_gates[LSTM_GATES] = {dc_now * g * i * (1.0f - i), dc_now * c_before * f * (1.0f - f),
                                    dc_now * i * (1.0f - g * g), dh_now * tanh_c * o * (1.0f - o)};
 #pragma unroll
     for (int j = 0; j < LSTM_GATES; ++j) {
-        dz[at.gates + (int64)j * units] = (real)of_gates[j];
-        dz_now[(int64)at.row * LSTM_GATES * units + (int64)j * units + at.unit] = of_gates[j];
+        const float of_gate = stays ? 0.0f : of_gates[j];
+        dz[at.gates + (int64)j * units] = (real)of_gate;
+        dz_now[(int64)at.row * LSTM_GATES * units + (int64)j * units + at.unit] = of_gate;
     }
-    dcell[at.state] = dc_now * f;
+    dcell[at.state] = stays ? dc_after : dc_now * f;
 }
 
 extern "C" __global__ void gru(real* y, real* memories, real* gates, real* h, const real* x,
                                const real* kernel, const real* bias, const real* h0,
-                               float* scratch, int step, int reverse, int batch, int steps,
-                               int units)
+                               const unsigned char* mask, float* scratch, int step, int reverse,
+                               int batch, int steps, int units)
 {
     const Place at(GRU_GATES, step, reverse, batch, steps, units);
     const int64 states = (int64)batch * units;
@@ -235,7 +253,7 @@ extern "C" __global__ void gru(real* y, real* memories, real* gates, real* h, co
     const float r = sigmoid((float)x[at.gates + units] + m[1]);
     const float g = tanhf((float)x[at.gates + 2 * units] + r * m[2]);
     const float h_before = step > 0 ? before[at.state] : at_or_zero(h0, at.state);
-    const float h_now = z * h_before + (1.0f - z) * g;
+    const float h_now = at.stays(mask) ? h_before : z * h_before + (1.0f - z) * g;
     gates[at.gates] = (real)z;
     gates[at.gates + units] = (real)r;
     gates[at.gates + 2 * units] = (real)g;
@@ -251,14 +269,14 @@ extern "C" __global__ void gru(real* y, real* memories, real* gates, real* h, co
 extern "C" __global__ void gru_backward(real* dx, real* dm, real* dh0, const real* dy,
                                         const real* dh, const real* gates, const real* memories,
                                         const real* y, const real* kernel, const real* h0,
-                                        float* scratch, int step, int reverse, int batch,
+                                        const unsigned char* mask, float* scratch, int step, int reverse, int batch,
                                         int steps, int units)
 {
     const Place at(GRU_GATES, step, reverse, batch, steps, units);
     const int64 states = (int64)batch * units;
     const float* dm_after = scratch + ((step + 1) % 2) * GRU_GATES * states;
     float* dm_now = scratch + ((step + 2) % 2) * GRU_GATES * states;
-    float* kept = scratch + 2 * GRU_GATES * states;  // dh z of the step after
+    float* kept = scratch + 2 * GRU_GATES * states;  // dh z of the step after; dh if it stayed
     const bool last = step == steps - 1;
 
     float dh_now = 0.0f;
@@ -274,6 +292,7 @@ extern "C" __global__ void gru_backward(real* dx, real* dm, real* dh0, const rea
         return;
     }
     dh_now += at_or_zero(dy, at.output);
+    const bool stays = at.stays(mask);
     const float z = (float)gates[at.gates];
     const float r = (float)gates[at.gates + units];
     const float g = (float)gates[at.gates + 2 * units];
@@ -284,11 +303,12 @@ extern "C" __global__ void gru_backward(real* dx, real* dm, real* dh0, const rea
     const float of_x[GRU_GATES] = {d_z, d_r, d_g}, of_m[GRU_GATES] = {d_z, d_r, d_g * r};
 #pragma unroll
     for (int j = 0; j < GRU_GATES; ++j) {
-        dx[at.gates + (int64)j * units] = (real)of_x[j];
-        dm[at.gates + (int64)j * units] = (real)of_m[j];
-        dm_now[(int64)at.row * GRU_GATES * units + (int64)j * units + at.unit] = of_m[j];
+        const float of_memory = stays ? 0.0f : of_m[j];
+        dx[at.gates + (int64)j * units] = (real)(stays ? 0.0f : of_x[j]);
+        dm[at.gates + (int64)j * units] = (real)of_memory;
+        dm_now[(int64)at.row * GRU_GATES * units + (int64)j * units + at.unit] = of_memory;
     }
-    kept[at.state] = dh_now * z;
+    kept[at.state] = stays ? dh_now : dh_now * z;
 }
 
 extern "C" __global__ void previous_steps(real* y, const real* x, const real* first, int reverse,
@@ -303,5 +323,22 @@ extern "C" __global__ void previous_steps(real* y, const real* x, const real* fi
         } else {
             y[i] = (real)at_or_zero(first, row * units + unit);
         }
+    }
+}
+
+// The mask is (batch, inputs); y, a and b are the steps from number first on.
+extern "C" __global__ void masked_steps(real* y, const real* a, const real* b,
+                                        const unsigned char* mask, int first, int reverse,
+                                        int lasting, int64 batch, int steps, int units, int inputs)
+{
+    for (int64 i = grid_thread(); i < batch * steps * units; i += grid_threads()) {
+        const int64 row = i / units / steps;
+        const int step = first + (int)(i / units % steps);
+        const unsigned char* of_row = mask + row * inputs;
+        bool there = of_row[reverse ? inputs - 1 - step : step] != 0;
+        for (int t = 0; lasting && !there && t < step; ++t) {
+            there = of_row[reverse ? inputs - 1 - t : t] != 0;
+        }
+        y[i] = (real)(there ? at_or_zero(a, i) : at_or_zero(b, i));
     }
 }

@@ -105,7 +105,7 @@ class GRU(Recurrent):
         gates, memories = c.scratch(x.shape, "gates"), self.sequence(c, "memories")
         y, last = (c.y, None) if self.return_sequences else (self.sequence(c, "h"), c.y)
         op.gru(
-            *(y, memories, gates, last, x, c.recurrent_kernel, of_state, None),
+            *(y, memories, gates, last, x, c.recurrent_kernel, of_state, None, None),
             reverse=self.go_backwards,
         )
         c.saved = y, memories, gates
@@ -117,7 +117,7 @@ class GRU(Recurrent):
         before = c.scratch(y.shape, "before")
         dy, dlast = (c.dy, None) if self.return_sequences else (None, c.dy)
         op.gru_backward(
-            *(dx, dm, None, dy, dlast, gates, memories, y, c.recurrent_kernel, None),
+            *(dx, dm, None, dy, dlast, gates, memories, y, c.recurrent_kernel, None, None),
             reverse=self.go_backwards,
         )
         op.previous_steps(before, y, None, reverse=self.go_backwards)

@@ -273,7 +273,7 @@ class LSTM(Recurrent):
         gates, cells = c.scratch(z.shape, "gates"), self.sequence(c, "cells")
         y, last = (c.y, None) if self.return_sequences else (self.sequence(c, "h"), c.y)
         op.lstm(
-            *(y, cells, gates, last, None, z, c.recurrent_kernel, None, None),
+            *(y, cells, gates, last, None, z, c.recurrent_kernel, None, None, None),
             reverse=self.go_backwards,
         )
         c.saved = y, cells, gates
@@ -284,7 +284,7 @@ class LSTM(Recurrent):
         dz, before = c.scratch(gates.shape, "dz"), c.scratch(y.shape, "before")
         dy, dlast = (c.dy, None) if self.return_sequences else (None, c.dy)
         op.lstm_backward(
-            *(dz, None, None, dy, dlast, None, gates, cells, c.recurrent_kernel, None),
+            *(dz, None, None, dy, dlast, None, gates, cells, c.recurrent_kernel, None, None),
             reverse=self.go_backwards,
         )
         op.previous_steps(before, y, None, reverse=self.go_backwards)

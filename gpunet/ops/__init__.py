@@ -104,7 +104,14 @@ from gpunet.ops.pooling import (
     max_pool_backward,
 )
 from gpunet.ops.random import dropout, gaussian_dropout, gaussian_noise, spatial_dropout
-from gpunet.ops.recurrent import gru, gru_backward, lstm, lstm_backward, previous_steps
+from gpunet.ops.recurrent import (
+    gru,
+    gru_backward,
+    lstm,
+    lstm_backward,
+    masked_steps,
+    previous_steps,
+)
 from gpunet.ops.regularizers import activity_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
 from gpunet.ops.shapes import (
@@ -181,6 +188,7 @@ __all__ = [
     "log_softmax_backward",
     "lstm",
     "lstm_backward",
+    "masked_steps",
     "matches",
     "max_pool",
     "max_pool_backward",

@@ -155,7 +155,7 @@ def large_arguments(name):
     if name == "spatial_dropout":
         sizes |= {"positions": 8, "channels": COLUMNS // 8}
     if OPS[name].family == "recurrent":
-        sizes |= {"batch": 128, "steps": 32, "units": 64}
+        sizes |= {"batch": 128, "steps": 32, "units": 64, "inputs": 32}
         sizes["gate_units"] = 64 * (4 if name.startswith("lstm") else 3)
     if OPS[name].family == "attention":
         sizes |= {"batch": 16, "heads": 4, "length": 128, "keys": 128, "size": 128}

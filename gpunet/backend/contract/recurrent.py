@@ -7,6 +7,9 @@ are (batch, steps, numbers).
 With ``reverse`` the steps are taken from the last to the first. What belongs to an input (z or x,
 gates and their gradients) stands in the order of the inputs, what belongs to a state (y, cells,
 memories, dy) in the order in which the steps are taken, as Keras returns it.
+
+A mask is 1 for inputs that are there and 0 for those that are not, in the order of the inputs: at
+a step that is masked the state stays as it was, for this sample.
 """
 
 from __future__ import annotations
@@ -32,28 +35,37 @@ def _fits(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
         )
 
 
+def _fits_mask(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    first, steps, inputs = attributes.get("first", 0), shapes["y"][1], shapes["mask"][1]
+    if not 0 <= first <= inputs - steps:
+        raise ShapeError(
+            f"op {name} takes steps that the mask has, got {steps} from number {first} on, and a "
+            f"mask of {inputs}."
+        )
+
+
 def _of_lstm(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates with the constants of their formulas, and its states."""
     batch, _, units = shapes["cells"]
-    return 3 * (LSTM_GATES + 1) * batch * units
+    return (3 * LSTM_GATES + 5) * batch * units
 
 
 def _of_lstm_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates and their gradients, its states, and the recurrent kernel transposed."""
     batch, _, units = shapes["cells"]
-    return (2 * LSTM_GATES + 4) * batch * units + LSTM_GATES * units * units
+    return (2 * LSTM_GATES + 6) * batch * units + LSTM_GATES * units * units
 
 
 def _of_gru(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates and what the last state adds to them, and its state."""
     batch, _, units = shapes["y"]
-    return 2 * (GRU_GATES + 1) * batch * units
+    return (2 * GRU_GATES + 3) * batch * units
 
 
 def _of_gru_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     """A step's gates and both gradients of them, its state, and the recurrent kernel transposed."""
     batch, _, units = shapes["y"]
-    return (3 * GRU_GATES + 2) * batch * units + GRU_GATES * units * units
+    return (3 * GRU_GATES + 3) * batch * units + GRU_GATES * units * units
 
 
 @op(
@@ -68,6 +80,7 @@ def _of_gru_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     recurrent_kernel="units gate_units",
     h0="batch units",
     c0="batch units",
+    mask="uint8: batch steps",
     scratch="full: scratch_size",
     in_place="gates=z",
 )
@@ -81,6 +94,7 @@ def lstm(
     recurrent_kernel: In,
     h0: In | None,
     c0: In | None,
+    mask: In | None,
     scratch: Scratch = None,
     *,
     reverse: bool = False,
@@ -89,7 +103,8 @@ def lstm(
 
     a = z_t + h_(t-1) recurrent_kernel; i, f, o = sigmoid(a_i, a_f, a_o); g = tanh(a_g);
     c_t = f c_(t-1) + i g; h_t = o tanh(c_t). y has every h_t, cells every c_t, gates i f g o of
-    every step; h and c are the last ones. The first step starts from h0 and c0; None is zero.
+    every step; h and c are the last ones. The first step starts from h0 and c0; None is zero. At a
+    masked step h_t = h_(t-1) and c_t = c_(t-1), and its gates are what nothing was made of.
     """
 
 
@@ -106,6 +121,7 @@ def lstm(
     cells="batch steps units",
     recurrent_kernel="units gate_units",
     c0="batch units",
+    mask="uint8: batch steps",
     scratch="full: scratch_size",
 )
 def lstm_backward(
@@ -119,6 +135,7 @@ def lstm_backward(
     cells: In,
     recurrent_kernel: In,
     c0: In | None,
+    mask: In | None,
     scratch: Scratch = None,
     *,
     reverse: bool = False,
@@ -131,6 +148,7 @@ def lstm_backward(
     dz_i = dc g i (1 - i); dz_f = dc c_(t-1) f (1 - f); dz_g = dc i (1 - g^2);
     dz_o = dh tanh(c_t) o (1 - o).
 
+    At a masked step dz is zero, and dh and dc go on to the step before as they are.
     The recurrent kernel's gradient is one product of `previous_steps` of y and dz.
     """
 
@@ -146,6 +164,7 @@ def lstm_backward(
     recurrent_kernel="units gate_units",
     recurrent_bias="gate_units",
     h0="batch units",
+    mask="uint8: batch steps",
     scratch="full: scratch_size",
     in_place="gates=x",
 )
@@ -158,6 +177,7 @@ def gru(
     recurrent_kernel: In,
     recurrent_bias: In | None,
     h0: In | None,
+    mask: In | None,
     scratch: Scratch = None,
     *,
     reverse: bool = False,
@@ -166,7 +186,8 @@ def gru(
 
     m = h_(t-1) recurrent_kernel + recurrent_bias; z, r = sigmoid(x_t + m);
     g = tanh(x_g + r m_g); h_t = z h_(t-1) + (1 - z) g. y has every h_t, memories every m_g, gates
-    z r g of every step; h is the last state. The first step starts from h0; None is zero.
+    z r g of every step; h is the last state. The first step starts from h0; None is zero. At a
+    masked step h_t = h_(t-1), and its gates are what nothing was made of.
     """
 
 
@@ -183,6 +204,7 @@ def gru(
     y="batch steps units",
     recurrent_kernel="units gate_units",
     h0="batch units",
+    mask="uint8: batch steps",
     scratch="full: scratch_size",
 )
 def gru_backward(
@@ -196,6 +218,7 @@ def gru_backward(
     y: In,
     recurrent_kernel: In,
     h0: In | None,
+    mask: In | None,
     scratch: Scratch = None,
     *,
     reverse: bool = False,
@@ -206,7 +229,8 @@ def gru_backward(
 
     dx_z = dh (h_(t-1) - g) z (1 - z); dx_g = dh (1 - z) (1 - g^2); dx_r = dx_g m_g r (1 - r);
     dm = dx, but dm_g = dx_g r. Both are in the order of the inputs. Of dm, sums over all rows are
-    the gradient of recurrent_bias, and a product with `previous_steps` of y that of the kernel.
+    the gradient of recurrent_bias, and a product with `previous_steps` of y that of the kernel. At
+    a masked step dx and dm are zero, and dh goes on to the step before as it is.
     """
 
 
@@ -216,4 +240,29 @@ def previous_steps(y: Out, x: In, first: In | None, *, reverse: bool = False) ->
 
     With ``reverse`` x is in the order in which steps are taken and y in the reverse of it. None as
     ``first`` is zero.
+    """
+
+
+@op(
+    _fits_mask,
+    y="batch steps units",
+    a="batch steps units",
+    b="batch steps units",
+    mask="uint8: batch inputs",
+)
+def masked_steps(
+    y: Out,
+    a: In | None,
+    b: In | None,
+    mask: In,
+    *,
+    first: int = 0,
+    reverse: bool = False,
+    lasting: bool = False,
+) -> None:
+    """y_t = a_t where the mask has 1, else b_t; None is zero.
+
+    The steps of y are those from number ``first`` on, in the order in which they are taken. With
+    ``lasting`` a 1 also counts for all steps after its own. The gradients of a and b are the same
+    op: of dy and None, and of None and dy.
     """

@@ -7,7 +7,8 @@ them fill what ways the caches have for their addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ def lstm(
     recurrent_kernel: Array,
     h0: Array | None,
     c0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
@@ -34,11 +36,15 @@ def lstm(
     """All steps of an LSTM, from z = x kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, scale, shift, h_, c_, product = _parts(scratch, *[of_gates] * 3, *[state] * 3)
+    a, scale, shift, h_, c_, product, h_before, c_before = _parts(
+        scratch, *[of_gates] * 3, *[state] * 5
+    )
     i, f, g, o = _gates(a)
     sequences = [_steps(part, reverse) for part in (z, gates)] + [_steps(y), _steps(cells)]
+    find_stays, stays = _stays(mask, y.shape[1], reverse)
 
     def run() -> None:
+        find_stays()
         # Arrays of the gates' shape: one ufunc over all columns takes less time than over some.
         scale.fill(0.5)
         shift.fill(0.5)
@@ -46,7 +52,10 @@ def lstm(
         _gates(shift)[2].fill(0.0)
         np.copyto(h_, 0.0 if h0 is None else h0)
         np.copyto(c_, 0.0 if c0 is None else c0)
-        for z_t, gates_t, y_t, cells_t in zip(*sequences, strict=True):
+        for z_t, gates_t, y_t, cells_t, stays_t in zip(*sequences, stays, strict=True):
+            if stays_t is not None:
+                np.copyto(h_before, h_)
+                np.copyto(c_before, c_)
             np.dot(h_, recurrent_kernel, a)
             np.add(a, z_t, out=a)
             np.multiply(a, scale, out=a)
@@ -57,9 +66,12 @@ def lstm(
             np.multiply(c_, f, out=c_)
             np.multiply(i, g, out=product)
             np.add(c_, product, out=c_)
-            np.copyto(cells_t, c_)
             np.tanh(c_, out=product)
             np.multiply(o, product, out=h_)
+            if stays_t is not None:
+                np.copyto(h_, h_before, where=stays_t)
+                np.copyto(c_, c_before, where=stays_t)
+            np.copyto(cells_t, c_)
             np.copyto(y_t, h_)
         for last, value in ((h, h_), (c, c_)):
             if last is not None:
@@ -80,6 +92,7 @@ def lstm_backward(
     cells: Array,
     recurrent_kernel: Array,
     c0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
@@ -87,23 +100,28 @@ def lstm_backward(
     """The gradients of z and of the first state, from those of y and of the last state."""
     batch, steps, units = cells.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, da, dh_, dc_, tanh_c, product, transposed = _parts(
-        scratch, of_gates, of_gates, *[state] * 4, (4 * units, units)
+    a, da, dh_, dc_, tanh_c, product, dh_after, dc_after, transposed = _parts(
+        scratch, of_gates, of_gates, *[state] * 6, (4 * units, units)
     )
     (i, f, g, o), (da_i, da_f, da_g, da_o) = _gates(a), _gates(da)
     sigmoids = (a[:, : 2 * units], da[:, : 2 * units]), (o, da_o)
     before = [0.0 if c0 is None else c0, *_steps(cells)][:steps]
     dys = [None] * steps if dy is None else _steps(dy)
+    find_stays, stays = _stays(mask, steps, reverse)
     sequences = [_steps(part, reverse) for part in (dz, gates)] + [dys, _steps(cells), before]
-    backwards = list(reversed(list(zip(*sequences, strict=True))))
+    backwards = list(reversed(list(zip(*sequences, stays, strict=True))))
 
     def run() -> None:
+        find_stays()
         np.copyto(transposed, recurrent_kernel.T)
         np.copyto(dh_, 0.0 if dh is None else dh)
         np.copyto(dc_, 0.0 if dc is None else dc)
-        for dz_t, gates_t, dy_t, cells_t, c_before in backwards:
+        for dz_t, gates_t, dy_t, cells_t, c_before, stays_t in backwards:
             if dy_t is not None:
                 np.add(dh_, dy_t, out=dh_)
+            if stays_t is not None:
+                np.copyto(dh_after, dh_)
+                np.copyto(dc_after, dc_)
             np.copyto(a, gates_t)
             np.tanh(cells_t, out=tanh_c)
             np.multiply(tanh_c, tanh_c, out=product)  # dc += dh o (1 - tanh(c)^2)
@@ -120,9 +138,14 @@ def lstm_backward(
                 np.multiply(slope, dc_, out=slope)
             np.multiply(tanh_c, dh_, out=product)
             np.multiply(da_o, product, out=da_o)
+            if stays_t is not None:
+                np.copyto(da, 0.0, where=stays_t)
             np.copyto(dz_t, da)
             np.multiply(dc_, f, out=dc_)
             np.dot(da, transposed, dh_)
+            if stays_t is not None:
+                np.copyto(dh_, dh_after, where=stays_t)
+                np.copyto(dc_, dc_after, where=stays_t)
         for first, gradient in ((dh0, dh_), (dc0, dc_)):
             if first is not None:
                 np.copyto(first, gradient)
@@ -140,6 +163,7 @@ def gru(
     recurrent_kernel: Array,
     recurrent_bias: Array | None,
     h0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
@@ -147,14 +171,18 @@ def gru(
     """All steps of a GRU, from x = inputs kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, m, h_, product = _parts(scratch, of_gates, of_gates, state, state)
+    a, m, h_, product, h_before = _parts(scratch, of_gates, of_gates, *[state] * 3)
     (z, r, g), m_g = _gates(a, 3), m[:, 2 * units :]
     sigmoids, of_sigmoids = a[:, : 2 * units], m[:, : 2 * units]
     sequences = [_steps(part, reverse) for part in (x, gates)] + [_steps(y), _steps(memories)]
+    find_stays, stays = _stays(mask, y.shape[1], reverse)
 
     def run() -> None:
+        find_stays()
         np.copyto(h_, 0.0 if h0 is None else h0)
-        for x_t, gates_t, y_t, memories_t in zip(*sequences, strict=True):
+        for x_t, gates_t, y_t, memories_t, stays_t in zip(*sequences, stays, strict=True):
+            if stays_t is not None:
+                np.copyto(h_before, h_)
             np.dot(h_, recurrent_kernel, m)
             if recurrent_bias is not None:
                 np.add(m, recurrent_bias, out=m)
@@ -172,6 +200,8 @@ def gru(
             np.subtract(h_, g, out=h_)  # z h + (1 - z) g = z (h - g) + g
             np.multiply(h_, z, out=h_)
             np.add(h_, g, out=h_)
+            if stays_t is not None:
+                np.copyto(h_, h_before, where=stays_t)
             np.copyto(y_t, h_)
         if h is not None:
             np.copyto(h, h_)
@@ -191,6 +221,7 @@ def gru_backward(
     y: Array,
     recurrent_kernel: Array,
     h0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
@@ -198,22 +229,27 @@ def gru_backward(
     """The gradients of x, of m and of the first state, from those of y and of the last state."""
     batch, steps, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, da, dm_, dh_, product, transposed = _parts(
-        scratch, *[of_gates] * 3, state, state, (3 * units, units)
+    a, da, dm_, dh_, product, dh_after, transposed = _parts(
+        scratch, *[of_gates] * 3, *[state] * 3, (3 * units, units)
     )
     (z, r, g), (da_z, da_r, da_g) = _gates(a, 3), _gates(da, 3)
     sigmoids, slopes, dm_g = a[:, : 2 * units], da[:, : 2 * units], dm_[:, 2 * units :]
     before = [0.0 if h0 is None else h0, *_steps(y)][:steps]
     dys = [None] * steps if dy is None else _steps(dy)
+    find_stays, stays = _stays(mask, steps, reverse)
     sequences = [_steps(part, reverse) for part in (dx, dm, gates)]
-    backwards = list(reversed(list(zip(*sequences, dys, _steps(memories), before, strict=True))))
+    sequences += [dys, _steps(memories), before, stays]
+    backwards = list(reversed(list(zip(*sequences, strict=True))))
 
     def run() -> None:
+        find_stays()
         np.copyto(transposed, recurrent_kernel.T)
         np.copyto(dh_, 0.0 if dh is None else dh)
-        for dx_t, dm_t, gates_t, dy_t, m_g, h_before in backwards:
+        for dx_t, dm_t, gates_t, dy_t, m_g, h_before, stays_t in backwards:
             if dy_t is not None:
                 np.add(dh_, dy_t, out=dh_)
+            if stays_t is not None:
+                np.copyto(dh_after, dh_)
             np.copyto(a, gates_t)
             np.multiply(a, a, out=da)  # the derivatives: y - y^2 of sigmoid, 1 - y^2 of tanh
             np.subtract(sigmoids, slopes, out=slopes)
@@ -226,6 +262,8 @@ def gru_backward(
             np.multiply(da_g, product, out=da_g)
             np.multiply(da_r, da_g, out=da_r)
             np.multiply(da_r, m_g, out=da_r)
+            if stays_t is not None:
+                np.copyto(da, 0.0, where=stays_t)
             np.copyto(dx_t, da)
             np.copyto(dm_, da)
             np.multiply(dm_g, r, out=dm_g)
@@ -233,6 +271,8 @@ def gru_backward(
             np.multiply(dh_, z, out=dh_)
             np.dot(dm_, transposed, product)
             np.add(dh_, product, out=dh_)
+            if stays_t is not None:
+                np.copyto(dh_, dh_after, where=stays_t)
         if dh0 is not None:
             np.copyto(dh0, dh_)
 
@@ -247,6 +287,41 @@ def _gates(array: Array, count: int = 4) -> list[Array]:
 def _steps(sequence: Array, reverse: bool = False) -> list[Array]:
     """What a sequence holds at each step, in the order in which the steps are taken."""
     return list(sequence.swapaxes(0, 1)[:: -1 if reverse else 1])
+
+
+def _stays(
+    mask: Array | None, steps: int, reverse: bool
+) -> tuple[Callable[[], object], list[Array | None]]:
+    """A call that finds where the state stays as it is, and that for each step, (batch, 1)."""
+    if mask is None:
+        return (lambda: None), [None] * steps
+    stays = np.empty((steps, len(mask), 1), np.bool_)
+    return partial(np.equal, mask.T[:, :, None], 0, stays), _steps(stays.swapaxes(0, 1), reverse)
+
+
+@prepared
+def masked_steps(
+    y: Array,
+    a: Array | None,
+    b: Array | None,
+    mask: Array,
+    *,
+    first: int = 0,
+    reverse: bool = False,
+    lasting: bool = False,
+) -> Call:
+    """y_t = a_t where the mask has 1, else b_t; None is zero."""
+    ordered = mask[:, ::-1] if reverse else mask
+    last = first + y.shape[1]
+
+    def run() -> None:
+        there = ordered[:, :last] != 0  # (batch, steps) bytes
+        if lasting:
+            there = np.logical_or.accumulate(there, axis=1)
+        np.copyto(y, 0.0 if b is None else b)
+        np.copyto(y, 0.0 if a is None else a, where=there[:, first:, None])
+
+    return run
 
 
 def previous_steps(y: Array, x: Array, first: Array | None, *, reverse: bool = False) -> None:

@@ -23,12 +23,13 @@ def lstm(
     recurrent_kernel: Array,
     h0: Array | None,
     c0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
 ) -> None:
     """All steps of an LSTM, from z = x kernel + bias."""
-    args = (y, cells, gates, h, c, z, recurrent_kernel, h0, c0, scratch)
+    args = (y, cells, gates, h, c, z, recurrent_kernel, h0, c0, mask, scratch)
     for step in range(y.shape[1]):
         _launch_step(device, "lstm", y, args, step, reverse)
 
@@ -45,12 +46,13 @@ def lstm_backward(
     cells: Array,
     recurrent_kernel: Array,
     c0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
 ) -> None:
     """The gradients of z and of the first state, from those of y and of the last state."""
-    args = (dz, dh0, dc0, dy, dh, dc, gates, cells, recurrent_kernel, c0, scratch)
+    args = (dz, dh0, dc0, dy, dh, dc, gates, cells, recurrent_kernel, c0, mask, scratch)
     # The state before the first step is one step further back.
     end = -1 if dh0 is None and dc0 is None else -2
     for step in range(cells.shape[1] - 1, end, -1):
@@ -67,12 +69,13 @@ def gru(
     recurrent_kernel: Array,
     recurrent_bias: Array | None,
     h0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
 ) -> None:
     """All steps of a GRU, from x = inputs kernel + bias."""
-    args = (y, memories, gates, h, x, recurrent_kernel, recurrent_bias, h0, scratch)
+    args = (y, memories, gates, h, x, recurrent_kernel, recurrent_bias, h0, mask, scratch)
     for step in range(y.shape[1]):
         _launch_step(device, "gru", y, args, step, reverse)
 
@@ -89,12 +92,13 @@ def gru_backward(
     y: Array,
     recurrent_kernel: Array,
     h0: Array | None,
+    mask: Array | None,
     scratch: Array = None,
     *,
     reverse: bool = False,
 ) -> None:
     """The gradients of x, of m and of the first state, from those of y and of the last state."""
-    args = (dx, dm, dh0, dy, dh, gates, memories, y, recurrent_kernel, h0, scratch)
+    args = (dx, dm, dh0, dy, dh, gates, memories, y, recurrent_kernel, h0, mask, scratch)
     end = -1 if dh0 is None else -2
     for step in range(y.shape[1] - 1, end, -1):
         _launch_step(device, "gru_backward", y, args, step, reverse)
@@ -109,6 +113,27 @@ def previous_steps(
         sizes = (np.int32(reverse), np.int64(batch), np.int32(steps), np.int32(units))
         grid = flat_grid(device, y.size)
         device.launch("recurrent", "previous_steps", y, grid, (THREADS,), (y, x, first, *sizes))
+
+
+def masked_steps(
+    device: Device,
+    y: Array,
+    a: Array | None,
+    b: Array | None,
+    mask: Array,
+    *,
+    first: int = 0,
+    reverse: bool = False,
+    lasting: bool = False,
+) -> None:
+    """y_t = a_t where the mask has 1, else b_t; None is zero."""
+    batch, steps, units = y.shape
+    if y.size > 0:
+        flags = (np.int32(first), np.int32(reverse), np.int32(lasting))
+        sizes = (np.int64(batch), np.int32(steps), np.int32(units), np.int32(mask.shape[1]))
+        args = (y, a, b, mask, *flags, *sizes)
+        grid = flat_grid(device, y.size)
+        device.launch("recurrent", "masked_steps", y, grid, (THREADS,), args)
 
 
 def _launch_step(
