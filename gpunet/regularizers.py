@@ -13,15 +13,19 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gpunet.engine.data import as_numbers
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
 from gpunet.saving.configs import from_description
+
+if TYPE_CHECKING:
+    from gpunet.engine.recorder import Buffer, Recorder
 
 Self = TypeVar("Self", bound="Regularizer")
 
@@ -32,10 +36,41 @@ class Regularizer:
     Attributes:
         l1: the factor of the absolute values; their gradient is l1 sign(x), 0 at 0.
         l2: the factor of the squares; their gradient is 2 l2 x.
+        elementwise: whether that is all. Then one launch does it for all weights of a model;
+            a subclass that says False writes ``record``.
     """
 
     l1 = 0.0
     l2 = 0.0
+    elementwise = True
+
+    def record(
+        self,
+        op: Recorder,
+        dx: Buffer | None,
+        totals: Buffer | None,
+        x: Buffer,
+        *,
+        share: float = 1.0,
+        count: int = 1,
+        accumulate: bool = False,
+    ) -> None:
+        """Record the penalty of x, times share, and its gradient.
+
+        Args:
+            op: the recorder.
+            dx: where the gradient goes, of x's shape, or None.
+            totals: running totals, which grow by count times the penalty, or None.
+            x: a weight or a layer's output.
+            share: what the penalty and its gradient are multiplied by.
+            count: how many rows have the penalty in their loss.
+            accumulate: whether the gradient is added to what dx holds.
+        """
+        l1, l2 = self.l1 * share, self.l2 * share
+        op.activity_penalty(dx, totals, x, l1=l1, l2=l2, count=count, accumulate=accumulate)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise an error if nothing of this shape can be regularized."""
 
     def __call__(self, x: Any) -> float:
         """The penalty of an array.
@@ -47,10 +82,12 @@ class Regularizer:
 
         values = as_numbers(x, f"what {type(self).__name__} is called on")
         dtype = "float64" if values.dtype == np.float64 else "float32"
-        totals = np.zeros(2)
-        backend_named("numpy").ops["activity_penalty"](
-            None, totals, np.ascontiguousarray(values, dtype), l1=self.l1, l2=self.l2, count=1
+        self.check(values.shape)
+        totals: Any = np.zeros(2)
+        op: Any = SimpleNamespace(  # the real ops: all is run
+            **backend_named("numpy").ops, scratch=lambda shape: np.empty(shape, dtype)
         )
+        self.record(op, None, totals, np.ascontiguousarray(values, dtype))  # type: ignore[arg-type]
         return float(totals[0])
 
     def get_config(self) -> dict[str, Any]:
@@ -131,6 +168,70 @@ class L1L2(Regularizer):
         return {"l1": self.l1, "l2": self.l2}
 
 
+class OrthogonalRegularizer(Regularizer):
+    """penalty = factor * mean of |cosine| over all pairs of rows, or columns, of a matrix.
+
+    A kernel (inputs, units) with mode "columns" has units that look at different things. Fewer
+    than two vectors have no pairs and no penalty (Keras: NaN).
+
+    Args:
+        factor: the factor, at least 0.
+        mode: "rows" or "columns", which of both are the vectors.
+
+    Raises:
+        ArgumentError: a factor that is no number of at least 0, or an unknown mode.
+
+    Example:
+        >>> round(OrthogonalRegularizer(1.0)([[3.0, 0.0], [4.0, 4.0]]), 4)
+        0.7071
+    """
+
+    elementwise = False
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = _factor("OrthogonalRegularizer", "factor", factor)
+        if mode not in ("rows", "columns"):
+            raise ArgumentError(
+                f"OrthogonalRegularizer takes 'rows' or 'columns' for mode, got {mode!r}."
+            )
+        self.mode = mode
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise a ShapeError if this is no shape of a matrix."""
+        if len(shape) != 2:
+            raise ShapeError(
+                f"OrthogonalRegularizer compares the rows or columns of a matrix, got the shape "
+                f"{shape}; use 'l1', 'l2' or 'l1_l2', or start with the initializer 'orthogonal'."
+            )
+
+    def record(
+        self,
+        op: Recorder,
+        dx: Buffer | None,
+        totals: Buffer | None,
+        x: Buffer,
+        *,
+        share: float = 1.0,
+        count: int = 1,
+        accumulate: bool = False,
+    ) -> None:
+        """All products of two vectors, their penalty, and the way back."""
+        self.check(x.shape)
+        by_rows = self.mode == "rows"
+        vectors = x.shape[0] if by_rows else x.shape[1]
+        gram = op.scratch((vectors, vectors))
+        op.gemm(gram, x, x, ta=not by_rows, tb=by_rows)
+        slopes = None if dx is None else op.scratch((vectors, vectors))
+        op.orthogonality_penalty(slopes, totals, gram, factor=self.factor * share, count=count)
+        if dx is not None:
+            factors = (slopes, x) if by_rows else (x, slopes)
+            op.gemm(dx, *factors, accumulate=accumulate)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"factor": self.factor, "mode": self.mode}
+
+
 def l1(l1: float = 0.01) -> L1:
     """An `L1` regularizer."""
     return L1(l1)
@@ -146,24 +247,27 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
-def OrthogonalRegularizer(factor: float = 0.01, mode: str = "rows") -> NoReturn:  # noqa: N802
-    """Keras has it; gpunet has not, because it is a matrix product and no sum over elements.
-
-    Raises:
-        ArgumentError: always.
-    """
-    raise ArgumentError(
-        "gpunet has no OrthogonalRegularizer, only penalties that are sums over elements; use "
-        "'l1', 'l2' or 'l1_l2', or start orthogonal with kernel_initializer='orthogonal'."
-    )
+def orthogonal_regularizer(factor: float = 0.01, mode: str = "rows") -> OrthogonalRegularizer:
+    """An `OrthogonalRegularizer`."""
+    return OrthogonalRegularizer(factor, mode)
 
 
-_CLASSES: dict[str, type[Regularizer]] = {"L1": L1, "L2": L2, "L1L2": L1L2}
-_NAMES = {"l1": l1, "l2": l2, "l1_l2": l1_l2, "orthogonal_regularizer": OrthogonalRegularizer}
+_CLASSES: dict[str, type[Regularizer]] = {
+    "L1": L1,
+    "L2": L2,
+    "L1L2": L1L2,
+    "OrthogonalRegularizer": OrthogonalRegularizer,
+}
+_NAMES: dict[str, Callable[[], Regularizer]] = {
+    "l1": l1,
+    "l2": l2,
+    "l1_l2": l1_l2,
+    "orthogonal_regularizer": orthogonal_regularizer,
+}
 
 
 def get(identifier: Any) -> Regularizer | None:
-    """The regularizer of a name ("l1", "l2", "l1_l2"), class, config or object; None is none.
+    """The regularizer of a name ("l2"), class, config or object; None is none.
 
     Raises:
         ArgumentError: unknown; a name gets a suggestion.

@@ -6,7 +6,8 @@
 //                                u = l (1 - p) + (1 - l) p, bce = -(l log(p) + (1 - l) log(1 - p))
 //   binary_focal_cross_entropy   the same with p = x, clipped in bce
 //
-// w = l alpha + (1 - l) (1 - alpha) where kind is 1 (class balancing), else 1. Shapes, aliasing and
+// alpha is one number, or one for each class j in the first two. w = l alpha + (1 - l) (1 - alpha)
+// where kind is 1 (class balancing), else 1. Shapes, aliasing and
 // the rest as in losses.cu; labels are rows.
 //
 // Bytes an element, read + written: 8 + 4, the least; rows of the first two that do not fit on chip
@@ -19,12 +20,12 @@
 struct FocalTerm {
     float loss, h;
 
-    __device__ FocalTerm(const Formula& formula, float label, float p, float q, float log_p)
+    __device__ FocalTerm(float alpha, float gamma, float label, float p, float q, float log_p)
     {
-        const float factor = formula.alpha * label * powf(q, formula.gamma);
+        const float factor = alpha * label * powf(q, gamma);
         const float ratio = q == 0.0f ? -1.0f : log_p / q;
         loss = -factor * log_p;
-        h = factor * (formula.gamma * p * ratio - 1.0f);
+        h = factor * (gamma * p * ratio - 1.0f);
     }
 };
 
@@ -32,10 +33,10 @@ struct FocalTerm {
 struct ShareOfLogits {
     float largest, sum, log_sum;
 
-    __device__ FocalTerm at(const Formula& formula, float x, float label) const
+    __device__ FocalTerm at(float alpha, float gamma, float x, float label) const
     {
         const float log_p = x - largest - log_sum;
-        return FocalTerm(formula, label, expf(log_p), -expm1f(log_p), log_p);
+        return FocalTerm(alpha, gamma, label, expf(log_p), -expm1f(log_p), log_p);
     }
     __device__ float gradient(float x, float h, float h_sum) const
     {
@@ -47,10 +48,10 @@ struct ShareOfLogits {
 struct ShareOfProbabilities {
     float sum;
 
-    __device__ FocalTerm at(const Formula& formula, float x, float label) const
+    __device__ FocalTerm at(float alpha, float gamma, float x, float label) const
     {
         const float share = x / sum, p = clip(share);
-        FocalTerm term(formula, label, p, 1.0f - p, logf(p));
+        FocalTerm term(alpha, gamma, label, p, 1.0f - p, logf(p));
         term.h = is_clipped(share) ? 0.0f : term.h;
         return term;
     }
@@ -108,7 +109,9 @@ struct FocalCrossEntropy {
             const Pack<float, WIDTH> label = labels.again(unit, step);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                const FocalTerm term = share.at(formula, (float)values.v[j], label.v[j]);
+                const float alpha = formula.alpha_of(unit * WIDTH + j);
+                const FocalTerm term =
+                    share.at(alpha, formula.gamma, (float)values.v[j], label.v[j]);
                 loss += term.loss;
                 h_sum += term.h;
             }
@@ -124,7 +127,8 @@ struct FocalCrossEntropy {
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float value = (float)values.v[j];
-                const float h = share.at(formula, value, label.v[j]).h;
+                const float alpha = formula.alpha_of(unit * WIDTH + j);
+                const float h = share.at(alpha, formula.gamma, value, label.v[j]).h;
                 values.v[j] = (real)(scale * share.gradient(value, h, h_sum));
             }
             store_pack<real, WIDTH>(dx, unit, values);

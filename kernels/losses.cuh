@@ -22,6 +22,12 @@ struct Outputs {
 struct Formula {
     float alpha, gamma;
     int kind;
+    const float* alphas;  // one for each class, or null: then all have alpha
+
+    __device__ __forceinline__ float alpha_of(int column) const
+    {
+        return alphas != nullptr ? alphas[column] : alpha;
+    }
 };
 
 // What is done to labels: those of rows are smoothed, those of an ignored class have no loss.
@@ -334,13 +340,13 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
     extern "C" __global__ void SYMBOL(                                                            \
         real* dx, float* loss, float* correct, double* totals, double* accuracy_totals,           \
         const real* x, const LABEL* labels, const float* sample_weight, double scale,             \
-        float alpha, float gamma, int kind, float label_factor, float label_shift,                \
-        int64 ignored, int64 rows, int columns, int packed, int lanes, int cached,                \
-        double* partials, unsigned* ticket)                                                       \
+        float alpha, float gamma, int kind, const float* alphas, float label_factor,              \
+        float label_shift, int64 ignored, int64 rows, int columns, int packed, int lanes,         \
+        int cached, double* partials, unsigned* ticket)                                           \
     {                                                                                             \
         const Outputs out = {loss,          correct,  totals, accuracy_totals,                    \
                              sample_weight, partials, ticket, scale};                             \
-        const Formula formula = {alpha, gamma, kind};                                             \
+        const Formula formula = {alpha, gamma, kind, alphas};                                     \
         const LabelRule rule = {label_factor, label_shift, ignored};                              \
         const Layout layout = {rows, columns, lanes, cached};                                     \
         if (packed) {                                                                             \

@@ -2,15 +2,26 @@
 //
 //   weight_penalty    gradients += l1 sign(w) + 2 l2 w,      totals[0] += count sum(l1 |w| + l2 w^2)
 //   activity_penalty  dx (+)= l1 sign(x) + 2 l2 x,           totals[0] += count sum(l1 |x| + l2 x^2)
+//   orthogonality_penalty   slopes_ij = 2 f sign(g_ij) r_i r_j,  slopes_ii = -2 f r_i^2 sum_j c_ij,
+//                           totals[0] += count f sum(c_ij), c_ij = |g_ij| r_i r_j for i != j
 //
 // weight_penalty: flat buffers of n elements; `penalties` has one row of four doubles for each
 // weight that has a penalty (offset, size, l1, l2), in order of offset; all else is not touched.
 // activity_penalty: n elements of any shape; dx is overwritten, or added to if `accumulate`.
-// gradients, dx and totals may be null. No two arrays overlap.
+// orthogonality_penalty: gram and slopes (vectors, vectors), r_i = min(1 / sqrt(gram_ii), 1e12).
+// gradients, dx, slopes and totals may be null. No two arrays overlap.
 //
 // Bytes an element, read + written: gradients and accumulated dx 8 + 4, other dx 4 + 4, without
-// either 4 + 0: the least. Sums run in a fixed order, in double beyond one pack.
+// either 4 + 0, slopes 4 + 4: the least, and for slopes 2 more read, as each band of 16 rows reads
+// the diagonal, which has a sector for each number. Sums run in a fixed order, in double beyond one
+// pack or row.
 #include "common.cuh"
+
+// 0 stays 0, NaN stays NaN.
+__device__ __forceinline__ float sign_of(float x)
+{
+    return x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : x);
+}
 
 struct Penalty {
     float l1, l2;
@@ -18,8 +29,7 @@ struct Penalty {
     __device__ __forceinline__ float value(float x) const { return l1 * fabsf(x) + l2 * x * x; }
     __device__ __forceinline__ float slope(float x) const
     {
-        const float sign = x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : x);  // 0 stays 0, NaN stays NaN
-        return l1 * sign + 2.0f * l2 * x;
+        return l1 * sign_of(x) + 2.0f * l2 * x;
     }
 };
 
@@ -131,5 +141,80 @@ extern "C" __global__ void activity_penalty(real* dx, double* totals, const real
                                      accumulate);
     if (totals != nullptr) {
         add_to_totals(totals, sum, count, partials, ticket);
+    }
+}
+
+constexpr int BAND = 16;
+constexpr float SHORTEST = 1e-12f;
+
+// A NaN stays one.
+__device__ __forceinline__ float reciprocal_length(const float* gram, int64 vector, int64 vectors)
+{
+    const float length = sqrtf(gram[vector * vectors + vector]);
+    return 1.0f / (length < SHORTEST ? SHORTEST : length);
+}
+
+// A block has a band of rows; a thread goes down a strip of WIDTH columns of it, whose r it reads
+// once for the whole band. Returns f sum(c_ij) of the bands, to thread 0.
+template <int WIDTH>
+__device__ __forceinline__ double penalize_bands(float* slopes, const float* gram, float factor,
+                                                 int64 vectors)
+{
+    double penalty = 0.0;
+    for (int64 first = (int64)blockIdx.x * BAND; first < vectors;
+         first += (int64)gridDim.x * BAND) {
+        float own[BAND], sums[BAND] = {};
+#pragma unroll
+        for (int i = 0; i < BAND; ++i) {
+            own[i] = first + i < vectors ? reciprocal_length(gram, first + i, vectors) : 0.0f;
+        }
+        for (int64 unit = threadIdx.x; unit < vectors / WIDTH; unit += blockDim.x) {
+            float other[WIDTH];
+#pragma unroll
+            for (int j = 0; j < WIDTH; ++j) {
+                other[j] = reciprocal_length(gram, unit * WIDTH + j, vectors);
+            }
+#pragma unroll
+            for (int i = 0; i < BAND; ++i) {
+                if (first + i < vectors) {
+                    const int64 row = (first + i) * vectors;
+                    Pack<float, WIDTH> g = load_pack<float, WIDTH>(gram + row, unit);
+#pragma unroll
+                    for (int j = 0; j < WIDTH; ++j) {
+                        const bool pair = unit * WIDTH + j != first + i;
+                        const float both = own[i] * other[j];
+                        sums[i] += pair ? fabsf(g.v[j]) * both : 0.0f;
+                        g.v[j] = 2.0f * factor * sign_of(g.v[j]) * both;
+                    }
+                    if (slopes != nullptr) {
+                        store_pack<float, WIDTH>(slopes + row, unit, g);
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < BAND; ++i) {
+            const float sum = block_sum(sums[i]);
+            if (threadIdx.x == 0 && first + i < vectors) {
+                const bool cut_off = own[i] >= 1.0f / SHORTEST;
+                penalty += (double)factor * sum;
+                if (slopes != nullptr) {
+                    slopes[(first + i) * (vectors + 1)] =
+                        cut_off ? 0.0f : -2.0f * factor * own[i] * own[i] * sum;
+                }
+            }
+        }
+    }
+    return penalty;
+}
+
+extern "C" __global__ void orthogonality_penalty(float* slopes, double* totals, const float* gram,
+                                                 float factor, int64 count, int64 vectors,
+                                                 int packed, double* partials, unsigned* ticket)
+{
+    const double penalty = packed ? penalize_bands<FLOAT_PACK>(slopes, gram, factor, vectors)
+                                  : penalize_bands<1>(slopes, gram, factor, vectors);
+    if (totals != nullptr) {
+        add_to_totals(totals, penalty, count, partials, ticket);
     }
 }

@@ -236,8 +236,8 @@ def test_axes_as_keras_means_them(weight, constraint):
     ("make", "message"),
     [
         (lambda: regularizers.get("l1l3"), "did you mean 'l1_l2'"),
-        (lambda: regularizers.get("orthogonal_regularizer"), "gpunet has no OrthogonalRegularizer"),
-        (lambda: regularizers.OrthogonalRegularizer(), "gpunet has no OrthogonalRegularizer"),
+        (lambda: regularizers.OrthogonalRegularizer(-1), "number of at least 0 for factor"),
+        (lambda: regularizers.OrthogonalRegularizer(mode="row"), "'rows' or 'columns' for mode"),
         (lambda: regularizers.get(abs), "no automatic differentiation"),
         (lambda: regularizers.L2(-1), "L2 takes a number of at least 0 for l2, got -1"),
         (lambda: regularizers.L1("a lot"), "L1 takes a number"),
@@ -255,6 +255,29 @@ def test_axes_as_keras_means_them(weight, constraint):
 def test_errors(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+def test_only_matrices_have_orthogonal_vectors():
+    orthogonal = regularizers.OrthogonalRegularizer()
+    with pytest.raises(ShapeError, match=r"of a matrix, got the shape \(3, 3, 1, 2\)"):
+        layers.Conv2D(2, 3, kernel_regularizer=orthogonal)(Input((5, 5, 1)))
+    with pytest.raises(ShapeError, match="of a matrix, got the shape"):
+        orthogonal(np.ones(3))
+    model = Sequential([layers.Dense(2, activity_regularizer=orthogonal, input_shape=(4, 3))])
+    model.compile("sgd", "mse")
+    with pytest.raises(ShapeError, match=r"layer 'dense.*', regularizer: OrthogonalRegularizer"):
+        model.train_on_batch(np.ones((5, 4, 3)), np.ones((5, 4, 2)))
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [(1, 4), (5, 3), (40, 300)])
+def test_orthogonal_penalty_is_the_mean_cosine(mode, shape):
+    w = penalties.wave(*shape, shift=0.5) * np.arange(1.0, shape[1] + 1)
+    v = w if mode == "rows" else w.T
+    u = v / np.linalg.norm(v, axis=1, keepdims=True)
+    pairs = [abs(u[i] @ u[j]) for i in range(len(u)) for j in range(i)]
+    wanted = 0.3 * np.mean(pairs) if pairs else 0.0
+    assert regularizers.OrthogonalRegularizer(0.3, mode)(w) == pytest.approx(wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize(("axis", "rank"), [(2, 2), ([0, 2], 3), ([0, 0], 2)])

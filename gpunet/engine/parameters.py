@@ -178,7 +178,7 @@ class Span:
         rows = [
             (p.offset - self.start, p.size, p.regularizer.l1, p.regularizer.l2)
             for p in self.parameters
-            if p.regularizer is not None and p.is_trainable
+            if p.regularizer is not None and p.regularizer.elementwise and p.is_trainable
         ]
         return np.array(rows, np.float64).reshape(-1, 4)
 

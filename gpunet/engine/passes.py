@@ -110,8 +110,9 @@ class Pass:
         if regularizer is None or (dy is None and totals is None):
             return
         self.op.layer = self.paths[node.layer]
-        l1, l2 = regularizer.l1 / self.rows, regularizer.l2 / self.rows
-        self.op.activity_penalty(dy, totals, self.values[node.output], l1=l1, l2=l2, count=count)
+        y, share = self.values[node.output], 1.0 / self.rows
+        with _named(self.paths[node.layer], "regularizer"):
+            regularizer.record(self.op, dy, totals, y, share=share, count=count)
 
     def _lend_weights(self, layer: Layer, context: Context) -> None:
         """Put weights and their gradients on the context under their names."""

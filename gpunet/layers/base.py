@@ -147,7 +147,8 @@ class Layer:
 
         Raises:
             ArgumentError: the name is no identifier, or taken; an unknown name of another kind.
-            ShapeError: the constraint's axis is none of this weight's.
+            ShapeError: the constraint's axis is none of this weight's, or the regularizer is for
+                matrices and this is none.
         """
         taken = {*Context.__annotations__, *(p.name for p in self.parameters)}
         if not name.isidentifier() or name in taken or hasattr(Context, name):
@@ -155,16 +156,17 @@ class Layer:
                 f"a weight of layer {self.label!r} needs an identifier as its name that is not "
                 f"taken, got {name!r}."
             )
-        constraint = constraints.get(constraint)
-        if constraint is not None:
-            constraint.check(tuple(shape))
+        constraint, regularizer = constraints.get(constraint), regularizers.get(regularizer)
+        for rule in (constraint, regularizer):
+            if rule is not None:
+                rule.check(tuple(shape))
         parameter = Parameter(
             name,
             tuple(shape),
             initializers.get(initializer),
             self,
             trainable,
-            regularizers.get(regularizer),
+            regularizer,
             constraint,
         )
         self.parameters.append(parameter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,7 @@ class CategoricalFocalCrossentropy(_FromLogits):
     from the logits.
 
     Args:
-        alpha: the factor of all classes.
+        alpha: the factor of all classes, or a list with one for each.
         gamma: how much less; 0 is `CategoricalCrossentropy` times alpha.
         from_logits: whether the model's outputs are logits rather than probabilities.
         label_smoothing: how much of each label is shared among all classes, 0 to 1.
@@ -194,7 +195,7 @@ class CategoricalFocalCrossentropy(_FromLogits):
 
     def __init__(
         self,
-        alpha: float = 0.25,
+        alpha: float | Sequence[float] = 0.25,
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
@@ -204,12 +205,30 @@ class CategoricalFocalCrossentropy(_FromLogits):
         dtype: str | None = None,
     ) -> None:
         super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        self.alpha = number("alpha", alpha, loss=self.name)
+        self.alpha = self._one_or_several(alpha)
         self.gamma = number("gamma", gamma, 0, loss=self.name)
+
+    def _one_or_several(self, alpha: Any) -> float | list[float]:
+        several = isinstance(alpha, list | tuple) or (
+            isinstance(alpha, np.ndarray) and alpha.ndim == 1
+        )
+        if not several:
+            return number("alpha", alpha, loss=self.name)
+        return [number("each alpha", item, loss=self.name) for item in alpha]
+
+    def record(self, op: Recorder, b: LossBuffers) -> None:
+        """One launch: losses, totals and gradient."""
+        if isinstance(self.alpha, list) and len(self.alpha) != b.x.shape[1]:
+            raise ArgumentError(
+                f"the loss {self.name!r} has {len(self.alpha)} numbers in alpha for predictions "
+                f"of {b.x.shape[1]} classes; give one for each class, or one number for all."
+            )
+        super().record(op, b)
 
     def attributes(self) -> dict[str, Any]:
         """The op's keyword arguments beside scale."""
-        return {**super().attributes(), "alpha": self.alpha, "gamma": self.gamma}
+        alpha = tuple(self.alpha) if isinstance(self.alpha, list) else self.alpha
+        return {**super().attributes(), "alpha": alpha, "gamma": self.gamma}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -353,7 +372,7 @@ def sparse_categorical_crossentropy(
 def categorical_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
-    alpha: float = 0.25,
+    alpha: float | Sequence[float] = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,

@@ -112,7 +112,7 @@ from gpunet.ops.recurrent import (
     masked_steps,
     previous_steps,
 )
-from gpunet.ops.regularizers import activity_penalty, weight_penalty
+from gpunet.ops.regularizers import activity_penalty, orthogonality_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
 from gpunet.ops.shapes import (
     concatenate,
@@ -202,6 +202,7 @@ __all__ = [
     "next_batch",
     "norm_constraint",
     "normalized_weights",
+    "orthogonality_penalty",
     "pad",
     "prelu",
     "prelu_backward",

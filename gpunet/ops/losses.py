@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.backend.dispatch import run_op
@@ -96,16 +97,18 @@ def softmax_focal_cross_entropy(
     sample_weight: Any = None,
     scale: float = 1.0,
     *,
-    alpha: float = 0.25,
+    alpha: float | Sequence[float] = 0.25,
     gamma: float = 2.0,
     label_smoothing: float = 0.0,
 ) -> tuple[Array, Array]:
     """-sum_j alpha labels_j (1 - p_j)^gamma log(p_j) of p = softmax(x): (loss, dx).
 
+    ``alpha`` is one number, or a list with one for each class.
+
     >>> softmax_focal_cross_entropy([[0.0, 0.0]], labels=[[0.0, 1.0]])[0].round(4)
     array([0.0433], dtype=float32)
     """
-    options = {"alpha": alpha, "gamma": gamma, "label_smoothing": label_smoothing}
+    options = {"alpha": _of_classes(alpha), "gamma": gamma, "label_smoothing": label_smoothing}
     return _loss("softmax_focal_cross_entropy", x, labels, sample_weight, scale, **options)
 
 
@@ -115,7 +118,7 @@ def focal_cross_entropy(
     sample_weight: Any = None,
     scale: float = 1.0,
     *,
-    alpha: float = 0.25,
+    alpha: float | Sequence[float] = 0.25,
     gamma: float = 2.0,
     label_smoothing: float = 0.0,
 ) -> tuple[Array, Array]:
@@ -124,7 +127,7 @@ def focal_cross_entropy(
     >>> focal_cross_entropy([[0.5, 0.5]], labels=[[0.0, 1.0]])[0].round(4)
     array([0.0433], dtype=float32)
     """
-    options = {"alpha": alpha, "gamma": gamma, "label_smoothing": label_smoothing}
+    options = {"alpha": _of_classes(alpha), "gamma": gamma, "label_smoothing": label_smoothing}
     return _loss("focal_cross_entropy", x, labels, sample_weight, scale, **options)
 
 
@@ -269,6 +272,10 @@ def accuracy(x: Any, labels: Any) -> Array:
     array([1., 0.], dtype=float32)
     """
     return run_op("accuracy", {"x": x, "labels": labels, "accuracy_totals": [0.0, 0.0]})["correct"]
+
+
+def _of_classes(alpha: float | Sequence[float]) -> float | tuple[float, ...]:
+    return tuple(float(a) for a in alpha) if isinstance(alpha, Sequence) else alpha
 
 
 def _loss(

@@ -45,6 +45,29 @@ def activity_penalty(x: Any, l1: float = 0.0, l2: float = 0.0) -> tuple[float, A
     return _first(written["totals"]), written["dx"]
 
 
+def orthogonality_penalty(gram: Any, factor: float = 0.01) -> tuple[float, Array]:
+    """The mean of the cosines' sizes over all pairs of vectors, times factor: (penalty, slopes).
+
+    Args:
+        gram: the products of the vectors with each other, (vectors, vectors).
+        factor: the factor.
+
+    Returns:
+        The penalty, and slopes such that ``slopes @ w`` is its gradient with respect to vectors
+        that are the rows of w.
+
+    >>> w = np.array([[3.0, 0.0], [4.0, 4.0]])
+    >>> penalty, slopes = orthogonality_penalty(w @ w.T, factor=1.0)
+    >>> round(penalty, 4)
+    0.7071
+    >>> (slopes @ w)[1].round(4).tolist()
+    [0.0884, -0.0884]
+    """
+    arrays = {"gram": gram, "totals": [0.0, 0.0]}
+    written = run_op("orthogonality_penalty", arrays, factor=factor, count=1)
+    return _first(written["totals"]), written["slopes"]
+
+
 def _first(totals: Array) -> float:
     host = totals if isinstance(totals, np.ndarray) else totals.get()
     return float(host[0])

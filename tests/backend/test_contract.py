@@ -139,7 +139,7 @@ def large_arguments(name):
     sizes |= {"m": ROWS, "k": 16, "...": (ROWS, COLUMNS), "segments": 1, "penalties": 1}
     sizes |= {"groups": 1, "thresholds": 200, "classes": 10, "channels": COLUMNS, "tokens": ROWS}
     sizes |= dict.fromkeys(("images", "height", "width", "out_height", "out_width"), 64)
-    sizes |= {"colors": 4, "pixels": 64 * 64}
+    sizes |= {"colors": 4, "pixels": 64 * 64, "vectors": 1024}
     sizes |= {"outer": 4, "reduced": ROWS // 4, "inner": COLUMNS}
     if OPS[name].family in ("convolution", "pooling"):
         window = {f"window_{axis}": size for axis, size in zip(AXES, (1, 3, 3), strict=True)}
@@ -186,6 +186,7 @@ ATTRIBUTES = {"value": 1.0, "scale": 0.5, "offset": 0.5, "rate": 0.5, "node": 1,
     "alpha": 0.5,
     "beta": 0.5,
     "gamma": 2.0,
+    "factor": 0.5,
     "epsilon": 1e-7,
 }
 ATTRIBUTES |= {"strides": (1, 1, 1), "dilation": (1, 1, 1), "padding": (0, 1, 1), "groups": 4}

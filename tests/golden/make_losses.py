@@ -36,6 +36,7 @@ INPUTS = {
 
 LOGITS = {"from_logits": True}
 SMOOTH = {"label_smoothing": 0.2}
+ALPHAS = {"alpha": [0.1, 0.2, 0.7, 1.5, 0.0]}
 REDUCTIONS = ("sum", "mean", "mean_with_sample_weight")
 
 
@@ -62,6 +63,8 @@ def calls():
         ("CategoricalFocalCrossentropy", {}, "one_hot", "softmax"),
         ("CategoricalFocalCrossentropy", {"alpha": 0.6, "gamma": 0.5}, "shares", "positive"),
         ("CategoricalFocalCrossentropy", LOGITS | SMOOTH | {"gamma": 3.0}, "one_hot", "normal"),
+        ("CategoricalFocalCrossentropy", ALPHAS, "shares", "softmax"),
+        ("CategoricalFocalCrossentropy", ALPHAS | LOGITS | SMOOTH, "one_hot", "normal"),
         ("BinaryFocalCrossentropy", {}, "bits", "unit"),
         ("BinaryFocalCrossentropy", {"apply_class_balancing": True, "gamma": 1.5}, "bits", "unit"),
         ("BinaryFocalCrossentropy", LOGITS | SMOOTH | {"alpha": 0.7}, "bits", "normal"),

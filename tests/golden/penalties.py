@@ -86,7 +86,28 @@ def shared(k):
     return model, [wave(6, 3), wave(6, 3, shift=2.0)], wave(6, 2), "mean_squared_error", {}
 
 
-SETUPS = {f.__name__: f for f in (classifier, frozen_and_weighted, rank_3, shared)}
+def orthogonal(k):
+    reg = k.regularizers
+    model = k.Sequential(
+        [
+            k.Input((4,)),
+            k.layers.Dense(
+                5,
+                "tanh",
+                kernel_regularizer=reg.OrthogonalRegularizer(0.4),
+                bias_regularizer="l2",
+                activity_regularizer=reg.OrthogonalRegularizer(0.7, "columns"),
+            ),
+            k.layers.Dense(
+                3, "softmax", kernel_regularizer=reg.OrthogonalRegularizer(0.6, mode="columns")
+            ),
+        ]
+    )
+    y = np.arange(6) % 3
+    return model, wave(6, 4), y, "sparse_categorical_crossentropy", {}
+
+
+SETUPS = {f.__name__: f for f in (classifier, frozen_and_weighted, rank_3, shared, orthogonal)}
 
 
 def start(model):

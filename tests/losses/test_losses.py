@@ -37,6 +37,7 @@ CASES = [
     (losses.BinaryCrossentropy(True, 0.2), "linear", BITS),
     (losses.CategoricalFocalCrossentropy(), "softmax", ONE_HOT),
     (losses.CategoricalFocalCrossentropy(0.5, 1.5), "sigmoid", ONE_HOT),
+    (losses.CategoricalFocalCrossentropy([0.5, 0.25, 0.75]), "softmax", ONE_HOT),
     (losses.CategoricalFocalCrossentropy(from_logits=True), "linear", ONE_HOT),
     (losses.BinaryFocalCrossentropy(True), "sigmoid", BITS),
     (losses.BinaryFocalCrossentropy(gamma=1.5), "softmax", BITS),
@@ -308,8 +309,10 @@ def test_unknown_names_and_arguments():
         losses.Huber(dtype="int8")
     with refused("label_smoothing, got 1.5"):
         losses.CategoricalCrossentropy(label_smoothing=1.5)
-    with refused(r"number for alpha, got \[0.1, 0.9\]"):
-        losses.CategoricalFocalCrossentropy(alpha=[0.1, 0.9])
+    with refused("number for each alpha, got 'a'"):
+        losses.CategoricalFocalCrossentropy(alpha=[0.1, "a"])
+    with refused("has 2 numbers in alpha for predictions of 3 classes"):
+        losses.CategoricalFocalCrossentropy(alpha=[0.1, 0.9])([[0, 0, 1]], [[0.2, 0.2, 0.6]])
     with refused("axis=-1, got 1"):
         losses.BinaryCrossentropy(axis=1)
     with refused("ignore_class, got 1.5"):

@@ -6,7 +6,11 @@ alpha (1 - p)^gamma; with gamma = 0 and alpha = 1 they are the plain cross-entro
 
 from __future__ import annotations
 
-from gpunet.backend.spec import In, InOut, Out, op
+from collections.abc import Mapping
+from typing import Any
+
+from gpunet.backend.spec import In, InOut, Out, Shapes, op
+from gpunet.errors import ShapeError
 
 _LOSS = {
     "dx": "rows columns",
@@ -21,7 +25,16 @@ _LOSS = {
 }
 
 
-@op(**_LOSS)
+def _one_alpha_a_class(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    alpha, classes = attributes["alpha"], shapes["x"][1]
+    if isinstance(alpha, tuple) and len(alpha) != classes:
+        raise ShapeError(
+            f"op {name} takes one number for alpha, or one for each of the {classes} classes, "
+            f"got {len(alpha)}."
+        )
+
+
+@op(_one_alpha_a_class, **_LOSS)
 def softmax_focal_cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -33,18 +46,19 @@ def softmax_focal_cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:
     """loss = -sum_j alpha labels_j (1 - p_j)^gamma log(p_j), p = softmax(x).
 
     dx_i = h_i - p_i sum_j h_j, h_j = alpha labels_j (1 - p_j)^gamma (gamma p_j log(p_j) /
-    (1 - p_j) - 1). Hits and label smoothing as in `softmax_cross_entropy`.
+    (1 - p_j) - 1). Hits and label smoothing as in `softmax_cross_entropy`. ``alpha`` is one number,
+    or one for each class.
     """
 
 
-@op(**_LOSS)
+@op(_one_alpha_a_class, **_LOSS)
 def focal_cross_entropy(
     dx: Out | None,
     loss: Out,
@@ -56,7 +70,7 @@ def focal_cross_entropy(
     sample_weight: In | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:

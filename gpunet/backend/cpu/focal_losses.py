@@ -32,12 +32,12 @@ def softmax_focal_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:
     """loss = -sum_j alpha labels_j (1 - p_j)^gamma log(p_j), p = softmax(x)."""
-    formula = partial(_focal_of_logits, alpha, gamma)
+    formula = partial(_focal_of_logits, _weights(alpha, x), gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
     smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
@@ -54,12 +54,12 @@ def focal_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:
     """The same of probabilities: p = x / sum(x) clipped, as Keras does."""
-    formula = partial(_focal_of_probabilities, alpha, gamma)
+    formula = partial(_focal_of_probabilities, _weights(alpha, x), gamma)
     written = (dx, loss, correct, totals, accuracy_totals)
     smooth = smoothing(label_smoothing, x.shape[1]) if label_smoothing else None
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
@@ -111,8 +111,13 @@ def binary_focal_cross_entropy(
     for_each_block(formula, written, x, labels, sample_weight, scale, smooth, size=_BLOCK)
 
 
+def _weights(alpha: float | tuple[float, ...], x: Array) -> Array | float:
+    """One number for all classes, or (columns,)."""
+    return np.array(alpha, x.dtype) if isinstance(alpha, tuple) else alpha
+
+
 def _focal_of_logits(
-    alpha: float,
+    alpha: Array | float,
     gamma: float,
     dx: Array | None,
     loss: Array,
@@ -137,7 +142,7 @@ def _focal_of_logits(
 
 
 def _focal_of_probabilities(
-    alpha: float,
+    alpha: Array | float,
     gamma: float,
     dx: Array | None,
     loss: Array,

@@ -7,6 +7,9 @@ import numpy as np
 from gpunet.backend.cpu.blocks import BLOCK, ones
 from gpunet.backend.spec import Array
 
+EPSILON = 1e-12
+"""A vector that is shorter is not made longer than its length times 1 / epsilon, as in Keras."""
+
 
 def weight_penalty(
     gradients: Array | None, totals: Array | None, weights: Array, penalties: Array, *, count: int
@@ -36,6 +39,37 @@ def activity_penalty(
     penalty = _penalty(slopes, x.reshape(-1), l1, l2, accumulate)
     if totals is not None:
         totals[0] += count * penalty
+
+
+def orthogonality_penalty(
+    slopes: Array | None, totals: Array | None, gram: Array, *, factor: float, count: int
+) -> None:
+    """penalty = factor * mean of |c_ij| over all pairs i != j, c_ij the cosine of two vectors."""
+    vectors = len(gram)
+    length = np.sqrt(gram.diagonal())
+    reciprocal = 1.0 / np.maximum(length, EPSILON)  # (vectors,)
+    factor /= max(vectors * (vectors - 1), 1)
+    penalty = 0.0
+    step = max(1, BLOCK // max(vectors, 1))
+    for start in range(0, vectors, step):
+        part = slice(start, start + step)
+        rows, own = gram[part], reciprocal[part, None]
+        diagonal = np.arange(len(rows)), np.arange(start, start + len(rows))
+        cosines = np.abs(rows)
+        cosines *= reciprocal
+        cosines *= own
+        cosines[diagonal] = 0.0
+        sums = np.dot(cosines, ones(vectors, cosines))
+        penalty += float(sums.sum(dtype=np.float64))
+        if slopes is not None:
+            target = slopes[part]
+            np.sign(rows, out=target)
+            target *= reciprocal
+            target *= 2.0 * factor * own
+            cut_off = length[part] < EPSILON
+            target[diagonal] = np.where(cut_off, 0.0, -2.0 * factor * own[:, 0] ** 2 * sums)
+    if totals is not None:
+        totals[0] += count * factor * penalty
 
 
 def _penalty(dx: Array | None, x: Array, l1: float, l2: float, accumulate: bool) -> float:

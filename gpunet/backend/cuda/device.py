@@ -55,6 +55,19 @@ class Device:
         self.tickets = cp.zeros(self.max_blocks, np.uint32)
         self.products = Products(cp, load_cublas)
         self._kernels = KernelCache(cp)
+        self._cp = cp
+        self._constants: dict[tuple[float, ...], Array] = {}
+
+    def constants(self, numbers: tuple[float, ...]) -> Array:
+        """These numbers as float32 on the device.
+
+        They travel at the first use and stay, as captured graphs know where they are.
+        """
+        if numbers not in self._constants:
+            array = self._cp.empty(len(numbers), np.float32)
+            array.set(np.array(numbers, np.float32))
+            self._constants[numbers] = array
+        return self._constants[numbers]
 
     def launch(
         self,

@@ -23,13 +23,13 @@ def softmax_focal_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:
     """loss = -sum_j alpha labels_j (1 - p_j)^gamma log(p_j), p = softmax(x)."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    formula = Formula(np.float32(alpha), np.float32(gamma))
+    formula = _formula(device, alpha, gamma)
     rule = label_rule(labels, label_smoothing, x.shape[1])
     launch(
         device,
@@ -58,13 +58,13 @@ def focal_cross_entropy(
     sample_weight: Array | None,
     *,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     label_smoothing: float = 0.0,
 ) -> None:
     """The same of probabilities: p = x / sum(x) clipped, as Keras does."""
     written = (dx, loss, correct, totals, accuracy_totals)
-    formula = Formula(np.float32(alpha), np.float32(gamma))
+    formula = _formula(device, alpha, gamma)
     rule = label_rule(labels, label_smoothing, x.shape[1])
     launch(
         device,
@@ -149,3 +149,9 @@ def binary_focal_cross_entropy(
         formula=formula,
         rule=rule,
     )
+
+
+def _formula(device: Device, alpha: float | tuple[float, ...], gamma: float) -> Formula:
+    if isinstance(alpha, tuple):
+        return Formula(gamma=np.float32(gamma), alphas=device.constants(alpha))
+    return Formula(np.float32(alpha), np.float32(gamma))

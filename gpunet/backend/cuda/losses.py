@@ -155,6 +155,7 @@ class Formula(NamedTuple):
     alpha: np.float32 = np.float32(0.0)
     gamma: np.float32 = np.float32(0.0)
     kind: np.int32 = np.int32(0)
+    alphas: Array | None = None  # one for each class, instead of alpha
 
 
 _AS_THEY_ARE, _NO_NUMBERS = LabelRule(), Formula()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of
+from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of, packed_width
 from gpunet.backend.spec import Array
+
+_BAND = 16  # rows of a block at a time
 
 
 def weight_penalty(
@@ -46,3 +48,24 @@ def activity_penalty(
     factors = (np.float32(l1), np.float32(l2), np.int64(count), np.int32(accumulate))
     args = (dx, totals, x, *factors, np.int64(x.size), device.block_sums, device.tickets)
     device.launch("regularizers", "activity_penalty", x, grid, (THREADS,), args)
+
+
+def orthogonality_penalty(
+    device: Device,
+    slopes: Array | None,
+    totals: Array | None,
+    gram: Array,
+    *,
+    factor: float,
+    count: int,
+) -> None:
+    """penalty = factor * mean of |c_ij| over all pairs i != j, c_ij the cosine of two vectors."""
+    vectors = len(gram)
+    if vectors == 0:
+        return
+    of_pair = np.float32(factor / max(vectors * (vectors - 1), 1))
+    grid = (min(ceil_div(vectors, _BAND), device.max_blocks),)
+    packed = np.int32(packed_width(vectors, slopes, gram) > 1)
+    sizes = (np.int64(count), np.int64(vectors), packed)
+    args = (slopes, totals, gram, of_pair, *sizes, device.block_sums, device.tickets)
+    device.launch("regularizers", "orthogonality_penalty", gram, grid, (THREADS,), args)

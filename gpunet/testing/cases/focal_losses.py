@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gpunet.testing.cases.activations import act, softmax_of
@@ -14,14 +16,14 @@ from gpunet.testing.cases.losses import (
     smoothed,
     some_calls,
 )
-from gpunet.testing.op_checks import Array, Case, Values, normal, shares, uniform
+from gpunet.testing.op_checks import Array, Case, Maker, Values, given, normal, shares, uniform
 
 
 def softmax_focal_cross_entropy(
     x: Array,
     labels: Array,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     totals: Array,
     accuracy_totals: Array | None = None,
@@ -41,7 +43,7 @@ def focal_cross_entropy(
     x: Array,
     labels: Array,
     scale: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     gamma: float,
     totals: Array,
     accuracy_totals: Array | None = None,
@@ -101,11 +103,12 @@ def binary_focal_cross_entropy(
 
 
 def _focal(
-    p: Array, unclipped: Array, labels: Array, alpha: float, gamma: float
+    p: Array, unclipped: Array, labels: Array, alpha: float | tuple[float, ...], gamma: float
 ) -> tuple[Array, Array]:
     """The loss of each row, and its derivative with respect to unclipped p."""
-    loss = -(alpha * labels * (1 - p) ** gamma * np.log(p)).sum(axis=1)
-    dp = alpha * labels * (gamma * (1 - p) ** (gamma - 1) * np.log(p) - (1 - p) ** gamma / p)
+    weighted = np.array(alpha) * labels
+    loss = -(weighted * (1 - p) ** gamma * np.log(p)).sum(axis=1)
+    dp = weighted * (gamma * (1 - p) ** (gamma - 1) * np.log(p) - (1 - p) ** gamma / p)
     return loss, np.where(p == unclipped, dp, 0.0)
 
 
@@ -126,6 +129,24 @@ _OTHER: Values = {"alpha": 0.75, "gamma": 0.5, "label_smoothing": 0.1}
 _PLAIN: Values = {"alpha": 1.0, "gamma": 0.0}
 _BALANCED: Values = {**_OTHER, "apply_class_balancing": True}
 
+_BEGIN: Values = {name: given([3.0, 4.0], label=name) for name in ("totals", "accuracy_totals")}
+
+
+def _each_class(x: Callable[[int, int], Maker]) -> tuple[Values, ...]:
+    """Calls with an alpha for each class, on rows of elements and of packs."""
+    return tuple(
+        {
+            "x": x(*shape),
+            "labels": shares(*shape),
+            "scale": 2.0,
+            **_BEGIN,
+            **_OTHER,
+            "alpha": tuple(0.25 * j for j in range(shape[1])),
+        }
+        for shape in ((9, 7), (5, 16))
+    )
+
+
 CASES = (
     Case(
         "softmax_focal_cross_entropy",
@@ -134,6 +155,7 @@ CASES = (
             *loss_calls(normal, shares, **_FOCAL),
             *some_calls(normal, shares, **_OTHER),
             *some_calls(normal, shares, **_PLAIN),
+            *_each_class(normal),
         ),
         own_gradient("softmax_focal_cross_entropy", "accuracy_totals"),
     ),
@@ -144,6 +166,7 @@ CASES = (
             *loss_calls(uniform, shares, **_FOCAL),
             *some_calls(uniform, shares, **_OTHER),
             *some_calls(uniform, shares, **_PLAIN),
+            *_each_class(uniform),
         ),
         own_gradient("focal_cross_entropy", "accuracy_totals"),
         float32=3e-5,

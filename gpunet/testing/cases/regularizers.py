@@ -40,6 +40,28 @@ def activity_penalty(
     return values
 
 
+def orthogonality_penalty(
+    gram: Array,
+    factor: float,
+    count: int,
+    slopes: Array | None = None,
+    totals: Array | None = None,
+) -> Values:
+    """From the cosines of all pairs of vectors."""
+    r = np.minimum(1 / np.sqrt(np.maximum(gram.diagonal(), 1e-300)), 1e12)
+    off_diagonal = 1 - np.eye(len(gram))
+    cosines = np.abs(gram) * np.outer(r, r) * off_diagonal
+    factor /= max(len(gram) * (len(gram) - 1), 1)
+    values: Values = {}
+    if slopes is not None:
+        own = np.where(r < 1e12, r**2 * cosines.sum(axis=1), 0)
+        values["slopes"] = 2 * factor * (np.sign(gram) * np.outer(r, r) * off_diagonal)
+        values["slopes"] -= 2 * factor * np.diag(own)
+    if totals is not None:
+        values["totals"] = totals + np.array([count * factor * cosines.sum(), 0])
+    return values
+
+
 # ---------------------------------------------------------------------------------- the rows
 
 _TOTALS = given([3.0, 4.0], label="totals")
@@ -56,7 +78,36 @@ _TABLES: tuple[tuple[int, Maker], ...] = (
     (64, _table()),
 )
 
+
+def _gram(vectors: int, length: int, zeros: int = 0) -> Maker:
+    """The products of random vectors, the first ``zeros`` of which are 0."""
+
+    def make(random: np.random.Generator) -> Array:
+        w = random.standard_normal((vectors, length))
+        w[:zeros] = 0
+        return np.asarray(w @ w.T)
+
+    return Maker(f"{vectors}vectors" + (f"_{zeros}zero" if zeros else ""), make)
+
+
 CASES = (
+    Case(
+        "orthogonality_penalty",
+        orthogonality_penalty,
+        tuple(
+            {"gram": gram, "factor": 0.5, "count": 3, **options}
+            for gram in (
+                *(_gram(n, 7) for n in (1, 2, 33, 64, 300)),
+                _gram(20, 5, zeros=2),
+                _gram(260, 300),
+            )
+            for options in (
+                {"totals": _TOTALS},
+                {"totals": None},
+                {"slopes": None, "totals": _TOTALS},
+            )
+        ),
+    ),
     Case(
         "weight_penalty",
         weight_penalty,
