@@ -103,6 +103,7 @@ from gpunet.ops.pooling import (
     max_pool,
     max_pool_backward,
 )
+from gpunet.ops.positions import position_rows, position_rows_backward, rotary, waves
 from gpunet.ops.random import dropout, gaussian_dropout, gaussian_noise, spatial_dropout
 from gpunet.ops.recurrent import (
     gru,
@@ -204,6 +205,8 @@ __all__ = [
     "normalized_weights",
     "orthogonality_penalty",
     "pad",
+    "position_rows",
+    "position_rows_backward",
     "prelu",
     "prelu_backward",
     "previous_steps",
@@ -212,6 +215,7 @@ __all__ = [
     "repeat",
     "repeat_backward",
     "rmsprop",
+    "rotary",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",
@@ -234,6 +238,7 @@ __all__ = [
     "tversky",
     "upsample_bilinear",
     "upsample_bilinear_backward",
+    "waves",
     "weight_penalty",
     "weighted_totals",
 ]
