@@ -3,7 +3,7 @@
 //   waves    y[i, c] = sin or cos (odd c) of scale position max_wavelength^(-2 (c / 2) / columns)
 //                                     y once, 4 bytes of a position a row              (the least)
 //   rotary   (y1, y2) = (x1 cos - x2 sin, x2 cos + x1 sin) for the two halves of each row
-//                                     x once, y once; the table comes from the caches  (the least)
+//                                     x once, y once, the table a few times        (almost the least)
 //   position_rows            y[b, i] = table[position]       y once, touched rows once (the least)
 //   position_rows_backward   dtable[i] = sum over b of dy[b, i]   dy once, dtable once (the least)
 //
@@ -47,80 +47,86 @@ __device__ __forceinline__ void load_table(float (&waves)[2 * WIDTH], const floa
     }
 }
 
-// blockIdx.x and threadIdx.x: a pack in the first half of a row; the others go down the rows.
+// blockIdx.x and threadIdx.x: a pack in the first half of a row. Down the grid each position comes
+// `lanes` times; its threads share the samples and heads, and read its waves once.
 template <int WIDTH>
-__device__ __forceinline__ void turn(real* y, const real* x, const float* table, int64 rows,
-                                     int length, int heads, int size, float sign)
+__device__ __forceinline__ void turn(real* y, const real* x, const float* table, int batch,
+                                     int length, int heads, int size, float sign, int lanes)
 {
     const int units = size / 2 / WIDTH;
     const int unit = blockIdx.x * blockDim.x + threadIdx.x;
     if (unit >= units) {
         return;
     }
-    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
+    for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < (int64)length * lanes;
          row += (int64)gridDim.y * blockDim.y) {
-        const int place = (int)(row / heads % length);
+        const int place = (int)(row % length);
         float waves[2 * WIDTH];  // (sin, cos) of each pair
         load_table<WIDTH>(waves, table + (int64)place * size + 2 * unit * WIDTH);
-        RealPack<WIDTH> first = load_pack<real, WIDTH>(x, 2 * row * units + unit);
-        RealPack<WIDTH> second = load_pack<real, WIDTH>(x, (2 * row + 1) * units + unit);
+        for (int64 pair = row / length; pair < (int64)batch * heads; pair += lanes) {
+            const int64 at = (pair / heads * length + place) * heads + pair % heads;
+            RealPack<WIDTH> first = load_pack<real, WIDTH>(x, 2 * at * units + unit);
+            RealPack<WIDTH> second = load_pack<real, WIDTH>(x, (2 * at + 1) * units + unit);
 #pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const float a = (float)first.v[j], b = (float)second.v[j];
-            const float sine = sign * waves[2 * j], cosine = waves[2 * j + 1];
-            first.v[j] = (real)(a * cosine - b * sine);
-            second.v[j] = (real)(b * cosine + a * sine);
+            for (int j = 0; j < WIDTH; ++j) {
+                const float a = (float)first.v[j], b = (float)second.v[j];
+                const float sine = sign * waves[2 * j], cosine = waves[2 * j + 1];
+                first.v[j] = (real)(a * cosine - b * sine);
+                second.v[j] = (real)(b * cosine + a * sine);
+            }
+            store_pack<real, WIDTH>(y, 2 * at * units + unit, first);
+            store_pack<real, WIDTH>(y, (2 * at + 1) * units + unit, second);
         }
-        store_pack<real, WIDTH>(y, 2 * row * units + unit, first);
-        store_pack<real, WIDTH>(y, (2 * row + 1) * units + unit, second);
     }
 }
 
-extern "C" __global__ void rotary(real* y, const real* x, const float* table, int64 rows,
-                                  int length, int heads, int size, int inverse, int packed)
+extern "C" __global__ void rotary(real* y, const real* x, const float* table, int batch, int length,
+                                  int heads, int size, int inverse, int lanes, int packed)
 {
     const float sign = inverse ? -1.0f : 1.0f;
     if (packed) {
-        turn<PACK>(y, x, table, rows, length, heads, size, sign);
+        turn<PACK>(y, x, table, batch, length, heads, size, sign, lanes);
     } else {
-        turn<1>(y, x, table, rows, length, heads, size, sign);
+        turn<1>(y, x, table, batch, length, heads, size, sign, lanes);
     }
 }
 
 template <int WIDTH>
 __device__ __forceinline__ void lay_rows(real* y, const real* table, const int* positions,
-                                         int64 tokens, int length, int rows, int columns)
+                                         int batch, int length, int rows, int columns, int lanes)
 {
     const int units = columns / WIDTH;
     const int unit = blockIdx.x * blockDim.x + threadIdx.x;
     if (unit >= units) {
         return;
     }
-    for (int64 token = (int64)blockIdx.y * blockDim.y + threadIdx.y; token < tokens;
-         token += (int64)gridDim.y * blockDim.y) {
-        const int i = (int)(token % length);
-        const int64 row = positions == nullptr ? i : positions[i];
+    for (int64 line = (int64)blockIdx.y * blockDim.y + threadIdx.y; line < (int64)length * lanes;
+         line += (int64)gridDim.y * blockDim.y) {
+        const int i = (int)(line % length);
+        const int row = positions == nullptr ? i : positions[i];
         RealPack<WIDTH> value;
         if (row >= 0 && row < rows) {
-            value = load_pack<real, WIDTH>(table, row * units + unit);
+            value = load_pack<real, WIDTH>(table, (int64)row * units + unit);
         } else {
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 value.v[j] = (real)not_a_number();
             }
         }
-        store_pack<real, WIDTH>(y, token * units + unit, value);
+        for (int64 sample = line / length; sample < batch; sample += lanes) {
+            store_pack<real, WIDTH>(y, (sample * length + i) * units + unit, value);
+        }
     }
 }
 
 extern "C" __global__ void position_rows(real* y, const real* table, const int* positions,
-                                         int64 tokens, int length, int rows, int columns,
+                                         int batch, int length, int rows, int columns, int lanes,
                                          int packed)
 {
     if (packed) {
-        lay_rows<PACK>(y, table, positions, tokens, length, rows, columns);
+        lay_rows<PACK>(y, table, positions, batch, length, rows, columns, lanes);
     } else {
-        lay_rows<1>(y, table, positions, tokens, length, rows, columns);
+        lay_rows<1>(y, table, positions, batch, length, rows, columns, lanes);
     }
 }
 

@@ -69,6 +69,9 @@ EXAMPLES = [
         go_backwards=True,
     ),
     layers.GRU(3, bias_initializer="ones", kernel_constraint="max_norm", go_backwards=True),
+    layers.PositionEmbedding(9, "ones"),
+    layers.TransformerEncoder(8, 2, 0.25, "gelu", 1e-3, "ones", "ones", True),
+    layers.TransformerDecoder(8, 2, 0.25, "gelu", 1e-3, "ones", "ones", True),
     layers.ActivityRegularization(0.1, 0.2),
     layers.Attention(True, "dot", 0.25, name="a"),
     layers.MultiHeadAttention(

@@ -63,6 +63,7 @@ from gpunet.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from gpunet.layers.positions import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from gpunet.layers.preprocessing import Normalization, Rescaling
 from gpunet.layers.recurrent import LSTM
 from gpunet.layers.regularization import ActivityRegularization, Dropout
@@ -85,6 +86,7 @@ from gpunet.layers.row_normalization import (
 )
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.layers.spectral import SpectralNormalization
+from gpunet.layers.transformer import TransformerDecoder, TransformerEncoder
 from gpunet.layers.transposed import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 
 # Keras' other names.
@@ -184,6 +186,7 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "PositionEmbedding",
     "RMSNormalization",
     "RandomBrightness",
     "RandomContrast",
@@ -197,16 +200,20 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "RotaryEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SinePositionEncoding",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
     "SpectralNormalization",
     "Subtract",
+    "TransformerDecoder",
+    "TransformerEncoder",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

@@ -27,6 +27,8 @@ class Context:
         options: what the call of the layer said besides its inputs, by name.
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
+        positions: where in longer sequences the few steps at hand stand, int32 (steps,); None where
+            sequences are whole.
     """
 
     x: Buffers
@@ -39,6 +41,7 @@ class Context:
     options: Mapping[str, bool]
     node: int
     random: Buffer
+    positions: Buffer | None = None
 
     def __init__(
         self,

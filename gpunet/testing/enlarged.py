@@ -50,11 +50,14 @@ def enlarged(
     sizes = _sizes(elements, columns)
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
-    keeps_samples = op.family in ("attention", "convolution", "pooling", "recurrent")
     named = {dim for of in dims.values() for dim in of}
+    keeps_samples = op.family in ("attention", "convolution", "pooling", "recurrent")
+    keeps_samples |= op.family == "positions" and "batch" in named
     if keeps_samples:  # images and sequences stay as they are, there are only more of them
         of_one = max(math.prod(a.shape[1:]) for name, a in arrays.items() if "batch" in dims[name])
         sizes = {"batch": -(-elements // of_one)}
+    elif op.family == "positions":
+        sizes["length"] = sizes["rows"]
     elif not named & {"columns", "channels"}:
         sizes["rows"] = elements
     if "channels" in named and "rows" not in named and not keeps_samples:

@@ -106,6 +106,15 @@ def test_wide_rows(device, op, call, columns):
     hold(measured, columns, most_sectors=1.55)
 
 
+@pytest.mark.parametrize("op", ["rotary", "position_rows", "position_rows_backward"])
+def test_positions(device, op):
+    call = next(call for call in CASES[op].calls if "64" in label(call))
+    measured = measure(device, CASES[op], call, elements=ELEMENTS)
+    assert measured.touched <= 1.05
+    assert measured.sectors <= 1.3  # tables are read by more than one thread, half a sector each
+    assert measured.counts.coalescing >= 0.85
+
+
 @pytest.mark.parametrize("multiprocessors", [1, 4, 16], ids=["tile128", "tile64", "tile32"])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])

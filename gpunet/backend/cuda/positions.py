@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import log2, pi, prod
+from math import log2, pi
 
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import PACK_BYTES, flat_grid, packed_width, rectangle
+from gpunet.backend.cuda.grids import PACK_BYTES, ceil_div, flat_grid, packed_width, rectangle
 from gpunet.backend.spec import Array
 
 
@@ -32,12 +32,12 @@ def waves(
 def rotary(device: Device, y: Array, x: Array, table: Array, *, inverse: bool = False) -> None:
     """Turn the pairs (x[j], x[size / 2 + j]) of each row by the angle of their position."""
     if y.size:
-        rows, size = prod(x.shape[:3]), x.shape[3]
+        batch, length, heads, size = x.shape
         width = packed_width(size // 2, y, x) if table.data.ptr % PACK_BYTES == 0 else 1
-        grid, block = rectangle(device, rows, size // 2 // width)
-        sizes = [np.int32(n) for n in (*x.shape[1:], inverse, width > 1)]
-        args = (y, x, table, np.int64(rows), *sizes)
-        device.launch("positions", "rotary", y, grid, block, args)
+        lanes = _lanes(device, length * (size // 2 // width), batch * heads)
+        grid, block = rectangle(device, length * lanes, size // 2 // width)
+        sizes = [np.int32(n) for n in (*x.shape, inverse, lanes, width > 1)]
+        device.launch("positions", "rotary", y, grid, block, (y, x, table, *sizes))
 
 
 def position_rows(device: Device, y: Array, table: Array, positions: Array | None) -> None:
@@ -45,10 +45,15 @@ def position_rows(device: Device, y: Array, table: Array, positions: Array | Non
     if y.size:
         batch, length, columns = y.shape
         width = packed_width(columns, y, table)
-        grid, block = rectangle(device, batch * length, columns // width)
-        sizes = [np.int32(n) for n in (length, len(table), columns, width > 1)]
-        args = (y, table, positions, np.int64(batch * length), *sizes)
-        device.launch("positions", "position_rows", y, grid, block, args)
+        lanes = _lanes(device, length * (columns // width), batch)
+        grid, block = rectangle(device, length * lanes, columns // width)
+        sizes = [np.int32(n) for n in (batch, length, len(table), columns, lanes, width > 1)]
+        device.launch("positions", "position_rows", y, grid, block, (y, table, positions, *sizes))
+
+
+def _lanes(device: Device, units: int, repeats: int) -> int:
+    """How many threads share what is done with each load of a table: as few as fill the device."""
+    return max(1, min(repeats, ceil_div(device.max_blocks * THREADS, units)))
 
 
 def position_rows_backward(

@@ -1,0 +1,266 @@
+"""Blocks of transformers: attention, then a small network for each position, around both a sum.
+
+They are made of layers that stand on their own, `MultiHeadAttention`, `Dense`,
+`LayerNormalization`, `Dropout` and `Add`, and have no maths of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet import activations, initializers
+from gpunet.engine.graph import Shape, Tensor
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.layers.affine import positive_number
+from gpunet.layers.attention import checked_rate
+from gpunet.layers.base import Layer
+from gpunet.layers.core import Dense
+from gpunet.layers.merge import Add
+from gpunet.layers.multi_head_attention import MultiHeadAttention
+from gpunet.layers.regularization import Dropout
+from gpunet.layers.row_normalization import LayerNormalization
+
+
+class _Block(Layer):
+    """What both blocks are made of: steps x + f(x) with a normalization before or after each."""
+
+    def __init__(
+        self,
+        intermediate_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        activation: object = "relu",
+        layer_norm_epsilon: float = 1e-5,
+        kernel_initializer: object = "glorot_uniform",
+        bias_initializer: object = "zeros",
+        normalize_first: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, size in (("intermediate_dim", intermediate_dim), ("num_heads", num_heads)):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ArgumentError(
+                    f"{type(self).__name__} takes a positive integer for {name}, got {size!r}."
+                )
+        if not isinstance(normalize_first, bool | np.bool_):
+            raise ArgumentError(
+                f"{type(self).__name__} takes a bool for normalize_first, got {normalize_first!r}."
+            )
+        self.intermediate_dim = intermediate_dim
+        self.num_heads = num_heads
+        self.dropout = checked_rate(self, dropout)
+        self.activation = activations.get(activation)
+        self.layer_norm_epsilon = positive_number(self, "layer_norm_epsilon", layer_norm_epsilon)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.normalize_first = bool(normalize_first)
+        self._around: dict[str, tuple[LayerNormalization, Dropout, Add]] = {}
+
+    def _features(self, shape: Shape) -> int:
+        """How many features the sequences have.
+
+        Raises:
+            ShapeError: these are no sequences, or there are more heads than features.
+        """
+        features = shape[-1] if len(shape) == 3 else None
+        if features is None or features < self.num_heads:
+            raise ShapeError(
+                f"{type(self).__name__} {self.label!r} expects inputs (batch, length, features) "
+                f"with at least one feature for each of its {self.num_heads} heads, got {shape}."
+            )
+        return features
+
+    def _make_attention(self, name: str, features: int) -> MultiHeadAttention:
+        """An attention whose heads share the features."""
+        return MultiHeadAttention(
+            self.num_heads,
+            features // self.num_heads,
+            dropout=self.dropout,
+            kernel_initializer=self.kernel_initializer,
+            bias_initializer=self.bias_initializer,
+            name=name,
+        )
+
+    def _make_step(self, name: str) -> LayerNormalization:
+        """The layers around f in one step x + f(x); returns the one that has weights."""
+        norm = LayerNormalization(epsilon=self.layer_norm_epsilon, name=f"{name}_layer_norm")
+        dropout = Dropout(self.dropout, name=f"{name}_dropout")
+        self._around[name] = (norm, dropout, Add(name=f"{name}_sum"))
+        return norm
+
+    def _make_feedforward(self, features: int) -> None:
+        """The network of two layers that sees one position at a time."""
+        shared = (True, self.kernel_initializer, self.bias_initializer)
+        name = "feedforward_intermediate_dense"
+        self.intermediate = Dense(self.intermediate_dim, self.activation, *shared, name=name)
+        self.outer = Dense(features, None, *shared, name="feedforward_output_dense")
+
+    def _order(self, *layers: Layer) -> None:
+        """Put the layers, and with them their weights, into KerasHub's order."""
+        self.sublayers = list(layers)
+        self.trainable = self.trainable  # which goes on to all of them
+        self.learning_rate_factor = self.learning_rate_factor
+
+    def _step(self, name: str, x: Tensor, function: Any) -> Tensor:
+        """x + dropout(f(norm(x))), or norm(x + dropout(f(x)))."""
+        norm, dropout, add = self._around[name]
+        y = function(norm(x) if self.normalize_first else x)
+        y = add([dropout(y), x])
+        result: Tensor = y if self.normalize_first else norm(y)
+        return result
+
+    def _feedforward(self, x: Tensor) -> Any:
+        return self.outer(self.intermediate(x))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "intermediate_dim": self.intermediate_dim,
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "activation": activations.serialize(self.activation),
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "normalize_first": self.normalize_first,
+        }
+
+
+class TransformerEncoder(_Block):
+    """Self-attention, then a network of two layers for each position, as x + f(x) both.
+
+    With f = attention(x, x) and then f = output(activation(intermediate(x))), each followed by
+    dropout: x = norm(x + f(x)), or x = x + f(norm(x)) if normalize_first. Shapes: x and y (batch,
+    length, features).
+
+    Args:
+        intermediate_dim: how many units the network has between its two layers.
+        num_heads: the heads of attention, which share the features.
+        dropout: the share of numbers that are dropped in training, in [0, 1).
+        activation: that of the units.
+        layer_norm_epsilon: what is added to variances.
+        kernel_initializer: first values of all kernels.
+        bias_initializer: first values of all biases.
+        normalize_first: whether normalization comes before f (GPT-2) or after the sum (BERT).
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: an argument of a type or value that makes no sense.
+        ShapeError: inputs that are no sequences, or have fewer features than there are heads.
+
+    Source: Vaswani et al., 2017, arXiv:1706.03762; as in KerasHub.
+
+    Example:
+        >>> from gpunet import Input, Model
+        >>> x = Input((10, 64))
+        >>> Model(x, TransformerEncoder(intermediate_dim=128, num_heads=4)(x)).count_params()
+        33472
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the layers."""
+        features = self._features(input_shape)
+        self.attention = self._make_attention("self_attention_layer", features)
+        norms = [self._make_step(name) for name in ("self_attention", "feedforward")]
+        self._make_feedforward(features)
+        self._order(self.attention, *norms, self.intermediate, self.outer)
+
+    def call(self, x: Tensor) -> Tensor:
+        """Attention, then the network."""
+        x = self._step("self_attention", x, lambda x: self.attention(x, x))
+        return self._step("feedforward", x, self._feedforward)
+
+
+class TransformerDecoder(_Block):
+    """Self-attention to what came before, attention to an encoder if there is one, and a network.
+
+    Called as ``layer(x)`` it is a block of a decoder alone, as in GPT-2; called as ``layer(x,
+    encoder_sequence)`` it has a step of attention from x to that sequence between the two others.
+    Each step is x = norm(x + f(x)), or x = x + f(norm(x)) if normalize_first, with dropout behind
+    f. Shapes: x and y (batch, length, features), encoder_sequence (batch, keys, any features).
+
+    Args:
+        intermediate_dim: how many units the network has between its two layers.
+        num_heads: the heads of each attention, which share the features.
+        dropout: the share of numbers that are dropped in training, in [0, 1).
+        activation: that of the units.
+        layer_norm_epsilon: what is added to variances.
+        kernel_initializer: first values of all kernels.
+        bias_initializer: first values of all biases.
+        normalize_first: whether normalization comes before f (GPT-2) or after the sum.
+        **kwargs: name and so on; see `Layer`.
+
+    Raises:
+        ArgumentError: an argument of a type or value that makes no sense; a call with an encoder's
+            sequence after one without, or the reverse.
+        ShapeError: inputs that are no sequences, or have fewer features than there are heads.
+
+    Source: Vaswani et al., 2017, arXiv:1706.03762; as in KerasHub.
+
+    Example:
+        >>> from gpunet import Input, Model
+        >>> x, encoded = Input((10, 64)), Input((7, 32))
+        >>> y = TransformerDecoder(intermediate_dim=128, num_heads=4)(x, encoded)
+        >>> Model([x, encoded], y).count_params()
+        46144
+    """
+
+    def __call__(  # type: ignore[override]  # Keras' arguments
+        self,
+        decoder_sequence: Any,
+        encoder_sequence: Any = None,
+        use_causal_mask: bool = True,
+        training: None = None,
+    ) -> Any:
+        """Call the layer on symbolic tensors.
+
+        Args:
+            decoder_sequence: (batch, length, features).
+            encoder_sequence: (batch, keys, features of its own), or None.
+            use_causal_mask: True, as a decoder sees nothing that comes after.
+            training: None; see `Layer`.
+
+        Returns:
+            A tensor (batch, length, features).
+
+        Raises:
+            ArgumentError: something else than symbolic tensors; an encoder's sequence in one call
+                and not in another.
+            ShapeError: shapes that do not fit.
+        """
+        if use_causal_mask is not True:
+            raise ArgumentError(
+                f"TransformerDecoder {self.label!r} has a causal mask, got use_causal_mask="
+                f"{use_causal_mask!r}; take TransformerEncoder where all may be seen."
+            )
+        given = [decoder_sequence] + ([] if encoder_sequence is None else [encoder_sequence])
+        built = self.built_for
+        if built is not None and isinstance(built[0], tuple) != (len(given) == 2):
+            raise ArgumentError(
+                f"TransformerDecoder {self.label!r} is called on an encoder's sequence always or "
+                "never; make another layer for the other use."
+            )
+        return super().__call__(*given, training=training)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the layers."""
+        has_encoder = isinstance(input_shape[0], tuple)
+        features = self._features(input_shape[0] if has_encoder else input_shape)
+        self.attention = self._make_attention("self_attention", features)
+        attentions = [self.attention, self._make_step("self_attention")]
+        if has_encoder:
+            self.cross_attention = self._make_attention("cross_attention", features)
+            attentions += [self.cross_attention, self._make_step("cross_attention")]
+        self._make_feedforward(features)
+        last = self._make_step("feedforward")
+        self._order(*attentions, self.intermediate, self.outer, last)
+
+    def call(self, x: Tensor, encoded: Tensor | None = None) -> Tensor:
+        """Attention to itself, to what was encoded, then the network."""
+        x = self._step("self_attention", x, lambda x: self.attention(x, x, use_causal_mask=True))
+        if encoded is not None:
+            x = self._step("cross_attention", x, lambda x: self.cross_attention(x, encoded))
+        return self._step("feedforward", x, self._feedforward)
