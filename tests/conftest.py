@@ -14,6 +14,9 @@ import gpunet.random
 from gpunet.errors import MissingDependency
 from gpunet.inspection import Toolkit
 
+# Models run on NumPy, whatever else is installed; tests of other backends name them.
+os.environ.setdefault("GPUNET_BACKEND", "numpy")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests marked slow, too")
@@ -30,6 +33,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(problem)
     if item.get_closest_marker("bfloat16"):
         pytest.importorskip("ml_dtypes", reason="bfloat16 needs pip install ml_dtypes")
+    if item.get_closest_marker("numba"):
+        pytest.importorskip("numba", reason="needs pip install gpunet[fast]")
     if item.get_closest_marker("nvrtc") and (problem := why_no_nvrtc()):
         pytest.skip(problem)
     if item.get_closest_marker("gpu") and (problem := why_no_gpu()):

@@ -9,7 +9,10 @@ import pytest
 
 import gpunet
 
-MODULES = [module.name for module in pkgutil.walk_packages(gpunet.__path__, "gpunet.")]
+MODULES = [
+    pytest.param(name, marks=[pytest.mark.numba] if ".compiled" in name else [], id=name)
+    for _, name, _ in pkgutil.walk_packages(gpunet.__path__, "gpunet.")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

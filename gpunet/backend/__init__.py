@@ -1,7 +1,8 @@
-"""The choice of the backend: NumPy, CuPy or the emulator, and why CuPy cannot be used.
+"""The choice of the backend, and why CuPy or numba cannot be used.
 
 ``set_backend`` or the environment variable ``GPUNET_BACKEND`` names one; without either it is
-"auto": CuPy if a kernel runs on this machine's GPU, else NumPy.
+"auto": CuPy if a kernel runs on this machine's GPU, else NumPy with ops that numba compiles if that
+is installed, else NumPy alone.
 
 ``GPUNET_CUBLAS`` is "on" or "off": whether large matrix products may go to cuBLAS. It is on with
 CuPy. It is off on the emulator, which is there to run gpunet's own kernels; on, it has a stand-in.
@@ -31,10 +32,11 @@ from gpunet.errors import ArgumentError, BackendUnavailable
 if TYPE_CHECKING:
     import ctypes
 
-BACKENDS = ("auto", "numpy", "cupy", "emulator")
+BACKENDS = ("auto", "numpy", "numba", "cupy", "emulator")
 ENVIRONMENT_VARIABLE = "GPUNET_BACKEND"
 CUBLAS_VARIABLE = "GPUNET_CUBLAS"
 
+_INSTALL_NUMBA = "`pip install 'gpunet[fast]'`"
 _INSTALL = "`pip install 'gpunet[cuda12]'` (for CUDA 13 drivers: `pip install 'gpunet[cuda13]'`)"
 # Where arrays of the device backends come from: backend -> module.
 _ARRAY_MODULES = {"cupy": "cupy", "emulator": "gpunet.emulator.cupy"}
@@ -46,7 +48,7 @@ def set_backend(name: str) -> None:
     """Choose the backend that models use from now on.
 
     Args:
-        name: "auto", "numpy", "cupy" or "emulator".
+        name: "auto", "numpy", "numba", "cupy" or "emulator".
 
     Raises:
         ArgumentError: there is no backend of this name.
@@ -82,10 +84,14 @@ def backend_named(name: str) -> Backend:
         return _numpy()
     if name == "emulator":
         return _emulator()
-    backend, problem = _cupy()
-    if backend is None and name == "cupy":
-        raise BackendUnavailable(f"the backend 'cupy' cannot be used: {problem}")
-    return backend or _numpy()
+    problems = {"numba": _numba, "cupy": _cupy}
+    for choice in (name,) if name in problems else ("cupy", "numba"):
+        backend, problem = problems[choice]()
+        if backend is not None:
+            return backend
+        if name == choice:
+            raise BackendUnavailable(f"the backend {name!r} cannot be used: {problem}")
+    return _numpy()
 
 
 def backend_of(array: object) -> Backend:
@@ -111,11 +117,30 @@ def cupy_problem() -> str:
     return _cupy()[1]
 
 
+def numba_problem() -> str:
+    """Why numba cannot be used here, and what helps; empty if it can."""
+    return _numba()[1]
+
+
 @functools.cache
 def _numpy() -> Backend:
     from gpunet.backend.cpu import CpuBackend
 
     return CpuBackend()
+
+
+@functools.cache
+def _numba() -> tuple[Backend | None, str]:
+    """The backend, or None and what is wrong."""
+    try:
+        importlib.import_module("numba")
+    except ModuleNotFoundError:
+        return None, f"numba is not installed; {_INSTALL_NUMBA} installs it."
+    except Exception as error:  # noqa: BLE001 - it refuses a NumPy that it does not know
+        return None, f"importing numba failed ({_first_line(error)}); {_INSTALL_NUMBA} repairs it."
+    from gpunet.backend.cpu.compiled import CompiledBackend
+
+    return CompiledBackend(), ""
 
 
 @functools.cache

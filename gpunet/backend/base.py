@@ -29,7 +29,7 @@ class Backend(ABC):
     """One device: its memory, and each op of the contract as a function of its arrays.
 
     Attributes:
-        name: "numpy", "cupy" or "emulator".
+        name: "numpy", "numba", "cupy" or "emulator".
         description: what runs where, in a few words, for summary() and repr.
         ops: op name -> a function with exactly the contract's signature.
     """

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 import gpunet
-from gpunet.backend import backend_named, cupy_problem
+from gpunet.backend import backend_named, cupy_problem, numba_problem
 from gpunet.backend.cuda import CudaBackend
 from gpunet.doctor.report import Report, first_line
 from gpunet.errors import GpunetError
@@ -29,6 +29,7 @@ def examine_machine(report: Report, wanted: str) -> CudaBackend | None:
     report.fact("gpunet", f"{gpunet.__version__} in {Path(gpunet.__file__).parent}")
     report.fact("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     report.fact("NumPy", np.__version__)
+    report.fact("CPU", numba_problem() or f"backend 'numba': {backend_named('numba').description}")
     problem = "" if wanted == "emulator" else cupy_problem()
     if wanted != "emulator":
         has_device = _cuda(report)

@@ -199,8 +199,8 @@ class Model(Structure):
         """Move the model to another backend.
 
         Args:
-            backend: "numpy", "cupy", "emulator" or "auto".
-            dtype: "float32", or "float64" for gradient checks with NumPy.
+            backend: "numpy", "numba", "cupy", "emulator" or "auto".
+            dtype: "float32", or "float64" for gradient checks on the CPU.
 
         Returns:
             The model.
@@ -216,7 +216,7 @@ class Model(Structure):
         dtype = dtype or self.dtype
         if dtype not in FULL:
             raise ArgumentError(f"models compute in {' or '.join(FULL)}, got {dtype!r}.")
-        if dtype != "float32" and new.name != "numpy":
+        if dtype != "float32" and new.name not in ("numpy", "numba"):
             raise ArgumentError(
                 f"{new.name} computes in float32, got {dtype}; pass dtype='float32', too."
             )

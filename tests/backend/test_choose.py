@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 import gpunet.backend as backends
-from gpunet.backend import backend_named, backend_of, cupy_problem, get_backend, set_backend
+from gpunet.backend import (
+    backend_named,
+    backend_of,
+    cupy_problem,
+    get_backend,
+    numba_problem,
+    set_backend,
+)
 from gpunet.errors import ArgumentError, BackendUnavailable
 
 
@@ -20,6 +27,10 @@ def _nothing_found_out_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUNET_BACKEND", raising=False)
     # Without the cache, which keeps what was found out about the real machine.
     monkeypatch.setattr(backends, "_cupy", backends._cupy.__wrapped__)
+    monkeypatch.setattr(backends, "_numba", lambda: (None, "not in this test."))
+
+
+REAL_NUMBA = backends._numba
 
 
 class FakeArray:
@@ -140,11 +151,43 @@ def test_a_failed_choice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert get_backend().name == "numpy"
 
 
+def test_numba_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_numba", REAL_NUMBA.__wrapped__)
+    monkeypatch.setitem(sys.modules, "numba", None)  # makes the import fail
+    problem = r"numba is not installed; `pip install 'gpunet\[fast\]'` installs it\.$"
+    with pytest.raises(BackendUnavailable, match=f"^the backend 'numba' cannot be used: {problem}"):
+        set_backend("numba")
+    assert get_backend().name == "numpy"
+
+
+def test_a_numba_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("Numba needs NumPy 2.4 or less")
+
+    monkeypatch.setattr(backends, "_numba", REAL_NUMBA.__wrapped__)
+    monkeypatch.setattr("importlib.import_module", broken)
+    assert "importing numba failed (Numba needs NumPy 2.4 or less)" in numba_problem()
+    assert get_backend().name == "numpy"
+
+
+@pytest.mark.numba
+def test_auto_takes_numba_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backends, "_numba", REAL_NUMBA)
+    backend = get_backend()
+    assert backend.name == "numba"
+    assert " and numba " in repr(backend)
+    set_backend("numpy")
+    assert get_backend().name == "numpy"
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("cuda", "."), ("Numpy", "'numpy'"), ("cuppy", "'cupy'")]
 )
 def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
-    with pytest.raises(ArgumentError, match=f"auto, numpy, cupy, emulator, got '{name}'.*{hint}"):
+    with pytest.raises(
+        ArgumentError, match=f"auto, numpy, numba, cupy, emulator, got '{name}'.*{hint}"
+    ):
         set_backend(name)
 
 
@@ -178,7 +221,8 @@ def test_the_emulator_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_importing_does_not_import_what_may_be_missing() -> None:
     code = (
         "import sys, gpunet, gpunet.backend; from gpunet.backend.cuda import CudaBackend;"
-        "print([m for m in sys.modules if m == 'cupy' or m.startswith('gpunet.emulator')])"
+        "rare = ('cupy', 'numba', 'gpunet.emulator');"
+        "print([m for m in sys.modules if m.startswith(rare)])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -20,8 +20,27 @@ BACKENDS = [
     pytest.param("numpy", "float64", id="numpy-float64"),
     pytest.param("emulator", "float32", id="emulator", marks=pytest.mark.emulator),
 ]
+COMPILED = set()
+if importlib.util.find_spec("numba"):
+    from gpunet.backend.cpu.compiled import FUNCTIONS as COMPILED
+
+    for dtype in ("float32", "float64"):
+        numba = pytest.param("numba", dtype, id=f"numba-{dtype}", marks=pytest.mark.numba)
+        BACKENDS.append(numba)
 if importlib.util.find_spec("cupy"):
     BACKENDS.append(pytest.param("cupy", "float32", id="cupy", marks=pytest.mark.gpu))
+
+
+def on_each_backend(rows):
+    """Each of these on every backend; on numba only ops that are not NumPy's own."""
+    return [
+        pytest.param(*backend.values, *row.values, id=f"{row.id}-{backend.id}", marks=backend.marks)
+        for row in rows
+        for backend in BACKENDS
+        if backend.values[0] != "numba" or row.values[0].op in COMPILED
+    ]
+
+
 CALLS = [
     pytest.param(case, call, id=f"{case.op}-{label(call)}")
     for case in CASES.values()
@@ -51,8 +70,7 @@ def assert_close(actual, wanted, tolerance, name):
     np.testing.assert_allclose(actual, wanted, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize(("case", "call"), CALLS)
+@pytest.mark.parametrize(("backend", "dtype", "case", "call"), on_each_backend(CALLS))
 def test_values(case, call, backend, dtype):
     """Right to the reference, whatever outputs held; within bounds; the same bits in a plan."""
     backend = usable(backend)
@@ -67,8 +85,7 @@ def test_values(case, call, backend, dtype):
         assert again[name].tobytes() == values.tobytes(), name
 
 
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize(("case", "call"), CALLS)
+@pytest.mark.parametrize(("backend", "dtype", "case", "call"), on_each_backend(CALLS))
 def test_unaligned_arrays(case, call, backend, dtype):
     """Arrays that start one element after a 16-byte boundary."""
     arrays = case.arrays(call, dtype)
@@ -88,8 +105,7 @@ ALIASED = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize(("case", "call", "pair"), ALIASED)
+@pytest.mark.parametrize(("backend", "dtype", "case", "call", "pair"), on_each_backend(ALIASED))
 def test_in_place(case, call, pair, backend, dtype):
     """An output that is the memory of an input, wherever the contract allows it."""
     arrays = case.arrays(call, dtype)
@@ -109,8 +125,7 @@ SUMS = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize(("case", "call"), SUMS)
+@pytest.mark.parametrize(("backend", "dtype", "case", "call"), on_each_backend(SUMS))
 def test_accumulate(case, call, backend, dtype):
     """accumulate=True adds to what a sum held."""
     arrays = case.arrays(call, dtype)
@@ -153,8 +168,9 @@ GRADIENTS = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize(("case", "call", "gradient"), GRADIENTS)
+@pytest.mark.parametrize(
+    ("backend", "dtype", "case", "call", "gradient"), on_each_backend(GRADIENTS)
+)
 def test_gradients(case, call, gradient, backend, dtype):
     """Backward ops against central differences of the forward reference."""
     arrays = case.arrays(call, dtype)

@@ -3,6 +3,9 @@
     python tests/benchmarks/cpu.py                 # all workloads, one thread and two
     python tests/benchmarks/cpu.py small adam      # some of them
 
+Where numba is installed (pip install 'gpunet[fast]'), gpunet runs twice: on NumPy alone, and with
+the ops that numba compiles.
+
 Each workload is run by the rivals in turn, again and again, and the 20th percentile of each is
 compared: noise that lasts hits all alike, noise that does not is cut off. With one thread CPU time
 is counted, with two wall time. gpunet's side is what a user calls (fit, predict_on_batch, an op);
@@ -138,13 +141,13 @@ def loss() -> Rivals:
     import numpy as np
     import torch
 
-    from gpunet.backend import backend_named
+    from gpunet.backend import get_backend
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4096, 32000), dtype=np.float32)
     labels = rng.integers(0, 32000, 4096).astype(np.int32)
     dx, values, totals = np.empty_like(x), np.empty(4096, np.float32), np.zeros(2)
-    op = backend_named("numpy").ops["softmax_cross_entropy"]
+    op = get_backend().ops["softmax_cross_entropy"]
     tx = torch.from_numpy(x).requires_grad_()
     ty = torch.from_numpy(labels.astype(np.int64))
 
@@ -163,14 +166,14 @@ def adam() -> Rivals:
     import numpy as np
     import torch
 
-    from gpunet.backend import backend_named
+    from gpunet.backend import get_backend
 
     n = 25_000_000
     gradients = np.random.default_rng(0).standard_normal(n, dtype=np.float32)
     weights, m, v = (np.zeros(n, np.float32) for _ in range(3))
     step, hyper = np.zeros(1, np.int64), np.array([1e-3, 0.0, np.inf, 0.9, 0.999, 1e-7])
     segments = np.array([[0, n, 1, 1, 1, 0]], np.float64)
-    op = backend_named("numpy").ops["adam"]
+    op = get_backend().ops["adam"]
     parameter = torch.zeros(n, requires_grad=True)
     parameter.grad = torch.from_numpy(gradients)
     theirs = torch.optim.Adam([parameter], 1e-3)
@@ -185,7 +188,7 @@ def layer_norm(backward: bool) -> Rivals:
     import numpy as np
     import torch
 
-    from gpunet.backend import backend_named
+    from gpunet.backend import get_backend
 
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((4096, 512), dtype=np.float32) for _ in range(2))
@@ -193,7 +196,7 @@ def layer_norm(backward: bool) -> Rivals:
     gamma, beta = np.ones(512, np.float32), np.zeros(512, np.float32)
     dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
     mean, rstd = np.empty(4096, np.float32), np.empty(4096, np.float32)
-    ops, how = backend_named("numpy").ops, {"norm": "layer", "epsilon": 1e-3}
+    ops, how = get_backend().ops, {"norm": "layer", "epsilon": 1e-3}
     tx, tdy = torch.from_numpy(x).requires_grad_(backward), torch.from_numpy(dy)
     module = torch.nn.LayerNorm(512, eps=1e-3).requires_grad_(backward)
 
@@ -219,7 +222,7 @@ def batch_norm() -> Rivals:
     import numpy as np
     import torch
 
-    from gpunet.backend import backend_named
+    from gpunet.backend import get_backend
 
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((1, 64 * 32 * 32, 64), dtype=np.float32) for _ in range(2))
@@ -227,7 +230,7 @@ def batch_norm() -> Rivals:
     gamma, beta, dgamma, dbeta, moving, spread = np.ones((6, 64), np.float32)
     mean, variance = np.empty((2, 1, 64), np.float32)
     sums = np.empty((2, 1, 64), np.float32)
-    ops, how = backend_named("numpy").ops, {"epsilon": 1e-3}
+    ops, how = get_backend().ops, {"epsilon": 1e-3}
     images = [a.reshape(64, 32, 32, 64).transpose(0, 3, 1, 2).copy() for a in (x, dy)]
     tx, tdy = torch.from_numpy(images[0]).requires_grad_(), torch.from_numpy(images[1])
     module = torch.nn.BatchNorm2d(64, eps=1e-3)
@@ -492,9 +495,17 @@ def worker(name: str, threads: int) -> None:
     """Measure one workload in a process of its own, and print the times as JSON."""
     import torch
 
+    import gpunet
+    from gpunet.backend import numba_problem
+
     torch.set_num_threads(threads)
     _, make, rounds = WORKLOADS[name]
-    print(json.dumps(measure(make(), threads, rounds)))
+    gpunet.set_backend("numpy")
+    rivals = make()
+    if not numba_problem():
+        gpunet.set_backend("numba")
+        rivals["numba"] = make()["gpunet"]
+    print(json.dumps(measure(rivals, threads, rounds)))
 
 
 def run(name: str, threads: int) -> dict[str, float]:
@@ -518,13 +529,17 @@ def main() -> None:
     if unknown:
         sys.exit(f"unknown workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{'workload':44} {'threads':>7} {'gpunet ms':>10} ratios (gpunet / rival)")
+    print(f"{'workload':64} {'threads':>7} {'gpunet ms':>10} ratios (gpunet / rival)")
     for name in names:
         for threads in THREADS:
             times = run(name, threads)
-            ours = times.pop("gpunet")
-            ratios = ", ".join(f"{rival} {ours / t:.2f}" for rival, t in times.items())
-            print(f"{WORKLOADS[name][0]:44} {threads:7} {ours * 1e3:10.2f} {ratios}", flush=True)
+            own = {"": times.pop("gpunet"), ", numba": times.pop("numba", None)}
+            for how, ours in own.items():
+                if ours is None:
+                    continue
+                ratios = ", ".join(f"{rival} {ours / t:.2f}" for rival, t in times.items())
+                what = f"{WORKLOADS[name][0]}{how}"
+                print(f"{what:64} {threads:7} {ours * 1e3:10.2f} {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,19 @@ def each_slab(
     for other in others:
         other.result()  # raises what the thread raised
     return shares
+
+
+def in_threads(work: Callable[[int, int], object], bounds: Sequence[int]) -> None:
+    """Call work(start, stop) for each pair of neighbouring bounds, each in a thread of its own."""
+    pool = _pool(len(bounds) - 2)
+    others = [pool.submit(work, *pair) for pair in pairwise(bounds[1:])]
+    try:
+        work(bounds[0], bounds[1])
+    finally:
+        for other in others:
+            other.exception()  # waits for it
+    for other in others:
+        other.result()  # raises what the thread raised
 
 
 def add_sums(total: Array, shares: Sequence[Array]) -> None:

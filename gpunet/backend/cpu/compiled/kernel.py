@@ -1,0 +1,95 @@
+"""How loops are compiled, and dealt to threads.
+
+A kernel is a loop over some rows of its arrays, ``start`` to ``stop``: a Python function that numba
+compiles when it is first called with arrays of a type, for a second or less. It keeps the machine
+code beside this file (in ``__pycache__``), or in the user's cache if that folder is read-only, so
+that this happens once on a machine; NUMBA_CACHE_DIR names another place.
+
+Kernels release Python's lock and start no threads of their own; `each_share` deals rows to those
+that the rest of the backend uses. No result depends on how many there are: what is summed over rows
+is summed in parts whose bounds follow from the shape alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+from gpunet.backend.cpu.threads import in_threads, thread_count
+from gpunet.backend.spec import Array
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Sums may be reordered, so that they fit vector registers, and products fused with sums. NaN and
+# infinity keep their meaning: "arcp" would make NaN of 1 / sqrt(0).
+_FASTMATH = {"reassoc", "contract", "nsz"}
+_OPTIONS = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+
+LEAST = 64 * 1024
+"""Elements that a thread must have to do: to hand it work takes as long as 20,000 of them."""
+PARTS = 16
+"""How many parts rows are cut into, at most, for what is summed over them."""
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile a function when it is first called, and keep the machine code for other processes."""
+    try:
+        compiled = njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # there is no folder that can be written to
+        compiled = njit(**_OPTIONS)(function)
+    return cast(_Function, compiled)
+
+
+def inlined(function: _Function) -> _Function:
+    """Compile a function into each kernel that calls it, in the same file."""
+    return cast(_Function, njit(forceinline=True, **_OPTIONS)(function))
+
+
+def each_share(work: Callable[[int, int], object], count: int, size: int) -> None:
+    """Call work(start, stop) for shares of range(count), in as many threads as it is worth.
+
+    Args:
+        work: a kernel whose other arguments are bound.
+        count: of rows, or parts.
+        size: of the arrays that are gone through, in elements.
+    """
+    threads = min(size // LEAST, count)
+    if threads > 1:
+        threads = min(thread_count(), threads)
+    if threads <= 1:
+        work(0, count)
+    else:
+        in_threads(work, [count * i // threads for i in range(threads + 1)])
+
+
+def parts_of(rows: int, size: int) -> int:
+    """Into how many parts rows of arrays of this size are cut to be summed."""
+    return max(1, min(PARTS, rows, size // LEAST))
+
+
+def add_parts(total: Array | None, parts: Array, accumulate: bool) -> None:
+    """total = or += the sum of its parts, in their order."""
+    if total is None:
+        return
+    if not accumulate:
+        total.fill(0.0)
+    for part in parts:
+        np.add(total, part, out=total)
+
+
+def same_memory(first: Array, second: Array) -> bool:
+    """Whether two arrays of one shape are one; a kernel takes half the time if it knows."""
+    return bool(first.ctypes.data == second.ctypes.data)
+
+
+def ones_or(vector: Array | None, size: int, like: Array) -> Array:
+    """The vector, or ones in its place: a kernel is compiled once, and not for None, too."""
+    return np.ones(size, like.dtype) if vector is None else vector
+
+
+def zeros_or(vector: Array | None, size: int, like: Array) -> Array:
+    """The vector, or zeros in its place."""
+    return np.zeros(size, like.dtype) if vector is None else vector

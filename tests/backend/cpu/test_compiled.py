@@ -1,0 +1,90 @@
+"""The ops that numba compiles, beyond what the table of op cases asks of them."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="needs pip install gpunet[fast]")
+
+from gpunet import Sequential, layers
+from gpunet.backend import backend_named
+from gpunet.backend.cpu.compiled import FUNCTIONS, kernel
+from gpunet.backend.spec import OPS
+from gpunet.testing import compare
+
+pytestmark = pytest.mark.numba
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_signatures(name):
+    wanted, got = (list(f.parameters.values()) for f in signatures(name))
+    assert [(p.name, p.kind, p.default) for p in got] == [
+        (p.name, p.kind, p.default) for p in wanted
+    ]
+
+
+def signatures(name):
+    return OPS[name].signature, inspect.signature(FUNCTIONS[name])
+
+
+def large_norm(dtype="float32", rows=3000):
+    """The arrays of a layer norm that is worth three threads."""
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((rows, 101)).astype(dtype) for _ in range(2))
+    gamma = rng.standard_normal(101).astype(dtype)
+    return x, dy, gamma
+
+
+def gradients_of_norm(x, dy, gamma):
+    backend, how = backend_named("numba"), {"norm": "layer", "epsilon": 1e-3}
+    y, dx = np.empty_like(x), np.empty_like(x)
+    dgamma, dbeta = np.empty_like(gamma), np.empty_like(gamma)
+    mean, rstd = np.empty((2, len(x)), x.dtype)
+    backend.run("layer_norm", y, mean, rstd, x, gamma, None, **how)
+    backend.run("layer_norm_backward", dx, dgamma, dbeta, dy, x, mean, rstd, gamma, **how)
+    return [a.tobytes() for a in (y, mean, rstd, dx, dgamma, dbeta)]
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    results = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(kernel, "thread_count", lambda threads=threads: threads)
+        results.append(gradients_of_norm(*large_norm()))
+    assert results[0] == results[1] == results[2]
+
+
+def test_what_a_thread_raises_arrives(monkeypatch):
+    monkeypatch.setattr(kernel, "thread_count", lambda: 2)
+
+    def work(start, stop):
+        if start:
+            raise ValueError("in the other thread")
+
+    with pytest.raises(ValueError, match="in the other thread"):
+        kernel.each_share(work, 10, 2**20)
+
+
+def test_without_a_folder_to_write_to(monkeypatch):
+    """Then functions are compiled for this process."""
+
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(kernel, "njit", njit)
+    assert kernel.kernel(len) is len
+
+
+def test_a_step_is_that_of_numpy():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((32, 20), dtype=np.float32), rng.integers(0, 5, 32)
+    model = Sequential([layers.Dense(16, "relu", input_dim=20), layers.LayerNormalization()])
+    model.add(layers.Dense(5, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    comparison = compare(model, "numpy", "numba", x, y)
+    assert comparison.ok, str(comparison)
+    model.to("numba")
+    assert "numba" in repr(model)
+    assert "numba" in model.backend.description
