@@ -9,7 +9,7 @@
 //   sigmoid_cross_entropy  loss = mean_j(max(x, 0) - x l + log(1 + exp(-|x|)))
 //   binary_cross_entropy   loss = -mean_j(l log(p) + (1 - l) log(1 - p)), p = x clipped
 //   accuracy               hits alone
-//   normalized_weights     weights = w v / sum(w v), v = 0 for an ignored class, else 1
+//   normalized_weights     weights = w v / sum(w v), v = 1 for rows that count, else 0
 //
 // Shapes: x, dx (rows, columns), of real; labels (rows, columns), or class numbers (rows) where the
 // symbol ends in _int32; loss, correct, sample_weight (rows); these are float. dx, correct,
@@ -187,19 +187,22 @@ GPUNET_LOSS_KERNEL(accuracy_float32, float, MeanOfTerms<WIDTH, NoTerm>)
 
 // One block: a divisor that every row needs, of few bytes.
 extern "C" __global__ void normalized_weights(float* weights, const float* sample_weight,
-                                              const int* labels, int by_count, int64 ignored,
-                                              int64 rows)
+                                              const int* labels, const unsigned char* mask,
+                                              int by_count, int64 ignored, int64 rows)
 {
+    const auto does_count = [=](int64 row) {
+        return (labels == nullptr || labels[row] != ignored) && (mask == nullptr || mask[row] != 0);
+    };
     double sum = 0.0;
     for (int64 row = threadIdx.x; row < rows; row += blockDim.x) {
-        const bool counts = labels == nullptr || labels[row] != ignored;
+        const bool counts = does_count(row);
         const bool ones = by_count || sample_weight == nullptr;
         sum += counts ? (ones ? 1.0 : (double)sample_weight[row]) : 0.0;
     }
     sum = block_sum(sum);
     const double factor = sum == 0.0 ? 0.0 : 1.0 / sum;
     for (int64 row = threadIdx.x; row < rows; row += blockDim.x) {
-        const bool counts = labels == nullptr || labels[row] != ignored;
+        const bool counts = does_count(row);
         const double weight = sample_weight == nullptr ? 1.0 : (double)sample_weight[row];
         weights[row] = (float)(counts ? weight * factor : 0.0);
     }

@@ -37,7 +37,8 @@ SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 # Classes that need arguments; all others are also made without any.
 EXAMPLES = [
     layers.Activation("tanh"),
-    layers.Embedding(7, 3, "ones", "l2", constraints.MaxNorm(1.5), name="words"),
+    layers.Embedding(7, 3, "ones", "l2", constraints.MaxNorm(1.5), True, name="words"),
+    layers.Masking(-1.0, name="gaps"),
     layers.Dense(
         3,
         "relu",

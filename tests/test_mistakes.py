@@ -349,10 +349,10 @@ MISTAKES = {
         r"Rescaling takes a number for scale, got '1/255'",
     ),
     "an input of negative size": (lambda m: Input((-1,)), ArgumentError, r"got \(-1,\); leave"),
-    "an input with a batch axis": (
-        lambda m: Input((None, 6)),
+    "an input with a size of 0": (
+        lambda m: Input((0, 6)),
         ArgumentError,
-        r"shape of one sample in positive integers, got \(None, 6\); leave the batch size out",
+        r"shape of one sample in positive integers, got \(0, 6\); leave the batch size out",
     ),
     "an input of an unknown dtype": (
         lambda m: Input((6,), dtype="flaot32"),

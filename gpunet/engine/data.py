@@ -105,9 +105,9 @@ def _sample_array(tensor: Tensor, value: Any, backend: Backend, model: str) -> A
     expected = tensor.shape[1:]
     if expected == (1,) and array.ndim == 1:
         array = array.reshape(-1, 1)  # Keras, too, takes a vector for samples of one number
-    if tuple(array.shape[1:]) != expected:
+    if not fits(array.shape[1:], expected):
         hint = ""
-        if tuple(array.shape) == expected:
+        if fits(array.shape, expected):
             hint = " For a single sample add a batch axis: x[None]."
         raise ShapeError(
             f"input {tensor.name!r} of {model} expects samples of shape {expected}, that is an "
@@ -118,6 +118,8 @@ def _sample_array(tensor: Tensor, value: Any, backend: Backend, model: str) -> A
         raise DtypeError(
             f"input {tensor.name!r} of {model} takes integers, got dtype {array.dtype}."
         )
+    if tensor.dtype == "bool" and array.dtype != np.bool_:
+        array = array != 0
     return array
 
 
@@ -136,6 +138,20 @@ def check_lengths(arrays: Mapping[str, Array], model: str) -> int:
     if count == 0:
         raise ArgumentError(f"{model} got arrays without samples.")
     return count
+
+
+def fits(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Whether sizes are the expected ones; None is any size."""
+    return len(shape) == len(expected) and all(
+        b is None or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def device_dtype(tensor: Tensor, dtype: str) -> str:
+    """What an input is on the device: indices, a mask, or numbers of the model's dtype."""
+    if tensor.dtype.startswith("int"):
+        return "int32"
+    return "uint8" if tensor.dtype == "bool" else dtype
 
 
 def sparse_labels(

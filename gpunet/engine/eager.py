@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.engine.data import device_dtype
 from gpunet.engine.passes import Pass
 from gpunet.engine.recorder import Buffer, Record, Recorder, Storage
 from gpunet.errors import UsageError
@@ -91,7 +92,7 @@ def infer_eagerly(model: Model, arrays: Sequence[Array]) -> list[np.ndarray[Any,
     op = EagerRecorder(model.dtype, backend)
     inputs = []
     for tensor, array in zip(model.graph.inputs, arrays, strict=True):
-        dtype = "int32" if tensor.dtype.startswith("int") else model.dtype
+        dtype = device_dtype(tensor, model.dtype)
         host = backend.to_numpy(array) if backend.owns(array) else np.asarray(array)
         values = backend.from_numpy(np.ascontiguousarray(host, dtype))
         inputs.append(op.given(tensor.name, values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpunet.errors import ArgumentError
 
@@ -27,7 +27,11 @@ DTYPES = (
 """The dtypes of data that travel to the device as they are."""
 
 Shape = tuple[int | None, ...]
-"""A shape whose first entry, the batch size, is None."""
+"""A shape whose first entry, the batch size, is None; others are where sizes differ by batch."""
+
+
+NOMINAL_SIZE = 64
+"""What a summary takes for a size that differs from batch to batch."""
 
 
 class Tensor:
@@ -39,6 +43,7 @@ class Tensor:
         node: the call that computes it, or None for an input.
         name: the input's name; other tensors have the name of their layer.
         index: its number among the outputs of the call.
+        mask: which of its steps are there, a tensor (batch, steps); None where all are.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Tensor:
         self.node = node
         self.name = name
         self.index = index
+        self.mask: Tensor | None = None
 
     def batch_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of a batch of this many samples."""
@@ -61,6 +67,10 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
+
+
+Option: TypeAlias = "bool | Tensor | list[Tensor | None]"
+"""What a call of a layer may say besides its inputs."""
 
 
 class Node:
@@ -72,10 +82,13 @@ class Node:
         shapes: the shapes of what it returns.
         form: how it was called: on "one" tensor, a "list" of tensors, or "many" arguments.
         body: for a layer that is made of layers: what it called, from inputs to outputs.
-        options: what else the call said, ``use_causal_mask`` for example.
+        options: what else the call said by name: ``use_causal_mask``, ``initial_state``, ``mask``.
+        masks: for each input which of its steps are there, or None.
+        mask_shapes: the shapes of the masks that it makes.
 
     Attributes:
-        outputs: the tensors that it returned: one, unless it is made of layers.
+        outputs: the tensors that it returned.
+        new_masks: the masks that it makes.
     """
 
     def __init__(
@@ -85,15 +98,21 @@ class Node:
         shapes: Sequence[Shape],
         form: str = "one",
         body: Graph | None = None,
-        options: Mapping[str, bool] | None = None,
+        options: Mapping[str, Option] | None = None,
+        masks: Sequence[Tensor | None] = (),
+        mask_shapes: Sequence[Shape] = (),
     ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
         self.form = form
         self.body = body
         self.options = dict(options or {})
+        self.masks = tuple(masks)
         self.outputs = tuple(
             Tensor(shape, node=self, name=layer.label, index=i) for i, shape in enumerate(shapes)
+        )
+        self.new_masks = tuple(
+            Tensor(shape, "bool", node=self, name=f"{layer.label}.mask") for shape in mask_shapes
         )
         layer.nodes.append(self)
 
@@ -102,9 +121,32 @@ class Node:
         """The first of the outputs."""
         return self.outputs[0]
 
+    @property
+    def sources(self) -> list[Tensor]:
+        """All tensors that it reads."""
+        masks = [mask for mask in self.masks if mask is not None]
+        return [*self.inputs, *tensors_of(self.options), *masks]
+
+
+def tensors_of(options: Mapping[str, Option]) -> list[Tensor]:
+    """The tensors among the options of a call."""
+    listed = [value if isinstance(value, list) else [value] for value in options.values()]
+    return [item for items in listed for item in items if isinstance(item, Tensor)]
+
+
+def with_tensors(options: Mapping[str, Option], change: Callable[[Tensor], Any]) -> dict[str, Any]:
+    """The options of a call with something else in the place of each tensor."""
+
+    def changed(value: Option) -> Any:
+        if isinstance(value, list):
+            return [None if tensor is None else change(tensor) for tensor in value]
+        return change(value) if isinstance(value, Tensor) else value
+
+    return {name: changed(value) for name, value in options.items()}
+
 
 def Input(  # noqa: N802 (Keras' name)
-    shape: Sequence[int] | int,
+    shape: Sequence[int | None] | int,
     batch_size: int | None = None,
     dtype: str = "float32",
     name: str | None = None,
@@ -112,7 +154,9 @@ def Input(  # noqa: N802 (Keras' name)
     """The symbolic input of a model.
 
     Args:
-        shape: the shape of one sample, without the batch size: ``(784,)``.
+        shape: the shape of one sample, without the batch size: ``(784,)``. None stands for a size
+            that differs from batch to batch, the length of sequences for example: ``(None, 8)``;
+            the model makes a plan for each.
         batch_size: accepted as in Keras; batches of any size work all the same.
         dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
         name: a name, "input" if not given.
@@ -121,7 +165,7 @@ def Input(  # noqa: N802 (Keras' name)
         A tensor on which layers can be called.
 
     Raises:
-        ArgumentError: a dimension is not a positive integer.
+        ArgumentError: a dimension is neither a positive integer nor None.
 
     Example:
         >>> from gpunet import Input, Model, layers
@@ -132,10 +176,10 @@ def Input(  # noqa: N802 (Keras' name)
     del batch_size
     dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     for dim in dims:
-        if not isinstance(dim, int) or dim < 1:
+        if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
             raise ArgumentError(
-                f"Input takes the shape of one sample in positive integers, got {shape!r}; "
-                "leave the batch size out."
+                f"Input takes the shape of one sample in positive integers, got {shape!r}; leave "
+                "the batch size out, and write None for a size that differs from batch to batch."
             )
     if dtype not in DTYPES:
         raise ArgumentError(f"Input takes one of the dtypes {', '.join(DTYPES)}, got {dtype!r}.")
@@ -159,6 +203,7 @@ class Graph:
             around them, "encoder/dense".
         parameters: their weights, in this order.
         spans: where the weights lie, once they have values.
+        is_sized: whether samples have one shape, and not another one in each batch.
 
     Raises:
         ArgumentError: an output depends on an input that was not given.
@@ -178,6 +223,7 @@ class Graph:
         _name_layers(self)
         self.nodes = [inner for node in self.calls for inner in _flat(node)]
         self._origins = dict(_origins(self.calls))
+        self.is_sized = all(None not in tensor.shape[1:] for tensor in self.inputs)
 
     @property
     def paths(self) -> dict[Layer, str]:
@@ -190,6 +236,39 @@ class Graph:
                 for layer, path in node.body.paths.items():
                     paths.setdefault(layer, f"{node.layer.label}/{path}")
         return paths
+
+    def batch_shapes(self, inputs: Sequence[Sequence[int]]) -> dict[Tensor, tuple[int, ...]]:
+        """The shapes of all inputs, of what the nodes return, and of the outputs.
+
+        Args:
+            inputs: the shape of a batch of each input.
+        """
+        rows = inputs[0][0]
+        given = zip(self.inputs, inputs, strict=True)
+        shapes = {tensor: (rows, *shape[1:]) for tensor, shape in given}
+        for node in self.nodes:
+            if self.is_sized:
+                shapes.update((tensor, tensor.batch_shape(rows)) for tensor in node.outputs)
+                continue
+            sizes = [(None, *shapes[self.origin(tensor)][1:]) for tensor in node.inputs]
+            for tensor, shape in zip(node.outputs, node.layer.shapes_out(sizes), strict=True):
+                shapes[tensor] = (rows, *(dim or 0 for dim in shape[1:]))
+        shapes.update((tensor, shapes[self.origin(tensor)]) for tensor in self.outputs)
+        return shapes
+
+    def output_shapes(self, inputs: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for inputs of these shapes, of a batch each."""
+        if self.is_sized:
+            return [tensor.batch_shape(inputs[0][0]) for tensor in self.outputs]
+        shapes = self.batch_shapes(inputs)
+        return [shapes[tensor] for tensor in self.outputs]
+
+    def nominal_shapes(self, rows: int) -> list[tuple[int, ...]]:
+        """Shapes of the inputs for tables: `NOMINAL_SIZE` for what differs by batch."""
+        return [
+            (rows, *(NOMINAL_SIZE if dim is None else dim for dim in tensor.shape[1:]))
+            for tensor in self.inputs
+        ]
 
     def origin(self, tensor: Tensor) -> Tensor:
         """The same value as an input, or as the output of one of the nodes."""
@@ -220,8 +299,12 @@ def copied_calls(
     tensors = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.calls:
         sources = [tensors[tensor] for tensor in node.inputs]
-        results = call_layer(layer_for(node.layer), node.form, sources, node.options)
-        tensors.update(zip(node.outputs, results, strict=True))
+        options = with_tensors(node.options, tensors.__getitem__)
+        results = call_layer(layer_for(node.layer), node.form, sources, options)
+        for own, result in zip(node.outputs, results, strict=True):
+            tensors[own] = result
+            if own.mask is not None and result.mask is not None:
+                tensors[own.mask] = result.mask
     return [tensors[tensor] for tensor in graph.outputs]
 
 
@@ -233,7 +316,7 @@ def _origins(calls: Sequence[Node]) -> Iterator[tuple[Tensor, Tensor]]:
     """What a layer that is made of layers returned, and which tensor of its body that is."""
     for node in calls:
         if node.body is not None:
-            yield from zip(node.outputs, node.body.outputs, strict=True)
+            yield from zip((*node.outputs, *node.new_masks), node.body.outputs, strict=True)
             yield from _origins(node.body.calls)
 
 
@@ -257,7 +340,7 @@ def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> li
             order.append(node)
         else:
             stack.append((tensor, True))
-            stack.extend((source, False) for source in reversed(node.inputs))
+            stack.extend((source, False) for source in reversed(node.sources))
     return order
 
 

@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 
 class InferPlan:
-    """Forward without training, for one batch size.
+    """Forward without training, for batches of one shape.
 
     Args:
         model: the model.
-        rows: the batch size.
+        shapes: the shape of a batch of each input.
         dtypes: the dtypes in which the inputs come.
     """
 
-    def __init__(self, model: Model, rows: int, dtypes: Sequence[str]) -> None:
+    def __init__(
+        self, model: Model, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+    ) -> None:
         op = Recorder(model.dtype)
-        one_pass = Pass(model.graph, op, rows, training=False)
-        self._inputs, casts = model_input_buffers(op, model, rows, dtypes)
+        one_pass = Pass(model.graph, op, shapes[0][0], training=False)
+        self._inputs, casts = model_input_buffers(op, model, shapes, dtypes)
         self._outputs = one_pass.forward(casts)
         self.plan = Plan(op.records, [*self._inputs, *self._outputs])
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gpunet.engine.graph import Graph, Node, Tensor
+from gpunet.engine.graph import Graph, Node, Tensor, with_tensors
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.layers.base import Context, Layer, block_of
+from gpunet.layers.base import Context, Layer
+from gpunet.layers.weights import block_of
 
 
 class Pass:
@@ -52,27 +53,51 @@ class Pass:
             count: how many rows the batch's loss is the mean of.
         """
         self.values.update(zip(self.graph.inputs, inputs, strict=True))
+        shapes = self.graph.batch_shapes([x.shape for x in inputs])
         self.op.direction = "forward"
         for number, node in enumerate(self.graph.nodes):
             layer = node.layer
-            shape = node.output.batch_shape(self.rows)
-            xs = tuple(self.value(tensor) for tensor in node.inputs)
             self.op.layer = self.paths[layer]
             if layer.passes_through(self.training):
-                self.values[node.output] = xs[0].reshape(*shape)
+                x = self.value(node.inputs[0])
+                self.values[node.output] = x.reshape(*shapes[node.output])
                 self._contexts.append(None)
-                self._penalize(node, None, totals, count)
+                self._penalize(node, totals, count)
                 continue
-            context = Context(self.op, self.training, number, self.random, node.options)
-            context.x = xs[0] if layer.inputs == 1 else xs
-            context.y = self.op.scratch(shape, name=f"{self.paths[layer]}.y")
-            self._lend_weights(layer, context)
+            context = self._context(node, number)
+            ys = [
+                self.op.scratch(shapes[tensor], name=self._name_of(tensor))
+                for tensor in node.outputs
+            ]
+            context.y = ys[0] if len(ys) == 1 else tuple(ys)
             with _named(self.paths[layer], "forward"):
                 layer.forward(self.op, context)
-            self.values[node.output] = context.y
+            self.values.update(zip(node.outputs, ys, strict=True))
+            for mask in node.new_masks:
+                self.values[mask] = context.new_mask
             self._contexts.append(context)
-            self._penalize(node, None, totals, count)
+            self._penalize(node, totals, count)
         return [self.value(tensor) for tensor in self.graph.outputs]
+
+    def _context(self, node: Node, number: int) -> Context:
+        """What forward finds: inputs, masks, options and weights."""
+        layer, flags = node.layer, {n: v for n, v in node.options.items() if isinstance(v, bool)}
+        context = Context(self.op, self.training, number, self.random, flags)
+        context.x = _single([self.value(tensor) for tensor in node.inputs], layer.inputs == 1)
+        masks = [None if mask is None else self.value(mask) for mask in node.masks]
+        context.mask = _single(masks, layer.inputs == 1)
+        for name in layer.call_tensors:
+            setattr(context, name, None)
+        for name, value in with_tensors(node.options, self.value).items():
+            if name in layer.call_tensors:
+                setattr(context, name, tuple(value) if isinstance(value, list) else value)
+        self._lend_weights(layer, context)
+        return context
+
+    def _name_of(self, tensor: Tensor) -> str:
+        """What the buffer of a layer's output is called."""
+        layer = tensor.name if tensor.node is None else self.paths[tensor.node.layer]
+        return f"{layer}.y{tensor.index or ''}"
 
     def value(self, tensor: Tensor) -> Buffer:
         """The buffer of a symbolic tensor, also of what a layer made of layers returned."""
@@ -87,14 +112,17 @@ class Pass:
         op.direction = "backward"
         pairs = list(zip(self.graph.nodes, self._contexts, strict=True))
         for node, context in reversed(pairs):
-            dy = op.gradient_of(self.values[node.output])
-            self._penalize(node, dy, totals, count)
-            if context is None or not op.is_written(dy):
+            self._penalize(node, totals, count, backward=True)
+            dys = [self._gradient_if_written(tensor) for tensor in node.outputs]
+            if context is None or not any(dys):
                 continue  # the memory is that of dx, or nothing that is wanted depends on y
             op.layer = self.paths[node.layer]
-            context.dy = dy
-            dxs = tuple(op.gradient_of(self.value(tensor)) for tensor in node.inputs)
-            context.dx = dxs[0] if node.layer.inputs == 1 else dxs
+            context.dy = _single(dys, len(dys) == 1)
+            dxs = [op.gradient_of(self.value(tensor)) for tensor in node.inputs]
+            context.dx = _single(dxs, node.layer.inputs == 1)
+            for name in node.layer.call_tensors:
+                given = getattr(context, name)
+                setattr(context, f"d{name}", self._gradients_of(given))
             with _named(self.paths[node.layer], "backward"):
                 node.layer.backward(op, context)
         for parameter in self.graph.parameters:
@@ -104,15 +132,30 @@ class Pass:
                 if not op.is_written(self._gradients[parameter]):
                     op.fill(self._gradients[parameter], value=0.0)
 
-    def _penalize(self, node: Node, dy: Buffer | None, totals: Buffer | None, count: int) -> None:
-        """Record the penalty on a layer's output, which is divided by the batch size."""
+    def _gradient_if_written(self, tensor: Tensor) -> Buffer | None:
+        """The gradient of a tensor; None if nothing that is wanted depends on it."""
+        dy = self.op.gradient_of(self.values[tensor])
+        return dy if self.op.is_written(dy) else None
+
+    def _gradients_of(self, given: Any) -> Any:
+        """The gradients of what a call named besides its inputs."""
+        if isinstance(given, tuple):
+            return tuple(self._gradients_of(item) for item in given)
+        return None if given is None else self.op.gradient_of(given)
+
+    def _penalize(
+        self, node: Node, totals: Buffer | None, count: int, backward: bool = False
+    ) -> None:
+        """Record the penalty on a layer's outputs, which is divided by the batch size."""
         regularizer = node.layer.activity_regularizer
-        if regularizer is None or (dy is None and totals is None):
+        if regularizer is None or not (backward or totals is not None):
             return
         self.op.layer = self.paths[node.layer]
-        y, share = self.values[node.output], 1.0 / self.rows
+        share = 1.0 / self.rows
         with _named(self.paths[node.layer], "regularizer"):
-            regularizer.record(self.op, dy, totals, y, share=share, count=count)
+            for y in (self.values[tensor] for tensor in node.outputs):
+                dy = self.op.gradient_of(y) if backward else None
+                regularizer.record(self.op, dy, totals, y, share=share, count=count)
 
     def _lend_weights(self, layer: Layer, context: Context) -> None:
         """Put weights and their gradients on the context under their names."""
@@ -148,6 +191,10 @@ class Pass:
     def weight_gradients(self) -> list[Buffer]:
         """The gradients of the trainable weights."""
         return [b for b in self._gradients.values() if b.storage.resolve is not None]
+
+
+def _single(values: Sequence[Any], is_single: bool) -> Any:
+    return values[0] if is_single else tuple(values)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import numpy as np
 from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import as_numbers
+from gpunet.engine.data import as_numbers, device_dtype
+from gpunet.engine.graph import Tensor
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
 from gpunet.engine.program import Program
@@ -102,17 +103,23 @@ class GradientPlan:
 
     Args:
         model: the model.
-        rows: the batch size.
+        shapes: the shape of a batch of each input.
         dtypes: the dtypes of the inputs.
         training: whether layers such as Dropout act.
     """
 
-    def __init__(self, model: Loops, rows: int, dtypes: tuple[str, ...], training: bool) -> None:
+    def __init__(
+        self,
+        model: Loops,
+        shapes: Sequence[tuple[int, ...]],
+        dtypes: tuple[str, ...],
+        training: bool,
+    ) -> None:
         op = Recorder(model.dtype)
         graph = model.graph
-        one_pass = Pass(graph, op, rows, training)
+        one_pass = Pass(graph, op, shapes[0][0], training)
         self.random = one_pass.random
-        self.inputs, casts = model_input_buffers(op, model, rows, dtypes)
+        self.inputs, casts = model_input_buffers(op, model, shapes, dtypes)
         self.totals = op.scratch((2,), "float64", name="penalty")
         regularized = any(layer.activity_regularizer for layer in graph.layers)
         if regularized:
@@ -141,16 +148,15 @@ class GradientPlan:
 
 
 def model_input_buffers(
-    op: Recorder, model: Loops, rows: int, dtypes: Sequence[str]
+    op: Recorder, model: Loops, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
 ) -> tuple[list[Buffer], list[Buffer]]:
     """Buffers for a batch written from outside, and what the graph reads: cast on the device."""
     inputs, casts = [], []
     op.layer, op.direction = "feed", "forward"
-    for tensor, dtype in zip(model.graph.inputs, dtypes, strict=True):
-        shape = tensor.batch_shape(rows)
+    for tensor, shape, dtype in zip(model.graph.inputs, shapes, dtypes, strict=True):
         x = op.scratch(shape, dtype, name=tensor.name)
         cast = x
-        if dtype != op.dtype and not tensor.dtype.startswith("int"):
+        if dtype != device_dtype(tensor, op.dtype):
             cast = op.scratch(shape, name=f"{tensor.name}.cast")
             op.scale_shift(cast, x, scale=1.0, offset=0.0)
         inputs.append(x)
@@ -158,10 +164,11 @@ def model_input_buffers(
     return inputs, casts
 
 
-def feed_dtype(array: Array, tensor_dtype: str, dtype: str) -> str:
+def feed_dtype(array: Array, tensor: Tensor, dtype: str) -> str:
     """The dtype in which a batch travels to the device: small types as they are."""
-    if tensor_dtype.startswith("int"):
-        return "int32"
+    wanted = device_dtype(tensor, dtype)
+    if wanted != dtype:
+        return wanted
     return str(array.dtype.name) if array.dtype.itemsize < np.dtype(dtype).itemsize else dtype
 
 

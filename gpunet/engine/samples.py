@@ -28,11 +28,13 @@ class Samples:
 
     Attributes:
         inputs: one matrix for each input of the model.
+        shapes: the shape of one sample of each input.
         labels: the targets of each head.
         weights: for each head one row of weights a sample, or None.
     """
 
     inputs: tuple[Array, ...]
+    shapes: tuple[tuple[int, ...], ...]
     labels: tuple[Array, ...]
     weights: tuple[Array | None, ...]
 
@@ -50,13 +52,13 @@ class Samples:
     def signature(self) -> tuple[Any, ...]:
         """What a plan depends on: shapes and dtypes, and which weights there are."""
         described = [(tuple(a.shape), np.dtype(a.dtype).name) for a in self.arrays]
-        return (*described, *(weights is None for weights in self.weights))
+        return (*described, self.shapes, *(weights is None for weights in self.weights))
 
     def map(self, function: Callable[[Array], Array]) -> Samples:
         """The same data set with a function applied to each array."""
         inputs, labels = (tuple(map(function, arrays)) for arrays in (self.inputs, self.labels))
         weights = tuple(None if array is None else function(array) for array in self.weights)
-        return Samples(inputs, labels, weights)
+        return Samples(inputs, self.shapes, labels, weights)
 
 
 @dataclass(frozen=True)
@@ -183,15 +185,16 @@ def on_device(trainer: Trainer, data: Given, class_weight: Any = None) -> Sample
         labels.append(_matrix(rows))
         weights.append(None if row_weights is None else _matrix(row_weights))
     inputs = tuple(_matrix(array) for array in data.inputs)
-    return _uploaded(trainer.backend, Samples(inputs, tuple(labels), tuple(weights)))
+    shapes = tuple(tuple(array.shape[1:]) for array in data.inputs)
+    return _uploaded(trainer.backend, Samples(inputs, shapes, tuple(labels), tuple(weights)))
 
 
 def _head_arrays(
     trainer: Trainer, head: Head, data: Given, y: Any, sample_weight: Any, class_weight: Any
 ) -> tuple[Array, Array | None]:
     """The targets of one head as its loss takes them, and the weights of its losses."""
-    count, loss = len(data.inputs[0]), head.loss
-    shape = trainer.graph.outputs[head.output].batch_shape(count)
+    loss = head.loss
+    shape = trainer.graph.output_shapes([x.shape for x in data.inputs])[head.output]
     labels = loss.labels(y, shape, trainer.backend)
     check_lengths({"x": data.inputs[0], "y": labels}, trainer.name)
     weights = None

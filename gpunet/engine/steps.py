@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.engine.data import device_dtype
 from gpunet.engine.feed import Feed, StreamedFeed
 from gpunet.engine.heads import Head
 from gpunet.engine.passes import Pass
@@ -16,6 +17,7 @@ from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.engine.samples import Samples
+from gpunet.losses.base import masked_weights
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -70,11 +72,14 @@ class RecordedStep:
         one_pass = Pass(trainer.graph, op, rows, mode == TRAIN, random)
         # The loss is a mean over this many rows; penalties count as if each row had them.
         first = trainer.heads[0]
-        count = first.loss.rows_counted(trainer.graph.outputs[first.output].batch_shape(rows))
+        shapes = trainer.graph.output_shapes([x.shape for x in inputs])
+        count = first.loss.rows_counted(shapes[first.output])
         totals = self._state("loss")
         ys = one_pass.forward(inputs, totals if mode == TEST else None, count)
         for head, (labels, weights) in zip(trainer.heads, targets, strict=True):
-            self._record_loss(head, ys[head.output], labels, weights)
+            mask = trainer.graph.outputs[head.output].mask
+            present = None if mask is None else one_pass.value(mask)
+            self._record_loss(head, ys[head.output], labels, weights, present)
         if mode == TRAIN:
             one_pass.backward(totals, count)
         record_weight_penalties(op, trainer.spans, totals, count, gradients=mode == TRAIN)
@@ -98,10 +103,16 @@ class RecordedStep:
 
     def _gather_inputs(self, samples: Samples) -> list[Buffer]:
         inputs = []
-        for tensor, data in zip(self._trainer.graph.inputs, samples.inputs, strict=True):
-            dtype = "int32" if tensor.dtype.startswith("int") else self._op.dtype
-            batch = self._gather(data, dtype, tensor.name)
-            inputs.append(batch.reshape(*tensor.batch_shape(self._rows)))
+        tensors = self._trainer.graph.inputs
+        for tensor, data, shape in zip(tensors, samples.inputs, samples.shapes, strict=True):
+            dtype = device_dtype(tensor, self._op.dtype)
+            if dtype == "uint8":  # of a mask, which a gather has as numbers
+                numbers = self._gather(data, self._op.dtype, tensor.name)
+                batch = self._op.scratch(numbers.shape, dtype, name=f"{tensor.name}.mask")
+                self._op.row_mask(batch.reshape(-1), numbers.reshape(-1, 1))
+            else:
+                batch = self._gather(data, dtype, tensor.name)
+            inputs.append(batch.reshape(self._rows, *shape))
         return inputs
 
     def _gather_targets(self, samples: Samples) -> list[tuple[Buffer, Buffer | None]]:
@@ -129,7 +140,14 @@ class RecordedStep:
     def _name(self, head: Head, what: str) -> str:
         return what if len(self._trainer.heads) == 1 else f"{head.name}.{what}"
 
-    def _record_loss(self, head: Head, y: Buffer, labels: Buffer, weights: Buffer | None) -> None:
+    def _record_loss(
+        self,
+        head: Head,
+        y: Buffer,
+        labels: Buffer,
+        weights: Buffer | None,
+        mask: Buffer | None,
+    ) -> None:
         """The loss of one head, which may also count an accuracy, and its metrics."""
         op, x = self._op, y.rows
         op.layer, op.direction = head.meter, "loss"
@@ -137,11 +155,14 @@ class RecordedStep:
         dx = op.gradient_of(y) if learns else None
         # A loss of weight 0 is recorded as it is: it is shown, and adds nothing.
         weight = head.weight if head.weight != 0 or head.meter == "loss" else 1.0
-        head.loss.record_batch(op, dx, self._state(head.meter), y, labels, weights, weight)
+        state = self._state(head.meter)
+        head.loss.record_batch(op, dx, state, y, labels, weights, weight, mask)
         for meter in head.meters:
             op.layer = meter.name
             meter.metric.check(x, labels)
             used = weights if meter.weighted else None
+            if mask is not None:
+                used = masked_weights(op, used, mask.reshape(-1))
             meter.metric.record(op, self._state(meter.name), x, labels, used)
 
     def _state(self, name: str) -> Buffer:

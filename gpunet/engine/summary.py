@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunet.engine.cost import flops
-from gpunet.engine.graph import Tensor
+from gpunet.engine.graph import NOMINAL_SIZE, Node, Tensor, tensors_of
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Record
 
@@ -56,12 +56,17 @@ def _rows(model: Model, plan: Plan) -> list[list[str]]:
                 str(shapes[0] if len(shapes) == 1 else shapes),
                 f"{layer.count_params():,}" if call == 0 else "shared",
                 f"{cost.get(layer.label, 0):,}" if call == 0 else "shared",
-                ", ".join(places[tensor] for tensor in node.inputs),
+                ", ".join(places[t] for t in dict.fromkeys(_read_by(node)) if t in places),
             ]
         )
-    if all(len(node.inputs) == 1 for node in model.graph.calls) and len(calls) == len(rows) - 2:
+    if all(len(_read_by(node)) == 1 for node in model.graph.calls) and len(calls) == len(rows) - 2:
         return [row[:-1] for row in rows]  # a plain stack: each layer reads the one above
     return rows
+
+
+def _read_by(node: Node) -> list[Tensor]:
+    """What a call was given: inputs, and tensors that it names besides."""
+    return [*node.inputs, *tensors_of(node.options)]
 
 
 def _parents(path: str) -> list[str]:
@@ -92,12 +97,13 @@ def _totals(model: Model, plan: Plan, what: str, batch_size: int) -> list[str]:
     total = model.count_params()
     trainable = sum(p.size for p in model.parameters if p.is_trainable)
     itemsize = 8 if model.dtype == "float64" else 4
+    sizes = "" if model.graph.is_sized else f" and {NOMINAL_SIZE} for None"
     return [
         f"Total params: {total:,} ({readable_bytes(total * itemsize)})",
         f"Trainable params: {trainable:,} ({readable_bytes(trainable * itemsize)})",
         f"Non-trainable params: {total - trainable:,} "
         f"({readable_bytes((total - trainable) * itemsize)})",
-        f"One {what} at batch size {batch_size}: {sum(map(flops, plan.recorded)):,} FLOPs, "
+        f"One {what} at batch size {batch_size}{sizes}: {sum(map(flops, plan.recorded)):,} FLOPs, "
         f"{len(plan.records)} launches, {readable_bytes(plan.nbytes)} of activations",
         f"Backend: {model.backend.name} ({model.backend.description}), {model.dtype}",
     ]

@@ -25,6 +25,7 @@ from gpunet.layers.function import FunctionLayer
 from gpunet.layers.gru import GRU
 from gpunet.layers.images import CenterCrop, Resizing
 from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
+from gpunet.layers.masking import Masking
 from gpunet.layers.merge import (
     Add,
     Average,
@@ -173,6 +174,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",

@@ -28,6 +28,8 @@ class Activation(Layer):
         {'class_name': 'elu', 'config': {'alpha': 0.5}}
     """
 
+    supports_masking = True
+
     def __init__(self, activation: object, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -147,6 +149,8 @@ class PReLU(Layer):
         >>> Sequential([layer]).get_weights()[0].shape
         (1, 1, 3)
     """
+
+    supports_masking = True
 
     def __init__(
         self,

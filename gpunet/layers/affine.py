@@ -25,6 +25,8 @@ class Affine(Layer):
         kwargs: name and so on; see `Layer`.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         epsilon: float,

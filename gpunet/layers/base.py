@@ -10,13 +10,14 @@ from weakref import WeakSet
 import numpy as np
 
 from gpunet import constraints, initializers, regularizers
-from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Graph, Input, Node, Shape, Tensor
-from gpunet.engine.parameters import Block, Parameter
+from gpunet.engine.graph import Graph, Input, Node, Option, Shape, Tensor, tensors_of
+from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.layers.calls import checked_options, flat_inputs, masks_of
 from gpunet.layers.context import Context as Context
-from gpunet.layers.context import check_options
+from gpunet.layers.sizes import shapes_out
+from gpunet.layers.weights import read_parameter, write_parameters
 from gpunet.saving.configs import describe
 
 _WORD = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
@@ -72,6 +73,11 @@ class Layer:
     """Whether several inputs come as arguments, ``layer(query, value)``, and not as one list."""
     call_options: tuple[str, ...] = ()
     """What a call may switch on besides, ``use_causal_mask`` for example: ``c.options``."""
+    call_tensors: tuple[str, ...] = ()
+    """Tensors, or lists of them, that a call may name besides, ``initial_state`` for example: each
+    stands on the context under its name, and its gradient under d + name; None if not given."""
+    supports_masking = False
+    """Whether the mask of its (first) input is that of its output, too; see `compute_mask`."""
 
     def __init__(
         self,
@@ -79,7 +85,7 @@ class Layer:
         name: str | None = None,
         trainable: bool = True,
         learning_rate_factor: float = 1.0,
-        input_shape: Sequence[int] | None = None,
+        input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
         activity_regularizer: Any = None,
     ) -> None:
@@ -95,11 +101,11 @@ class Layer:
         self.sublayers: list[Layer] = []  # what `call` called
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
-        self.sample_shape: tuple[int, ...] | None = None
+        self.sample_shape: Shape | None = None
         if input_shape is not None:
-            self.sample_shape = Input(input_shape).batch_shape(1)[1:]
+            self.sample_shape = Input(input_shape).shape[1:]
         if input_dim is not None:
-            self.sample_shape = Input(input_dim).batch_shape(1)[1:]
+            self.sample_shape = Input(input_dim).shape[1:]
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.parameters: list[Parameter] = []
         self.built_for: Shape | tuple[Shape, ...] | None = None
@@ -109,9 +115,34 @@ class Layer:
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of this shape (batch first, None)."""
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        """The shape of the output for inputs of this shape (batch first, None)."""
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output for inputs of this shape (batch first, None).
+
+        Args:
+            input_shape: the shape of the input, or a tuple of them where there are several.
+
+        Returns:
+            A shape; or a list of them, for a layer with several outputs: then c.y and c.dy are
+            tuples, and what nobody needs of c.dy is None.
+        """
         return tuple(input_shape)
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Which steps of the output are there.
+
+        Args:
+            inputs: the symbolic input, or a tuple of them where there are several.
+            mask: the mask of the input, or a tuple of them; None where there is none.
+
+        Returns:
+            One of these masks, None, or the shape of a new one, which forward makes: uint8 (1: is
+            there, 0: is not), put on the context as ``c.new_mask``. A list of such answers, one for
+            each output, where there are several; else the other outputs have no mask.
+        """
+        del inputs
+        if not self.supports_masking:
+            return None
+        return mask[0] if isinstance(mask, tuple) else mask
 
     def passes_through(self, training: bool) -> bool:
         """Whether the output is the input itself under its output shape: then nothing is run."""
@@ -189,45 +220,34 @@ class Layer:
         """Whether it is made of other layers, which ``call`` calls."""
         return hasattr(self, "call")
 
-    def __call__(self, *inputs: Any, training: None = None, **options: bool) -> Any:
+    def __call__(
+        self, *inputs: Any, training: None = None, mask: Any = None, **options: Any
+    ) -> Any:
         """Call the layer on symbolic tensors.
 
         Args:
             inputs: a tensor, or a list of them; what else ``call`` takes if there is one.
             training: accepted for Keras' sake: None. Whether a pass trains is decided by who runs
                 it, fit or predict.
-            options: True or False for what the layer names in ``call_options``.
+            mask: a tensor of dtype "bool" that says which steps of the input are there (a list of
+                them, or None, where there are several inputs); None: the mask that it has already.
+            options: True or False for what the layer names in ``call_options``, and tensors for
+                what it names in ``call_tensors``.
 
         Returns:
-            A tensor; what ``call`` returned if there is one.
+            A tensor, or a list of them; what ``call`` returned if there is one.
 
         Raises:
             ArgumentError: something else than symbolic tensors, a wrong number of them, or an
                 option that the layer does not have.
             ShapeError: shapes that the layer does not take.
         """
-        if training is not None:
-            raise ArgumentError(
-                f"layer {self.label!r} got training={training!r}; leave it out: fit trains, predict"
-                " does not, and model.run(x, training=True) says it for a loop of your own."
-            )
-        check_options(self.label, self.call_options, options)
-        flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
-        strangers = [tensor for tensor in flat if not isinstance(tensor, Tensor)]
-        if strangers:
-            raise ArgumentError(
-                f"layer {self.label!r} is called on symbolic tensors, got an object of type "
-                f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
-            )
-        is_list = [isinstance(item, list | tuple) for item in inputs]
-        if not flat or (len(inputs) > 1 and any(is_list)):
-            raise ArgumentError(
-                f"layer {self.label!r} is called on one tensor, one list of tensors, or several "
-                f"tensors, got {len(inputs)} arguments with {sum(is_list)} lists."
-            )
-        form = "many" if len(inputs) > 1 else "list" if is_list[0] else "one"
+        given = {**options, "mask": mask, "training": training}
+        said = checked_options(self.label, self.call_options, self.call_tensors, given)
+        flat, form = flat_inputs(self.label, inputs)
+        masks = masks_of(self, flat, said.get("mask"))
         if self.is_composite:
-            return self._call_layers(inputs, flat, form)
+            return self._call_layers(inputs, flat, form, said, masks)
         wrong_form = (len(inputs) > 1) > self.takes_arguments
         if wrong_form or (self.inputs is not None and len(flat) != self.inputs):
             raise ArgumentError(
@@ -235,12 +255,30 @@ class Layer:
                 f"{' arguments: write [...]' if len(inputs) > 1 else ''}."
             )
         shapes = tuple(tensor.shape for tensor in flat)
-        shape = shapes[0] if self.inputs == 1 else shapes
-        self.ensure_built(shape)
-        shapes_out = [self.compute_output_shape(shape)]
-        return Node(self, flat, shapes_out, form, options=options).output
+        self.ensure_built(shapes[0] if self.inputs == 1 else shapes)
+        outputs = self.shapes_out(shapes)
+        one = self.inputs == 1
+        answer = self.compute_mask(flat[0] if one else tuple(flat), masks[0] if one else masks)
+        answers = answer if isinstance(answer, list) else [answer]
+        new = [mask for mask in answers if isinstance(mask, tuple)]
+        node = Node(self, flat, outputs, form, None, said, masks, new)
+        made = iter(node.new_masks)
+        for output, answer in zip(node.outputs, answers, strict=False):
+            output.mask = next(made) if isinstance(answer, tuple) else answer
+        return node.output if len(outputs) == 1 else list(node.outputs)
 
-    def _call_layers(self, inputs: Sequence[Any], flat: Sequence[Tensor], form: str) -> Any:
+    def shapes_out(self, shapes: Sequence[Shape]) -> list[Shape]:
+        """The shapes of all outputs for inputs of these shapes (batch first, None)."""
+        return shapes_out(self, shapes)
+
+    def _call_layers(
+        self,
+        inputs: Sequence[Any],
+        flat: Sequence[Tensor],
+        form: str,
+        options: dict[str, Option],
+        masks: Sequence[Tensor | None],
+    ) -> Any:
         """Let ``call`` call other layers, and wrap up what they did as one call of this one."""
         if self.built_for is None:
             self.built_for = flat[0].shape if len(flat) == 1 else tuple(t.shape for t in flat)
@@ -252,16 +290,23 @@ class Layer:
                 "to the layers that it calls; a layer with weights of its own has forward and "
                 "backward."
             )
-        returned = self.call(*inputs)  # type: ignore[attr-defined]
+        returned = self.call(*inputs, **options)  # type: ignore[attr-defined]
         results = list(returned) if isinstance(returned, list | tuple) else [returned]
         if not results or not all(isinstance(result, Tensor) for result in results):
             raise ArgumentError(
                 f"call() of layer {self.label!r} must return a symbolic tensor or a list of them, "
                 f"got {returned!r}."
             )
-        body = Graph(flat, results, is_body=True)
+        known = [*flat, *tensors_of(options), *(mask for mask in masks if mask is not None)]
+        found = dict.fromkeys(r.mask for r in results if r.mask not in (None, *known))
+        new = [mask for mask in found if mask is not None]
+        body = Graph(known, [*results, *new], is_body=True)
         self._adopt(body)
-        node = Node(self, flat, [result.shape for result in results], form, body)
+        shapes = [result.shape for result in results]
+        node = Node(self, flat, shapes, form, body, options, masks, [m.shape for m in new])
+        outer = dict(zip(new, node.new_masks, strict=True))
+        for output, result in zip(node.outputs, results, strict=True):
+            output.mask = None if result.mask is None else outer.get(result.mask, result.mask)
         if isinstance(returned, list | tuple):
             return type(returned)(node.outputs)
         return node.output
@@ -403,48 +448,3 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}>"
-
-
-def read_parameter(parameter: Parameter) -> Any:
-    """A copy of a weight as a NumPy array."""
-    block = block_of(parameter)
-    return block.backend.to_numpy(block.value(parameter))
-
-
-def block_of(parameter: Parameter) -> Block:
-    """The block of a parameter of a model.
-
-    Raises:
-        UsageError: no model has been made of its layer yet.
-    """
-    if parameter.block is None:
-        raise UsageError(
-            f"weight {parameter.name!r} has no values yet; make a model of its layer first."
-        )
-    return parameter.block
-
-
-def write_parameters(where: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
-    """Copy values into parameters, all or none of them.
-
-    Raises:
-        ShapeError: a wrong number of values or a wrong shape.
-        DtypeError: values that are no numbers.
-        ArgumentError: not a list.
-    """
-    if not isinstance(values, list | tuple):
-        raise ArgumentError(f"{where} takes a list of arrays, got {type(values).__name__}.")
-    if len(values) != len(parameters):
-        raise ShapeError(f"{where} has {len(parameters)} weights, got {len(values)}.")
-    arrays = []
-    for parameter, value in zip(parameters, values, strict=True):
-        array = as_numbers(value, f"the value of weight {parameter.name!r} of {where}")
-        if array.shape != parameter.shape:
-            raise ShapeError(
-                f"weight {parameter.name!r} of {where} has shape {parameter.shape}, "
-                f"got {array.shape}."
-            )
-        arrays.append(array)
-    for parameter, array in zip(parameters, arrays, strict=True):
-        block = block_of(parameter)
-        block.backend.write(block.value(parameter), array)

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.errors import ArgumentError
 
-Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs
+Buffers = Any  # one Buffer, or a tuple of them where a layer has several inputs or outputs
 
 
 class Context:
     """What forward and backward of one call of a layer work with.
 
-    ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients (``x``
-    and ``dx`` are tuples where the layer has several inputs). Each weight stands under its name
+    ``c.x`` and ``c.y`` are the input and the output, ``c.dx`` and ``c.dy`` their gradients. Where
+    the layer has several inputs x and dx are tuples, where it has several outputs y and dy, and
+    None stands in dy for what nobody needs. Each weight stands under its name
     and its gradient under d + name: ``c.kernel``, ``c.dkernel``. What forward stores on the
     context, backward finds there. They are handles with a shape and a dtype; where a model was
     compiled with run_eagerly=True they also have numbers: ``print(c.x.numpy())``.
@@ -23,6 +23,9 @@ class Context:
     Attributes:
         saved: what forward keeps for backward: arrays of an activation, or statistics.
         hidden: what else a layer of several steps keeps: the result of the first.
+        mask: which steps of the input are there, uint8 (batch, steps), or None where all are; a
+            tuple where the layer has several inputs.
+        new_mask: the mask of the output, if the layer makes one; see `Layer.compute_mask`.
         training: whether the pass trains.
         options: what the call of the layer said besides its inputs, by name.
         node: the number of the call in its graph; random streams differ from call to call.
@@ -33,8 +36,10 @@ class Context:
 
     x: Buffers
     dx: Buffers
-    y: Buffer
-    dy: Buffer
+    y: Buffers
+    dy: Buffers
+    mask: Any
+    new_mask: Buffer
     saved: Any
     hidden: Buffer
     training: bool
@@ -62,21 +67,9 @@ class Context:
             f"the layer's context has no {name!r}; it has {', '.join(vars(self))}."
         )
 
-    def scratch(self, shape: Sequence[int], name: str = "scratch") -> Buffer:
+    def scratch(
+        self, shape: Sequence[int], name: str = "scratch", dtype: str | None = None
+    ) -> Buffer:
         """Memory that this layer needs: alive from its first write to its last read, which may
         lie in backward. The plan finds the lifetime by itself."""  # noqa: D205, D209
-        return self._op.scratch(tuple(shape), name=name)
-
-
-def check_options(label: str, known: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Check what a call of a layer says besides its inputs.
-
-    Raises:
-        ArgumentError: an option that the layer does not know, or that is neither True nor False.
-    """
-    for name, value in options.items():
-        if name not in known or not isinstance(value, bool):
-            flags = "".join(f" and {option}=True" for option in known)
-            raise ArgumentError(
-                f"a call of layer {label!r} takes tensors{flags}, got {name}={value!r}."
-            )
+        return self._op.scratch(tuple(shape), dtype, name=name)

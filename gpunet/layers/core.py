@@ -41,6 +41,8 @@ class Dense(Layer):
         50
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,

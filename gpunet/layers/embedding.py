@@ -24,13 +24,13 @@ class Embedding(Layer):
         embeddings_initializer: first values of the table, (input_dim, output_dim).
         embeddings_regularizer: a penalty on it.
         embeddings_constraint: what is done to it after each step.
-        mask_zero: masks, which gpunet does not have yet: False.
+        mask_zero: whether 0 stands for nothing, so that the steps that hold it are masked.
         lora_rank: low-rank adaptation, which gpunet does not have: None.
         lora_alpha: the same.
         **kwargs: name, trainable, input_shape; see `Layer`.
 
     Raises:
-        ArgumentError: a size that is not a positive integer; mask_zero or a lora_rank.
+        ArgumentError: a size that is not a positive integer; a lora_rank.
         DtypeError: inputs that are not integers.
 
     Example:
@@ -59,16 +59,15 @@ class Embedding(Layer):
         for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:
                 raise ArgumentError(f"Embedding takes a positive integer for {name}, got {size!r}.")
-        if mask_zero:
-            raise ArgumentError(
-                "Embedding has no masks yet, got mask_zero=True; pad with 0 and leave it out."
-            )
+        if not isinstance(mask_zero, bool):
+            raise ArgumentError(f"Embedding takes a bool for mask_zero, got {mask_zero!r}.")
         if lora_rank is not None or lora_alpha is not None:
             raise ArgumentError(
                 "Embedding has no low-rank adaptation, got lora_rank or lora_alpha: leave them out."
             )
         self.input_dim = self.integers = input_dim
         self.output_dim = output_dim
+        self.supports_masking = self.mask_zero = mask_zero
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
@@ -87,6 +86,10 @@ class Embedding(Layer):
         """(batch, ..., output_dim)."""
         return (*input_shape, self.output_dim)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """With mask_zero the steps that do not hold 0."""
+        return inputs.shape if self.mask_zero else None
+
     def forward(self, op: Recorder, c: Context) -> None:
         """y = embeddings[x]."""
         if c.x.dtype != "int32":
@@ -95,6 +98,9 @@ class Embedding(Layer):
                 "an Input(shape, dtype='int32')."
             )
         op.embedding(c.y.rows, c.embeddings, c.x.reshape(-1))
+        if self.mask_zero:
+            c.new_mask = c.scratch(c.x.shape, "mask", "uint8")
+            op.row_mask(c.new_mask.reshape(-1), c.x.reshape(-1, 1))
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dembeddings[k] = the sum of dy where x is k; integers have no gradient."""
@@ -109,5 +115,5 @@ class Embedding(Layer):
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
             "embeddings_regularizer": described(self.embeddings_regularizer),
             "embeddings_constraint": described(self.embeddings_constraint),
-            "mask_zero": False,
+            "mask_zero": self.mask_zero,
         }

@@ -12,6 +12,7 @@ from gpunet.engine.moves import move_from_end, move_to_end
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.merge import merged_mask, record_merged_mask
 
 _AT_ONCE = 4  # arrays that the op concatenate takes
 _SHORTEST = 1e-7  # vectors are divided by at least this: Keras' epsilon
@@ -35,6 +36,7 @@ class Concatenate(Layer):
     """
 
     inputs = None
+    supports_masking = True
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,21 +61,44 @@ class Concatenate(Layer):
         joined = sum(shape[axis] or 0 for shape in input_shape)
         return (*first[:axis], joined, *first[axis + 1 :])
 
-    def forward(self, op: Recorder, c: Context) -> None:
-        """Four inputs at a time, until one is left."""
-        rows = self._rows(c.y)
-        parts = [x.reshape(rows, -1) for x in c.x]
-        while len(parts) > 1:
-            groups = [parts[i : i + _AT_ONCE] for i in range(0, len(parts), _AT_ONCE)]
-            parts = [self._join(op, c, group, len(groups) == 1) for group in groups]
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Along the steps masks stand behind each other, too; along another axis they merge.
 
-    def _join(self, op: Recorder, c: Context, group: Sequence[Buffer], last: bool) -> Buffer:
-        if len(group) == 1:
-            return group[0]
-        rows, width = group[0].shape[0], sum(part.shape[1] for part in group)
-        y = c.y.reshape(rows, width) if last else op.scratch((rows, width))
-        op.concatenate(y, *group, *[None] * (_AT_ONCE - len(group)))
-        return y
+        An input without a mask counts as one whose steps are all there.
+        """
+        if not any(mask):
+            return None
+        if not self._joins_steps(inputs[0].shape):
+            return merged_mask(self, mask)
+        steps = [tensor.shape[1] for tensor in inputs]
+        return None, None if None in steps else sum(step or 0 for step in steps)
+
+    def _joins_steps(self, shape: Sequence[int | None]) -> bool:
+        return self.axis % len(shape) == 1 and len(shape) > 2
+
+    def forward(self, op: Recorder, c: Context) -> None:
+        """The inputs behind each other in each row, and their masks."""
+        if any(c.mask) and self._joins_steps(c.y.shape):
+            self._join_masks(op, c)
+        elif None not in c.mask:
+            record_merged_mask(op, c)
+        rows = self._rows(c.y)
+        _join(op, c.y.reshape(rows, -1), [x.reshape(rows, -1) for x in c.x])
+
+    def _join_masks(self, op: Recorder, c: Context) -> None:
+        """c.new_mask = the masks behind each other, as numbers on the way."""
+        parts, batch = [], c.y.shape[0]
+        for x, mask in zip(c.x, c.mask, strict=True):
+            part = c.scratch((batch, x.shape[1]), "steps")
+            if mask is None:
+                op.fill(part, value=1.0)
+            else:
+                op.scale_shift(part, mask, scale=1.0, offset=0.0)
+            parts.append(part)
+        joined = c.scratch(c.y.shape[:2], "joined")
+        _join(op, joined, parts)
+        c.new_mask = c.scratch(joined.shape, "mask", "uint8")
+        op.row_mask(c.new_mask.reshape(-1), joined.reshape(-1, 1))
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx_i = its part of dy."""
@@ -109,6 +134,21 @@ class _Factor(NamedTuple):
     own: bool
     rows: Buffer | None = None
     statistics: tuple[Buffer, ...] = ()
+
+
+def _join(op: Recorder, y: Buffer, parts: Sequence[Buffer]) -> None:
+    """Each row of y is those of the parts behind each other: four at a time, until one is left."""
+    while len(parts) > 1:
+        groups = [parts[i : i + _AT_ONCE] for i in range(0, len(parts), _AT_ONCE)]
+        parts = [_join_group(op, y if len(groups) == 1 else None, group) for group in groups]
+
+
+def _join_group(op: Recorder, y: Buffer | None, group: Sequence[Buffer]) -> Buffer:
+    if len(group) == 1:
+        return group[0]
+    y = y or op.scratch((group[0].shape[0], sum(part.shape[1] for part in group)))
+    op.concatenate(y, *group, *[None] * (_AT_ONCE - len(group)))
+    return y
 
 
 class Dot(Layer):

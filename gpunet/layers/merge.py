@@ -25,6 +25,7 @@ class Merge(Layer):
 
     inputs = None
     most_inputs: int | None = None
+    supports_masking = True
 
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
         """The largest size along each axis."""
@@ -48,12 +49,22 @@ class Merge(Layer):
             sizes.append(larger.pop() if larger else 1)
         return tuple(sizes)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The steps that are there in some input; without the mask of one of them none is masked.
+
+        Raises:
+            ShapeError: masks of different shapes.
+        """
+        return merged_mask(self, mask)
+
     def forward(self, op: Recorder, c: Context) -> None:
         """Bring the inputs to the shape of the output, and merge them."""
         c.expansions = [Expansion(x.shape, c.y.shape) for x in c.x]  # type: ignore[attr-defined]
         pairs = zip(c.expansions, c.x, strict=True)
         c.full = [expansion.forward(op, x) for expansion, x in pairs]  # type: ignore[attr-defined]
         self.merge(op, c, c.full)
+        if None not in c.mask:
+            record_merged_mask(op, c)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """The gradients of the inputs, summed over where these were repeated."""
@@ -199,6 +210,34 @@ class Minimum(Maximum):
     """y = the smallest of the inputs; where two are equal each has half of the gradient."""
 
     largest = False
+
+
+def merged_mask(layer: Layer, masks: Sequence[Tensor | None]) -> Any:
+    """The mask of what is merged of several inputs; see `Layer.compute_mask`.
+
+    Raises:
+        ShapeError: masks of different shapes.
+    """
+    given = [mask for mask in masks if mask is not None]
+    if len(given) < len(masks):
+        return None
+    if len(set(given)) == 1:
+        return given[0]
+    if len({mask.shape for mask in given}) > 1:
+        raise ShapeError(
+            f"layer {layer.label!r} merges inputs whose masks have one shape, got "
+            f"{', '.join(str(mask.shape) for mask in given)}."
+        )
+    return given[0].shape
+
+
+def record_merged_mask(op: Recorder, c: Context) -> None:
+    """c.new_mask = 1 where one of the masks is."""
+    first, *others = c.mask
+    for mask in others:
+        c.new_mask = c.scratch(first.shape, "mask", "uint8")
+        op.either_mask(c.new_mask, first, mask)
+        first = c.new_mask
 
 
 def add(inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:

@@ -19,6 +19,8 @@ _ALPHA_P = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the
 class _Rate(Layer):
     """Base class of layers with a rate that do nothing outside of training."""
 
+    supports_masking = True
+
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
@@ -47,6 +49,8 @@ class GaussianNoise(Layer):
     Raises:
         ArgumentError: stddev is no number of at least 0.
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -10,7 +10,7 @@ import numpy as np
 from gpunet import initializers
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ArgumentError, ShapeError, warn
 from gpunet.layers.affine import Affine
 from gpunet.layers.base import Context
 from gpunet.layers.channels import ChannelLayer
@@ -122,6 +122,19 @@ class BatchNormalization(ChannelNormalization):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.renorm_clipping = renorm_clipping
         self.renorm_momentum = renorm_momentum
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """That of the input.
+
+        Raises:
+            GpunetWarning: there is one, although masked steps count in the statistics.
+        """
+        if mask is not None:
+            warn(
+                f"BatchNormalization {self.label!r} counts masked steps in its mean and variance; "
+                "take LayerNormalization, which looks at each step alone."
+            )
+        return super().compute_mask(inputs, mask)
 
     def build(self, input_shape: Shape) -> None:
         """Make gamma, beta and the moving statistics, (channels,) each."""

@@ -288,7 +288,9 @@ class AveragePooling3D(MeanOfWindows, Pooling):
 
 
 class GlobalAveragePooling1D(MeanOfWindows, GlobalPooling):
-    """The mean of each channel over all of (batch, width, channels).
+    """The mean of each channel over all of (batch, width, channels), over what the mask leaves.
+
+    Where the mask leaves nothing the mean is 0.
 
     Args:
         data_format: "channels_last", or None for it; or "channels_first": (batch, channels, width),
@@ -307,6 +309,36 @@ class GlobalAveragePooling1D(MeanOfWindows, GlobalPooling):
     """
 
     rank = 1
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Any) -> None:
+        """None: the steps are gone."""
+
+    def forward_channels_last(self, op: Recorder, c: Context) -> None:
+        """The mean, or with a mask the sum of what is there with equal shares."""
+        if c.mask is None:
+            super().forward_channels_last(op, c)
+            return
+        c.saved = c.scratch(c.mask.shape, "shares")
+        op.mask_shares(c.saved, c.mask)
+        op.batched_gemm(_one_row(c.y), _one_row(c.saved), self._present(op, c))
+
+    def _present(self, op: Recorder, c: Context) -> Buffer:
+        """x with 0 in the place of what is masked, which may be anything, NaN, too."""
+        x = c.scratch(c.x.shape, "present")
+        op.masked_rows(x.rows, c.x.rows, c.mask.reshape(-1))
+        return x
+
+    def backward_channels_last(self, op: Recorder, c: Context) -> None:
+        """dx = share dy for each step."""
+        if c.mask is None:
+            super().backward_channels_last(op, c)
+        else:
+            op.batched_gemm(c.dx, _one_row(c.saved), _one_row(c.dy), ta=True)
+
+
+def _one_row(x: Buffer) -> Buffer:
+    return x.reshape(x.shape[0], 1, -1)
 
 
 class GlobalAveragePooling2D(MeanOfWindows, GlobalPooling):

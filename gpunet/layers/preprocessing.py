@@ -14,7 +14,8 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.affine import trailing_shape
-from gpunet.layers.base import Context, Layer, write_parameters
+from gpunet.layers.base import Context, Layer
+from gpunet.layers.weights import write_parameters
 
 
 class Rescaling(Layer):
@@ -28,6 +29,8 @@ class Rescaling(Layer):
     Raises:
         ArgumentError: scale or offset is no number.
     """
+
+    supports_masking = True
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,6 +76,8 @@ class Normalization(Layer):
         >>> Sequential([layer])(np.array([[3.0, 20.0]]))
         array([[1., 0.]], dtype=float32)
     """
+
+    supports_masking = True
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class Dropout(Layer):
     Source: Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
@@ -62,6 +64,8 @@ class ActivityRegularization(Layer):
     Raises:
         ArgumentError: a factor that is no number of at least 0.
     """
+
+    supports_masking = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)

@@ -114,6 +114,8 @@ class RMSNormalization(Layer):
         4
     """
 
+    supports_masking = True
+
     def __init__(
         self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **kwargs: Any
     ) -> None:
@@ -158,6 +160,8 @@ class UnitNormalization(Layer):
         >>> Sequential([UnitNormalization(input_shape=(2,))])(np.array([[3.0, 4.0]]))
         array([[0.6, 0.8]], dtype=float32)
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

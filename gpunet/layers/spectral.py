@@ -79,7 +79,7 @@ class SpectralNormalization(Layer):
         """Leave it to the layer."""
         self.layer.check_same_features(shape)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         """That of the layer."""
         return self.layer.compute_output_shape(input_shape)
 

@@ -138,6 +138,7 @@ class Loss(ABC):
         labels: Any,
         sample_weight: Any,
         weight: float = 1.0,
+        mask: Any = None,
     ) -> Any:
         """Record the loss of one batch, reduced; `record` does the work.
 
@@ -149,19 +150,24 @@ class Loss(ABC):
             labels: the targets of the same shape, or class numbers (rows,).
             sample_weight: one weight a loss, or None.
             weight: what the loss and its gradient are multiplied by.
+            mask: which of the losses count, uint8; None for all. The mean is over those alone.
 
         Returns:
             The buffer of the losses.
         """
         shape, count = self.op_shape(y.shape), prod(self.loss_shape(y.shape))
         scale = weight if self.reduction == "sum" else weight / count
-        if self._divisor_varies(sample_weight is not None):
+        if mask is not None:
+            mask = self._mask_of_losses(mask, y.shape)
+        if mask is not None and self.reduction == "sum":
+            sample_weight = masked_weights(op, sample_weight, mask)
+        elif mask is not None or self._divisor_varies(sample_weight is not None):
             divided = op.scratch((count,), name="weights")
             by_count = self.reduction != "mean_with_sample_weight"
             ignore = self.ignore_class
             valid = None if ignore is None else labels
             op.normalized_weights(
-                divided, sample_weight, valid, by_count=by_count, ignore_class=ignore
+                divided, sample_weight, valid, mask, by_count=by_count, ignore_class=ignore
             )
             sample_weight, scale = divided, weight
         loss = op.scratch((count,), name="loss")
@@ -174,6 +180,16 @@ class Loss(ABC):
         if target is not None and target is not dx:
             self.move_back(op, dx, target)
         return loss
+
+    def _mask_of_losses(self, mask: Any, shape: tuple[int, ...]) -> Any:
+        """A mask of the predictions as one entry a loss."""
+        losses = self.loss_shape(shape)
+        if mask.shape != losses:
+            raise ArgumentError(
+                f"the loss {self.name!r} has losses of shape {losses}, but the predictions have a "
+                f"mask {mask.shape}; a mask must say of each loss whether it counts."
+            )
+        return mask.reshape(-1)
 
     # What a loss does whose op does not take predictions with their axes in the order they have.
 
@@ -292,6 +308,21 @@ class Loss(ABC):
     def from_config(cls, config: dict[str, Any]) -> Loss:
         """A new loss from `get_config`."""
         return cls(**config)
+
+
+def masked_weights(op: Recorder, sample_weight: Any, mask: Any) -> Any:
+    """Record weights that are 0 where the mask is; both have one entry a row.
+
+    Args:
+        op: the recorder.
+        sample_weight: one weight a row, or None for 1.
+        mask: uint8.
+    """
+    weights = op.scratch(mask.shape, name="masked_weights")
+    op.scale_shift(weights, mask, scale=1.0, offset=0.0)
+    if sample_weight is not None:
+        op.multiply(weights, sample_weight, weights)
+    return weights
 
 
 class _RunAtOnce:

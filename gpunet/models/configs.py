@@ -80,7 +80,7 @@ def _copy(layer: Layer, clone_function: Callable[[Layer], Layer] | None) -> Laye
 
 
 def _fresh(tensor: Tensor) -> Tensor:
-    return Input(tensor.batch_shape(1)[1:], dtype=tensor.dtype, name=tensor.name)
+    return Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
 
 
 def _clone(layer: Layer) -> Layer:

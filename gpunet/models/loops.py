@@ -13,7 +13,7 @@ from gpunet.engine.recorder import Recorder
 from gpunet.engine.run import GradientPlan, Run, feed_dtype, single
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import UsageError
-from gpunet.layers.base import block_of
+from gpunet.layers.weights import block_of
 from gpunet.optimizers import Optimizer
 
 
@@ -24,7 +24,7 @@ class Loops(Trainer):
 
     def _dtypes(self, arrays: Sequence[Array]) -> tuple[str, ...]:
         pairs = zip(arrays, self.graph.inputs, strict=True)
-        return tuple(feed_dtype(array, tensor.dtype, self.dtype) for array, tensor in pairs)
+        return tuple(feed_dtype(array, tensor, self.dtype) for array, tensor in pairs)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """The outputs for one batch, as NumPy arrays on every device."""
@@ -54,9 +54,9 @@ class Loops(Trainer):
         """
         self.ensure_built(x)
         arrays = self.feed(x)
-        rows, dtypes = len(arrays[0]), self._dtypes(arrays)
-        key = ("gradient", rows, dtypes, training, self.weights_key())
-        plan = self.plans.get(key, lambda: GradientPlan(self, rows, dtypes, training))
+        shapes, dtypes = [tuple(array.shape) for array in arrays], self._dtypes(arrays)
+        key = ("gradient", *shapes, dtypes, training, self.weights_key())
+        plan = self.plans.get(key, lambda: GradientPlan(self, shapes, dtypes, training))
         if training:
             self.passes += 1
         return Run(self, plan, arrays, self.passes)

@@ -12,6 +12,7 @@ import numpy as np
 from gpunet import backend as backends
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import FULL, Array
+from gpunet.engine.data import device_dtype
 from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Tensor
 from gpunet.engine.infer import InferPlan
@@ -22,7 +23,7 @@ from gpunet.engine.samples import Samples
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
-from gpunet.layers.base import block_of, read_parameter, write_parameters
+from gpunet.layers.weights import block_of, read_parameter, write_parameters
 from gpunet.models.loops import as_list
 from gpunet.models.nested import NestedModel, layer_from_description
 from gpunet.models.structure import Structure
@@ -238,29 +239,35 @@ class Model(Structure):
         return self.plans.get(key, lambda: StepPlan(self, mode, rows, samples))
 
     def training_plan(self, batch_size: int) -> Plan:
-        """The plan of a training step on float32 data with one batch of this size."""
+        """The plan of a training step on float32 data with one batch of this size.
+
+        Sizes that differ from batch to batch are `graph.NOMINAL_SIZE`.
+        """
         self.prepare(None)
-        x = [np.zeros(t.batch_shape(batch_size), t.dtype) for t in self.graph.inputs]
+        shapes = self.graph.nominal_shapes(batch_size)
+        x = [np.zeros(s, t.dtype) for s, t in zip(shapes, self.graph.inputs, strict=True)]
+        outputs = self.graph.output_shapes(shapes)
         y = []
         for head in self.heads:
-            shape = self.graph.outputs[head.output].batch_shape(batch_size)
+            shape = outputs[head.output]
             y.append(np.zeros(shape[:-1] if head.loss.sparse else shape, np.float32))
         samples = self.samples(single(x), single(y))
         return self.step_plan(TRAIN, batch_size, samples).plan
 
     def inference_plan(self, batch_size: int) -> Plan:
-        """The plan of inference on one batch of this size."""
-        dtypes = tuple(self.dtype for _ in self.graph.inputs)
-        key = ("infer", batch_size, dtypes, self.places_key())
-        return self.plans.get(key, lambda: InferPlan(self, batch_size, dtypes)).plan
+        """The plan of inference on one batch of this size; unknown sizes as `training_plan`."""
+        dtypes = tuple(device_dtype(tensor, self.dtype) for tensor in self.graph.inputs)
+        shapes = self.graph.nominal_shapes(batch_size)
+        key = ("infer", *shapes, dtypes, self.places_key())
+        return self.plans.get(key, lambda: InferPlan(self, shapes, dtypes)).plan
 
     def forward_batch(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch in inference, as NumPy arrays."""
         if self.run_eagerly:
             return infer_eagerly(self, arrays)
-        rows = len(arrays[0])
-        key = ("infer", rows, tuple([array.dtype for array in arrays]), self.places_key())
-        plan = self.plans.get(key, lambda: InferPlan(self, rows, self._dtypes(arrays)))
+        shapes = [array.shape for array in arrays]
+        key = ("infer", *shapes, tuple([array.dtype for array in arrays]), self.places_key())
+        plan = self.plans.get(key, lambda: InferPlan(self, shapes, self._dtypes(arrays)))
         lease = self.arenas.lease(plan.plan.nbytes)
         try:
             return plan.run(lease, arrays)

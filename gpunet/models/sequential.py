@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Graph, Input, Tensor
+from gpunet.engine.graph import Graph, Input, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer
 from gpunet.models.model import Model
@@ -96,7 +96,7 @@ class Sequential(Model):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of this shape, with the batch size (or None) first."""
         if self._graph is None:
-            self._connect(self._input_of([dim or 0 for dim in input_shape[1:]]))
+            self._connect(self._input_of(input_shape[1:]))
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data if the layers do not say their input shape."""
@@ -111,7 +111,7 @@ class Sequential(Model):
             self._connect(self._input)
         super().ensure_built(x)
 
-    def _input_of(self, shape: Sequence[int]) -> Tensor:
+    def _input_of(self, shape: Sequence[int | None]) -> Tensor:
         """An input of the dtype that the first layer takes."""
         return Input(shape, dtype=self._stack[0].input_dtype if self._stack else "float32")
 
@@ -122,13 +122,24 @@ class Sequential(Model):
         fresh = [layer for layer in self._stack if layer.built_for is None]
         try:
             for layer in self._stack:
-                tensor = layer(tensor)
+                tensor = self._single(layer, layer(tensor))
             self._finish(Graph([first], [tensor]))
         except GpunetError:
             for layer in fresh:  # so that other data may still build the model
                 layer.forget_build()
             raise
         self._input = first
+
+    def _single(self, layer: Layer, output: Any) -> Tensor:
+        """The output of a layer, which is one in a stack."""
+        if isinstance(output, list | tuple) and len(output) == 1:
+            output = output[0]
+        if not isinstance(output, Tensor):
+            raise ArgumentError(
+                f"layer {layer.label!r} returns {len(output)} tensors, but a layer of "
+                f"{self.name} must return one; use gpunet.Model."
+            )
+        return output
 
     def get_config(self) -> dict[str, Any]:
         """The layers in Keras' form; without weights."""
@@ -168,15 +179,15 @@ class Sequential(Model):
         return 1
 
     @property
-    def first_shape(self) -> tuple[int, ...] | None:
+    def first_shape(self) -> Shape | None:
         """The shape of one sample of the input; None if it is not known."""
-        return None if self._input is None else self._input.batch_shape(1)[1:]
+        return None if self._input is None else self._input.shape[1:]
 
     def replay(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Call the layers on another tensor; a model that is not built is built for its shape."""
         if self._graph is None:
             (tensor,) = tensors
-            self._connect(self._input or Input(tensor.batch_shape(1)[1:], dtype=tensor.dtype))
+            self._connect(self._input or Input(tensor.shape[1:], dtype=tensor.dtype))
         return super().replay(tensors)
 
     @property

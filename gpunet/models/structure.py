@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpunet.engine.graph import Graph, Tensor, copied_calls
+from gpunet.engine.data import fits
+from gpunet.engine.graph import Graph, Shape, Tensor, copied_calls
 from gpunet.engine.heads import check_names
 from gpunet.engine.run import single
 from gpunet.errors import ArgumentError, ShapeError, UsageError
@@ -144,10 +145,10 @@ class Structure(Loops):
         return len(self.graph.inputs)
 
     @property
-    def first_shape(self) -> tuple[int, ...] | None:
+    def first_shape(self) -> Shape | None:
         """The shape of one sample of the input; None if it is not known, or there are several."""
         inputs = self.graph.inputs
-        return inputs[0].batch_shape(1)[1:] if len(inputs) == 1 else None
+        return inputs[0].shape[1:] if len(inputs) == 1 else None
 
     def replay(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Call the model's layers on other tensors.
@@ -161,7 +162,7 @@ class Structure(Loops):
                 f"{self.name} takes {len(self.graph.inputs)} input(s), got {len(tensors)}."
             )
         for own, given in zip(self.graph.inputs, tensors, strict=True):
-            if own.shape[1:] != given.shape[1:]:
+            if not fits(given.shape[1:], own.shape[1:]):
                 raise ShapeError(
                     f"input {own.name!r} of {self.name} expects samples of shape {own.shape[1:]}, "
                     f"got {given.shape[1:]}."

@@ -73,6 +73,7 @@ from gpunet.ops.losses import (
     softmax_focal_cross_entropy,
     tversky,
 )
+from gpunet.ops.masks import either_mask, mask_shares, masked_rows, row_mask
 from gpunet.ops.memory import add, copy, fill, gather, next_batch, scale_shift
 from gpunet.ops.merging import maximum, maximum_backward, minimum, multiply, subtract
 from gpunet.ops.metrics import (
@@ -164,6 +165,7 @@ __all__ = [
     "crop",
     "cross_entropy",
     "dropout",
+    "either_mask",
     "elementwise_loss",
     "embedding",
     "embedding_backward",
@@ -189,6 +191,8 @@ __all__ = [
     "log_softmax_backward",
     "lstm",
     "lstm_backward",
+    "mask_shares",
+    "masked_rows",
     "masked_steps",
     "matches",
     "max_pool",
@@ -216,6 +220,7 @@ __all__ = [
     "repeat_backward",
     "rmsprop",
     "rotary",
+    "row_mask",
     "scale_shift",
     "sgd",
     "sigmoid_cross_entropy",

@@ -243,22 +243,24 @@ def tversky(
 def normalized_weights(
     sample_weight: Any = None,
     labels: Any = None,
+    mask: Any = None,
     *,
     by_count: bool = False,
     ignore_class: int | None = None,
 ) -> Array:
-    """Weights of rows divided by their sum; rows of the class ignore_class weigh nothing.
+    """Weights of rows divided by their sum; rows that do not count weigh nothing.
 
     Args:
         sample_weight: (rows,) weights; None for 1.
         labels: (rows,) class numbers; None where no row is ignored.
-        by_count: whether to divide by the number of rows that are not ignored instead.
-        ignore_class: the class number that is ignored.
+        mask: (rows,) uint8, 0 for rows that do not count; None where all do.
+        by_count: whether to divide by the number of rows that count instead.
+        ignore_class: the class number of rows that do not count.
 
     >>> normalized_weights(labels=[3, 255], ignore_class=255)
     array([1., 0.], dtype=float32)
     """
-    arrays = {"sample_weight": sample_weight, "labels": labels}
+    arrays = {"sample_weight": sample_weight, "labels": labels, "mask": mask}
     written = run_op("normalized_weights", arrays, by_count=by_count, ignore_class=ignore_class)
     return written["weights"]
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpunet.engine.graph import Graph, Tensor, call_layer
+from gpunet.engine.graph import Graph, Tensor, call_layer, tensors_of, with_tensors
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
-from gpunet.layers.context import check_options
+from gpunet.layers.calls import checked_options
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.saving.configs import CustomObjects, shortened
 
@@ -46,7 +46,14 @@ def graph_config(
         arguments = [sources] if node.form == "list" else sources
         for tensor in node.outputs:
             places[tensor] = (node.layer.label, len(calls[node.layer]), tensor.index)
-        calls[node.layer].append({"args": arguments, "kwargs": dict(node.options)})
+        strange = [tensor for tensor in tensors_of(node.options) if tensor not in places]
+        if strange:
+            raise ArgumentError(
+                f"layer {node.layer.label!r} was given the mask of another tensor, which a config "
+                "cannot name; give it a mask that is an Input, or the tensor with that mask."
+            )
+        said = with_tensors(node.options, lambda tensor: _tensor_config(tensor, places[tensor]))
+        calls[node.layer].append({"args": arguments, "kwargs": said})
     entries = [
         {**serialize(tensor), "name": tensor.name, "inbound_nodes": []} for tensor in graph.inputs
     ]
@@ -159,14 +166,16 @@ def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> 
         later = []
         for label, i, layer, argument in parsed:
             places, form, options = argument
-            ready = all(place in tensors for place in places)
+            needed = [*places, *_places_of(options)]
+            ready = all(place in tensors for place in needed)
             if not ready or (i > 0 and (label, i - 1, 0) not in tensors):
                 later.append((label, i, layer, argument))
                 continue
             if (label, i, 0) in tensors:
                 raise _malformed(f"two layers named {label!r}")
-            check_options(label, layer.call_options, options)
-            results = call_layer(layer, form, [tensors[place] for place in places], options)
+            given = {name: _given(value, tensors) for name, value in options.items()}
+            said = checked_options(label, layer.call_options, layer.call_tensors, given)
+            results = call_layer(layer, form, [tensors[place] for place in places], said)
             tensors.update({(label, i, k): result for k, result in enumerate(results)})
         if len(later) == len(parsed):
             label, i, _, (places, _, _) = later[0]
@@ -174,20 +183,42 @@ def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> 
         parsed = later
 
 
-def _argument(call: Any) -> tuple[list[Place], str, dict[str, bool]]:
-    """Where the inputs of a call come from, the form of the call, and its options."""
+def _argument(call: Any) -> tuple[list[Place], str, dict[str, Any]]:
+    """Where the inputs of a call come from, its form, and its options with places for tensors."""
     args = call.get("args") if isinstance(call, Mapping) else None
     kwargs = (call.get("kwargs") if isinstance(call, Mapping) else None) or {}
     said = kwargs.items() if isinstance(kwargs, Mapping) else [("", kwargs)]
-    options = {str(name): value for name, value in said if value is not None}
+    options = {str(name): _option(value) for name, value in said if value is not None}
     if not isinstance(args, list) or not args or "" in options:
         raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
     is_list = len(args) == 1 and isinstance(args[0], list)
-    places = []
-    for tensor in args[0] if is_list else args:
-        inner = tensor.get("config") if isinstance(tensor, Mapping) else None
-        places.append(_place(inner.get("keras_history") if isinstance(inner, Mapping) else None))
+    places = [_tensor_place(tensor) for tensor in (args[0] if is_list else args)]
     return places, "list" if is_list else "one" if len(args) == 1 else "many", options
+
+
+def _option(value: Any) -> Any:
+    """An option with the places of tensors, in lists, too."""
+    if isinstance(value, list):
+        return [None if item is None else _tensor_place(item) for item in value]
+    return _tensor_place(value) if isinstance(value, Mapping) else value
+
+
+def _places_of(options: Mapping[str, Any]) -> list[Place]:
+    """The places among options."""
+    listed = [value if isinstance(value, list) else [value] for value in options.values()]
+    return [item for items in listed for item in items if isinstance(item, tuple)]
+
+
+def _given(value: Any, tensors: Calls) -> Any:
+    """An option with the tensors of its places."""
+    if isinstance(value, list):
+        return [None if place is None else tensors[place] for place in value]
+    return tensors[value] if isinstance(value, tuple) else value
+
+
+def _tensor_place(tensor: Any) -> Place:
+    inner = tensor.get("config") if isinstance(tensor, Mapping) else None
+    return _place(inner.get("keras_history") if isinstance(inner, Mapping) else None)
 
 
 def _ends(listed: Any, key: str, tensors: Calls) -> Any:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.errors import ArgumentError
-from gpunet.layers.base import write_parameters
+from gpunet.layers.weights import write_parameters
 
 if TYPE_CHECKING:
     from gpunet.models import Model

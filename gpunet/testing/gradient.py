@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.engine.data import device_dtype
 from gpunet.engine.graph import Input
 from gpunet.engine.run import Run
 from gpunet.layers.base import Layer
@@ -54,7 +55,7 @@ def gradient_check(
         model = Model(tensors, model(tensors if model.inputs != 1 else tensors[0]))
     model.ensure_built(x)
     inputs = [
-        part if tensor.dtype.startswith("int") else part.astype(np.float64)
+        part if device_dtype(tensor, "float64") != "float64" else part.astype(np.float64)
         for part, tensor in zip(parts, model.graph.inputs, strict=True)
     ]
     backend, dtype, weights = model.backend, model.dtype, model.get_weights()

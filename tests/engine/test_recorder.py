@@ -84,7 +84,7 @@ def test_a_mistake_in_a_layer_is_found_while_recording():
             op.softmax(c.y, c.kernel)
 
     model = Sequential([Wrong(input_dim=3)])
-    with pytest.raises(AttributeError, match=r"no 'kernel'; it has .*x, y"):
+    with pytest.raises(AttributeError, match=r"no 'kernel'; it has .*x, mask, y"):
         model.predict(np.ones((2, 3)))
 
 

@@ -158,7 +158,7 @@ def test_what_keras_writes_is_read():
 def test_an_option_that_a_config_invents_is_refused():
     x = Input((5, 4))
     text = Model(x, layers.Attention()([x, x], use_causal_mask=True)).to_json()
-    with pytest.raises(ArgumentError, match=r"'attention' takes tensors and use_causal_mask=True"):
+    with pytest.raises(ArgumentError, match=r"'attention' takes tensors, use_causal_mask=True and"):
         model_from_json(text.replace("use_causal_mask", "use_acausal_mask"))
 
 
@@ -225,7 +225,7 @@ def test_calls_that_do_not_fit():
         dot([x, wide])
     with pytest.raises(ArgumentError, match=r"'a' takes two or three inputs, .* got 1"):
         dot([x])
-    with pytest.raises(ArgumentError, match="'a' takes tensors and use_causal_mask=True, got mask"):
+    with pytest.raises(ArgumentError, match="symbolic tensors as mask=, got mask"):
         dot([x, x], mask=True)
     with pytest.raises(ArgumentError, match=r"write \[\.\.\.\]"):
         dot(x, x)

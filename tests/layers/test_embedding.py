@@ -95,8 +95,8 @@ def test_mistakes():
             layers.Embedding(wrong, 3)
         with pytest.raises(ArgumentError, match="positive integer for output_dim"):
             layers.Embedding(3, wrong)
-    with pytest.raises(ArgumentError, match="mask_zero"):
-        layers.Embedding(3, 3, mask_zero=True)
+    with pytest.raises(ArgumentError, match="a bool for mask_zero"):
+        layers.Embedding(3, 3, mask_zero=1)
     with pytest.raises(ArgumentError, match="low-rank"):
         layers.Embedding(3, 3, lora_rank=1)
     floats = Sequential([Input((2,)), layers.Embedding(3, 3)])

@@ -127,18 +127,20 @@ def accuracy(correct: Out, accuracy_totals: InOut | None, x: In, labels: In) -> 
     """
 
 
-@op(weights="full: rows", sample_weight="full: rows", labels="int32: rows")
+@op(weights="full: rows", sample_weight="full: rows", labels="int32: rows", mask="uint8: rows")
 def normalized_weights(
     weights: Out,
     sample_weight: In | None,
     labels: In | None,
+    mask: In | None,
     *,
     by_count: bool = False,
     ignore_class: int | None = None,
 ) -> None:
-    """weights = sample_weight v / sum(sample_weight v), v = 0 for labels of ignore_class, else 1.
+    """weights = sample_weight v / sum(sample_weight v), v = 1 for rows that count, else 0.
 
     What a loss whose divisor changes from batch to batch takes as sample_weight with scale = 1.
     by_count divides by sum(v) instead. Where the divisor is 0 the weights are 0, as in Keras.
-    Without sample_weight every row weighs 1; without labels no row is ignored.
+    Without sample_weight every row weighs 1. Rows whose label is ignore_class do not count, nor
+    those whose mask is 0.
     """

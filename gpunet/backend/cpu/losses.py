@@ -123,11 +123,12 @@ def normalized_weights(
     weights: Array,
     sample_weight: Array | None,
     labels: Array | None,
+    mask: Array | None,
     *,
     by_count: bool = False,
     ignore_class: int | None = None,
 ) -> None:
-    """weights = sample_weight v / sum(sample_weight v), v = 0 for labels of ignore_class, else 1.
+    """weights = sample_weight v / sum(sample_weight v), v = 1 for rows that count, else 0.
 
     by_count divides by sum(v) instead.
     """
@@ -135,6 +136,8 @@ def normalized_weights(
         weights.fill(1.0)
     else:
         np.not_equal(labels, ignore_class, out=weights)
+    if mask is not None:
+        np.multiply(weights, mask, out=weights)
     count = weights.sum(dtype=np.float64)
     if sample_weight is not None:
         np.multiply(weights, sample_weight, out=weights)

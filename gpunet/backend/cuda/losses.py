@@ -125,14 +125,15 @@ def normalized_weights(
     weights: Array,
     sample_weight: Array | None,
     labels: Array | None,
+    mask: Array | None,
     *,
     by_count: bool = False,
     ignore_class: int | None = None,
 ) -> None:
-    """weights = sample_weight v / sum(sample_weight v), v = 0 for an ignored class, else 1."""
+    """weights = sample_weight v / sum(sample_weight v), v = 1 for rows that count, else 0."""
     ignored = _NO_CLASS if ignore_class is None else ignore_class
     numbers = (np.int32(by_count), np.int64(ignored), np.int64(weights.size))
-    args = (weights, sample_weight, labels, *numbers)
+    args = (weights, sample_weight, labels, mask, *numbers)
     device.launch(_SOURCE, "normalized_weights", weights, (1,), (_MOST_THREADS,), args)
 
 

@@ -23,6 +23,7 @@ from gpunet.testing.cases import (
     gemm,
     images,
     losses,
+    masks,
     memory,
     merging,
     metrics,
@@ -43,6 +44,7 @@ CASES: dict[str, Case] = {
     case.op: case
     for family in (
         memory,
+        masks,
         merging,
         activations,
         channel_norms,

@@ -171,13 +171,15 @@ def normalized_weights(
     weights: Array | None = None,
     sample_weight: Array | None = None,
     labels: Array | None = None,
+    mask: Array | None = None,
     by_count: bool = False,
     ignore_class: int | None = None,
 ) -> Values:
     """Weights that add up to 1 (by_count: whose valid rows are averaged)."""
-    size = len(labels if sample_weight is None else sample_weight)  # type: ignore[arg-type]
+    size = len(next(a for a in (sample_weight, labels, mask) if a is not None))
     weight = np.ones(size) if sample_weight is None else sample_weight
     valid = np.ones(size) if labels is None else (labels != ignore_class).astype(float)
+    valid = valid if mask is None else valid * mask
     divisor = valid.sum() if by_count else (weight * valid).sum()
     return {"weights": weight * valid / divisor if divisor else np.zeros(size)}
 
@@ -334,6 +336,14 @@ CASES = (
             {"labels": classes(1500, 3), "ignore_class": 0, "by_count": True},
             {"labels": given([4, 4], "int32", "ignored"), "ignore_class": 4, "by_count": True},
             {"sample_weight": given([0.0, 0.0], label="zeros")},
+            {"mask": given([1, 0, 1], "uint8", "mask"), "by_count": True},
+            {
+                "sample_weight": uniform(3),
+                "labels": given([4, 2, 1], "int32", "labels"),
+                "mask": given([1, 0, 1], "uint8", "mask"),
+                "ignore_class": 4,
+            },
+            {"mask": given([0, 0], "uint8", "nothing"), "by_count": True},
         ),
     ),
 )

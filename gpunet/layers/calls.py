@@ -1,0 +1,127 @@
+"""What a call of a layer is given: tensors, their masks, and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunet.engine.graph import Option, Tensor
+from gpunet.errors import ArgumentError, ShapeError, warn
+
+if TYPE_CHECKING:
+    from gpunet.layers.base import Layer
+
+
+def flat_inputs(label: str, inputs: Sequence[Any]) -> tuple[list[Tensor], str]:
+    """The tensors that a layer was called on, and the form of the call.
+
+    Args:
+        label: the layer's name.
+        inputs: the arguments of the call.
+
+    Returns:
+        The tensors, and "one", "list" or "many"; see `Node`.
+
+    Raises:
+        ArgumentError: something else than symbolic tensors.
+    """
+    flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
+    strangers = [tensor for tensor in flat if not isinstance(tensor, Tensor)]
+    if strangers:
+        raise ArgumentError(
+            f"layer {label!r} is called on symbolic tensors, got an object of type "
+            f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
+        )
+    is_list = [isinstance(item, list | tuple) for item in inputs]
+    if not flat or (len(inputs) > 1 and any(is_list)):
+        raise ArgumentError(
+            f"layer {label!r} is called on one tensor, one list of tensors, or several tensors, got"
+            f" {len(inputs)} arguments with {sum(is_list)} lists."
+        )
+    return flat, "many" if len(inputs) > 1 else "list" if is_list[0] else "one"
+
+
+def checked_options(
+    label: str, flags: Sequence[str], tensors: Sequence[str], given: Mapping[str, Any]
+) -> dict[str, Option]:
+    """What a call of a layer says besides its inputs, without what says nothing.
+
+    Args:
+        label: the layer's name.
+        flags: the options that are True or False.
+        tensors: those that are a tensor or a list of them; ``mask`` is one of every layer.
+        given: what was given by name.
+
+    Raises:
+        ArgumentError: an option that the layer does not know, or of another type.
+    """
+    said: dict[str, Option] = {}
+    for name, value in given.items():
+        if value is None and name in (*flags, *tensors, "mask", "training"):
+            continue
+        if name == "training":
+            raise ArgumentError(
+                f"layer {label!r} got training={value!r}; leave it out: fit trains, predict does "
+                "not, and model.run(x, training=True) says it for a loop of your own."
+            )
+        is_flag = name in flags and isinstance(value, bool)
+        if not is_flag and not (name in (*tensors, "mask") and _are_tensors(value)):
+            known = "".join(f", {flag}=True" for flag in flags)
+            raise ArgumentError(
+                f"a call of layer {label!r} takes tensors{known} and symbolic tensors as "
+                f"{', '.join((*tensors, 'mask'))}=, got {name}={value!r}."
+            )
+        said[name] = list(value) if isinstance(value, list | tuple) else value
+    return said
+
+
+def _are_tensors(value: Any) -> bool:
+    items = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(item, Tensor | None) for item in items)
+
+
+def masks_of(layer: Layer, inputs: Sequence[Tensor], mask: Any) -> tuple[Tensor | None, ...]:
+    """The mask of each input: the given one, or the one that it has.
+
+    Args:
+        layer: the layer that is called.
+        inputs: what it is called on.
+        mask: a mask, a list of them, or None.
+
+    Raises:
+        ArgumentError: a wrong number of masks, a mask of numbers, a mask in place of numbers.
+        ShapeError: a mask that is none of its input.
+        GpunetWarning: the layer knows no masks, so that the one of its input ends here.
+    """
+    if mask is None:
+        masks: list[Tensor | None] = [tensor.mask for tensor in inputs]
+    else:
+        masks = list(mask) if isinstance(mask, list) else [mask]
+    if len(masks) != len(inputs):
+        raise ArgumentError(
+            f"layer {layer.label!r} takes one mask for each of its {len(inputs)} inputs (None where"
+            f" there is none), got {len(masks)}."
+        )
+    for tensor, own in zip(inputs, masks, strict=True):
+        if own is not None and own.dtype != "bool":
+            raise ArgumentError(
+                f"layer {layer.label!r} takes masks of dtype bool, got {own.dtype}; make it an "
+                "Input(shape, dtype='bool')."
+            )
+        if own is not None and own.shape != tensor.shape[: len(own.shape)]:
+            raise ShapeError(
+                f"layer {layer.label!r} got a mask {own.shape} for an input {tensor.shape}; a mask "
+                "says of each step of each sample whether it is there, (batch, steps)."
+            )
+        if tensor.dtype == "bool" and not layer.is_composite:
+            raise ArgumentError(
+                f"layer {layer.label!r} takes numbers, got a tensor of dtype bool, which is for "
+                "masks: mask=...; make it an Input(shape) for numbers."
+            )
+    ends = not layer.is_composite and not layer.supports_masking
+    if ends and any(own is not None for own in masks):
+        warn(
+            f"layer {layer.label!r} ({type(layer).__name__}) knows no masks: it takes masked steps "
+            "for numbers like all others, and layers behind it see no mask."
+        )
+    return tuple(masks)

@@ -1,0 +1,45 @@
+"""The shapes of a layer's outputs where sizes differ from batch to batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gpunet.engine.graph import Shape
+from gpunet.errors import ShapeError
+
+if TYPE_CHECKING:
+    from gpunet.layers.base import Layer
+
+TRIED = (240, 480)
+"""Sizes in the place of an unknown one: large enough for windows, and with many divisors."""
+
+
+def shapes_out(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
+    """The shapes of all outputs of a layer for inputs of these shapes (batch first, None).
+
+    Layers compute with sizes, so one that is not known (None) is tried with two numbers: the sizes
+    of the outputs that differ then are not known either.
+
+    Raises:
+        ShapeError: shapes that the layer does not take.
+    """
+    if all(None not in shape[1:] for shape in shapes):
+        return _shapes(layer, shapes)
+    tried = []
+    for size in TRIED:
+        sized = [(shape[0], *(dim or size for dim in shape[1:])) for shape in shapes]
+        try:
+            tried.append(_shapes(layer, sized))
+        except ShapeError as error:
+            error.args = (f"{error} ({size} stands for a size that differs from batch to batch)",)
+            raise
+    return [
+        tuple(a if a == b else None for a, b in zip(*pair, strict=True))
+        for pair in zip(*tried, strict=True)
+    ]
+
+
+def _shapes(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
+    out = layer.compute_output_shape(shapes[0] if layer.inputs == 1 else tuple(shapes))
+    return out if isinstance(out, list) else [out]
