@@ -43,6 +43,7 @@ class Tensor:
         node: the call that computes it, or None for an input.
         name: the input's name; other tensors have the name of their layer.
         index: its number among the outputs of the call.
+        batch_size: of an input whose batches all have one size; else None.
         mask: which of its steps are there, a tensor (batch, steps); None where all are.
     """
 
@@ -60,6 +61,7 @@ class Tensor:
         self.name = name
         self.index = index
         self.mask: Tensor | None = None
+        self.batch_size: int | None = None
 
     def batch_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of a batch of this many samples."""
@@ -157,7 +159,8 @@ def Input(  # noqa: N802 (Keras' name)
         shape: the shape of one sample, without the batch size: ``(784,)``. None stands for a size
             that differs from batch to batch, the length of sequences for example: ``(None, 8)``;
             the model makes a plan for each.
-        batch_size: accepted as in Keras; batches of any size work all the same.
+        batch_size: that of all batches. Stateful layers need it; without them batches of any size
+            work all the same.
         dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
         name: a name, "input" if not given.
 
@@ -173,7 +176,8 @@ def Input(  # noqa: N802 (Keras' name)
         >>> Model(x, layers.Dense(2)(x)).output_shape
         (None, 2)
     """
-    del batch_size
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        raise ArgumentError(f"Input takes a positive integer for batch_size, got {batch_size!r}.")
     dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     for dim in dims:
         if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
@@ -183,7 +187,9 @@ def Input(  # noqa: N802 (Keras' name)
             )
     if dtype not in DTYPES:
         raise ArgumentError(f"Input takes one of the dtypes {', '.join(DTYPES)}, got {dtype!r}.")
-    return Tensor((None, *dims), dtype, name=name or "input")
+    tensor = Tensor((None, *dims), dtype, name=name or "input")
+    tensor.batch_size = batch_size
+    return tensor
 
 
 class Graph:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def print_summary(model: Model, batch_size: int, print_fn: Callable[[str], Any]) -> None:
     """Print what `gpunet.models.Model.summary` promises."""
+    fixed = [tensor.batch_size for tensor in model.graph.inputs if tensor.batch_size is not None]
+    batch_size = fixed[0] if fixed else batch_size
     plan, what = _plan_to_show(model, batch_size)
     print_fn(f'Model: "{model.name}"')
     for line in _table(_rows(model, plan)):

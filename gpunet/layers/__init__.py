@@ -22,9 +22,10 @@ from gpunet.layers.depthwise import (
 )
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.function import FunctionLayer
-from gpunet.layers.gru import GRU
+from gpunet.layers.gru import GRU, GRUCell
 from gpunet.layers.images import CenterCrop, Resizing
 from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
+from gpunet.layers.lstm import LSTM, LSTMCell
 from gpunet.layers.masking import Masking
 from gpunet.layers.merge import (
     Add,
@@ -66,7 +67,6 @@ from gpunet.layers.pooling import (
 )
 from gpunet.layers.positions import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from gpunet.layers.preprocessing import Normalization, Rescaling
-from gpunet.layers.recurrent import LSTM
 from gpunet.layers.regularization import ActivityRegularization, Dropout
 from gpunet.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from gpunet.layers.resizing import (
@@ -80,12 +80,14 @@ from gpunet.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from gpunet.layers.rnn import RNN, StackedRNNCells
 from gpunet.layers.row_normalization import (
     LayerNormalization,
     RMSNormalization,
     UnitNormalization,
 )
 from gpunet.layers.serialization import deserialize, serialize
+from gpunet.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from gpunet.layers.spectral import SpectralNormalization
 from gpunet.layers.transformer import TransformerDecoder, TransformerEncoder
 from gpunet.layers.transposed import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
@@ -116,6 +118,7 @@ __all__ = [
     "ELU",
     "GRU",
     "LSTM",
+    "RNN",
     "Activation",
     "ActivityRegularization",
     "Add",
@@ -155,6 +158,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "FunctionLayer",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -171,6 +175,7 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GroupNormalization",
     "Input",
+    "LSTMCell",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -207,12 +212,15 @@ __all__ = [
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "SinePositionEncoding",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
     "SpectralNormalization",
+    "StackedRNNCells",
     "Subtract",
     "TransformerDecoder",
     "TransformerEncoder",

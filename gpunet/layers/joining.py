@@ -83,7 +83,7 @@ class Concatenate(Layer):
         elif None not in c.mask:
             record_merged_mask(op, c)
         rows = self._rows(c.y)
-        _join(op, c.y.reshape(rows, -1), [x.reshape(rows, -1) for x in c.x])
+        join(op, c.y.reshape(rows, -1), [x.reshape(rows, -1) for x in c.x])
 
     def _join_masks(self, op: Recorder, c: Context) -> None:
         """c.new_mask = the masks behind each other, as numbers on the way."""
@@ -96,7 +96,7 @@ class Concatenate(Layer):
                 op.scale_shift(part, mask, scale=1.0, offset=0.0)
             parts.append(part)
         joined = c.scratch(c.y.shape[:2], "joined")
-        _join(op, joined, parts)
+        join(op, joined, parts)
         c.new_mask = c.scratch(joined.shape, "mask", "uint8")
         op.row_mask(c.new_mask.reshape(-1), joined.reshape(-1, 1))
 
@@ -136,8 +136,10 @@ class _Factor(NamedTuple):
     statistics: tuple[Buffer, ...] = ()
 
 
-def _join(op: Recorder, y: Buffer, parts: Sequence[Buffer]) -> None:
+def join(op: Recorder, y: Buffer, parts: Sequence[Buffer]) -> None:
     """Each row of y is those of the parts behind each other: four at a time, until one is left."""
+    if len(parts) == 1:
+        op.copy(y, parts[0])
     while len(parts) > 1:
         groups = [parts[i : i + _AT_ONCE] for i in range(0, len(parts), _AT_ONCE)]
         parts = [_join_group(op, y if len(groups) == 1 else None, group) for group in groups]

@@ -1,4 +1,4 @@
-"""Recurrent layers: one product for all steps, then the steps."""
+"""What recurrent layers share: a cell, its steps over a sequence, states and masks."""
 
 from __future__ import annotations
 
@@ -6,309 +6,289 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import activations, constraints, initializers, regularizers
-from gpunet.engine.graph import Shape
+from gpunet.engine.graph import Shape, Tensor
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
-from gpunet.saving.configs import described
+from gpunet.layers.cells import sizes_of
+from gpunet.layers.unrolled import Unrolled, zeros
+from gpunet.layers.weights import block_of
 
-_WEIGHTS = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
-# What Keras has besides, and the values of it that say nothing.
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "recurrent_dropout": (0, 0.0),
-    "seed": (None,),
-    "return_state": (False,),
-    "stateful": (False,),
-    "unroll": (False,),
-    "use_cudnn": ("auto", True, False),  # the numbers are the same
-    "zero_output_for_mask": (False,),
-}
+_FLAGS = (
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "unroll",
+    "zero_output_for_mask",
+)
+
+Gradients = list[Buffer | None]
 
 
 class Recurrent(Layer):
-    """What recurrent layers share: their arguments, the product for all steps, and dropout.
+    """A cell's steps over a sequence.
 
     Args:
-        arguments: those of the constructor by Keras' names.
+        cell: what is done at each step.
+        arguments: those of the constructor by Keras' names, of which these flags are taken here.
         kwargs: name and so on; see `Layer`.
     """
 
-    gates: int  # how many numbers of z there are for each unit
-    use_bias: bool
+    supports_masking = True
+    call_tensors = ("initial_state",)
     return_sequences: bool
+    return_state: bool
     go_backwards: bool
-    bias_initializer: Any
+    stateful: bool
+    unroll: bool
+    zero_output_for_mask: bool
 
-    def __init__(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        super().__init__(activity_regularizer=arguments["activity_regularizer"], **kwargs)
-        who = type(self).__name__
-        for name, values in self.defaults.items():
-            if arguments[name] not in values:
+    def __init__(self, cell: Any, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        super().__init__(activity_regularizer=arguments.get("activity_regularizer"), **kwargs)
+        for name in _FLAGS:
+            value = arguments.get(name, False)
+            if not isinstance(value, bool):
                 raise ArgumentError(
-                    f"{who} has no {name}, got {name}={arguments[name]!r}; leave it out."
+                    f"{type(self).__name__} takes a bool for {name}, got {value!r}."
                 )
-        units, dropout = arguments["units"], arguments["dropout"]
-        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-            raise ArgumentError(f"{who} takes a positive integer for units, got {units!r}.")
-        if not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
+            setattr(self, name, value)
+        self.cell: Any = cell
+        self.state_sizes: list[int] = sizes_of(self.cell.state_size)
+        self.batch_size: int | None = None  # of the states that a stateful layer keeps
+
+    # ------------------------------------------------------------------ calls and shapes
+
+    def __call__(  # type: ignore[override]  # Keras' arguments
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: None = None,
+    ) -> Any:
+        """Call the layer on a symbolic tensor (batch, steps, features).
+
+        Args:
+            sequences: the inputs.
+            initial_state: the states before the first step, a tensor (batch, size) or a list of
+                them; None for zeros, or for what a stateful layer kept.
+            mask: a tensor of dtype "bool", (batch, steps): False where there is no step; None for
+                the mask that the inputs have, if any.
+            training: None; see `Layer`.
+
+        Returns:
+            The output; with return_state a list: the output and the last states.
+
+        Raises:
+            ArgumentError: a wrong number of states; a stateful layer on an Input without a batch
+                size.
+            ShapeError: inputs or states of a shape that does not fit.
+        """
+        if self.stateful and isinstance(sequences, Tensor):
+            self.batch_size = self.batch_size or self._batch_size_of(sequences)
+        if initial_state is None:
+            return super().__call__(sequences, mask=mask, training=training)
+        states = _flat(initial_state)
+        self._check_states(states)
+        return super().__call__(sequences, mask=mask, training=training, initial_state=states)
+
+    def _check_states(self, states: list[Any]) -> None:
+        if len(states) != len(self.state_sizes):
             raise ArgumentError(
-                f"{who} takes a number of at least 0 and below 1 for dropout, got {dropout!r}."
+                f"{self.where} has {len(self.state_sizes)} state(s), got an initial_state of "
+                f"{len(states)}."
             )
-        for name in ("use_bias", "return_sequences", "go_backwards"):
-            setattr(self, name, self._flag(name, arguments[name]))
-        self.units = units
-        self.dropout = float(dropout)
-        for name, only in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-            self._check_activation(name, arguments[name], only)
-        for name in _WEIGHTS:
-            for kind, get in (
-                ("initializer", initializers.get),
-                ("regularizer", regularizers.get),
-                ("constraint", constraints.get),
-            ):
-                setattr(self, f"{name}_{kind}", get(arguments[f"{name}_{kind}"]))
+        for state, shape in zip(states, self._state_shapes(), strict=True):
+            if isinstance(state, Tensor) and state.shape[1:] != shape:
+                raise ShapeError(
+                    f"{self.where} takes an initial_state of shape {(None, *shape)}, got "
+                    f"{state.shape}."
+                )
+
+    def _batch_size_of(self, tensor: Tensor) -> int:
+        """The batch size of the Input that a tensor comes from."""
+        seen = tensor
+        while seen.node is not None:
+            seen = seen.node.inputs[0]
+        if seen.batch_size is None:
+            raise ArgumentError(
+                f"{self.where} is stateful, so that its Input must say for how many samples it "
+                "keeps a state: Input(shape, batch_size=...)."
+            )
+        return seen.batch_size
 
     @property
-    def defaults(self) -> dict[str, tuple[Any, ...]]:
-        """Arguments that Keras has besides, and the values of them that are taken."""
-        return _DEFAULTS
+    def where(self) -> str:
+        """What messages call it."""
+        return f"{type(self).__name__} {self.label!r}"
 
-    def _flag(self, name: str, value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ArgumentError(f"{type(self).__name__} takes a bool for {name}, got {value!r}.")
-        return value
+    def _state_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the states without the batch."""
+        return [(size,) for size in self.state_sizes]
 
-    def _check_activation(self, name: str, value: object, only: str) -> None:
-        """The ops know one function for each place."""
-        if activations.serialize(activations.get(value)) != only:
-            raise ArgumentError(
-                f"{type(self).__name__} takes {only!r} for {name}, got {value!r}; leave it out."
-            )
+    def step_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the inputs of one step.
 
-    def bias_shape(self) -> tuple[int, ...]:
-        """The shape of the bias."""
-        return (self.gates * self.units,)
-
-    def first_bias(self) -> Any:
-        """The initializer of the bias."""
-        return self.bias_initializer
-
-    def build(self, input_shape: Shape) -> None:
-        """Make kernel (features, gates * units), recurrent_kernel (units, ...) and bias."""
+        Raises:
+            ShapeError: they are no sequences.
+        """
         if len(input_shape) != 3:
             raise ShapeError(
-                f"{type(self).__name__} {self.label!r} expects inputs (batch, steps, features), "
+                f"{self.where} expects inputs (batch, steps, features), "
                 f"got {input_shape}; put a Reshape before it, or return_sequences=True into the "
                 "recurrent layer before."
             )
-        columns = self.gates * self.units
-        shapes: dict[str, tuple[int, ...]] = {
-            "kernel": (input_shape[-1] or 0, columns),
-            "recurrent": (self.units, columns),
-        }
-        if self.use_bias:
-            shapes["bias"] = self.bias_shape()
-        for name, shape in shapes.items():
-            self.add_weight(
-                _WEIGHTS[name],
-                shape,
-                self.first_bias() if name == "bias" else getattr(self, f"{name}_initializer"),
-                regularizer=getattr(self, f"{name}_regularizer"),
-                constraint=getattr(self, f"{name}_constraint"),
-            )
+        return (input_shape[0], *input_shape[2:])
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(batch, steps, units), or without return_sequences (batch, units)."""
+    def output_shape_of_step(self, input_shape: Shape) -> tuple[int, ...]:
+        """The shape of the output of one step, without the batch."""
+        del input_shape
+        size = getattr(self.cell, "output_size", None)
+        return (self.state_sizes[0] if size is None else size,)
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the cell, whose weights become those of this layer, and the states to be kept."""
+        self.cell.ensure_built(self.step_shape(input_shape))
+        self.parameters = list(self.cell.parameters)
+        for parameter in self.parameters:
+            parameter.trainable = parameter.trainable and self.cell.trainable
+            parameter.layer = self  # which is the layer that the model knows
+        if self.stateful:
+            for number, shape in enumerate(self._state_shapes()):
+                shape = (self.batch_size or 1, *shape)
+                self.add_weight(f"state{number}", shape, "zeros", trainable=False)
+
+    def forget_build(self) -> None:
+        """Go back to before the first call."""
+        super().forget_build()
+        self.cell.forget_build()
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """(batch, steps, size), or without return_sequences (batch, size); and of the states."""
         steps = input_shape[1:2] if self.return_sequences else ()
-        return (input_shape[0], *steps, self.units)
+        shape = (input_shape[0], *steps, *self.output_shape_of_step(input_shape))
+        if not self.return_state:
+            return shape
+        return [shape, *((input_shape[0], *state) for state in self._state_shapes())]
 
-    def inputs_product(self, op: Recorder, c: Context, bias: Buffer | None) -> Buffer:
-        """z = x kernel + bias for all steps, (batch, steps, gates * units)."""
-        c.hidden = c.x
-        if self._drops(c):
-            c.hidden = c.scratch(c.x.shape, "dropped")
-            op.spatial_dropout(c.hidden, c.x, c.random, rate=self.dropout, node=c.node)
-        shape = (*c.x.shape[:2], self.gates * self.units)
-        product, z = c.scratch(shape, "product"), c.scratch(shape, "z")
-        op.gemm(product, c.hidden, c.kernel)
-        if bias is None:
-            return product
-        op.bias_act(z, product, bias, activation="linear")
-        return z
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask of the inputs goes on where the output has steps."""
+        del inputs
+        return mask if self.return_sequences else None
 
-    def sequence(self, c: Context, name: str) -> Buffer:
-        """Memory for a number of each unit at each step."""
-        return c.scratch((*c.x.shape[:2], self.units), name)
+    # ------------------------------------------------------------------ states that are kept
 
-    def inputs_backward(self, op: Recorder, c: Context, dz: Buffer, dbias: Buffer | None) -> None:
-        """dkernel = x^T dz, dbias = sums of dz, dx = dz kernel^T, each for all steps at once."""
-        if dbias is not None:
-            op.gemm_column_sum(c.dkernel, dbias, c.hidden, dz, ta=True)
-        else:
-            op.gemm(c.dkernel, c.hidden, dz, ta=True)
-        if self._drops(c):
-            dropped = c.scratch(c.x.shape, "ddropped")
-            op.gemm(dropped, dz, c.kernel, tb=True)
-            op.spatial_dropout(c.dx, dropped, c.random, rate=self.dropout, node=c.node)
-        else:
-            op.gemm(c.dx, dz, c.kernel, tb=True)
+    def reset_state(self) -> None:
+        """Set the states that a stateful layer keeps to zero."""
+        for parameter in self._kept_states():
+            block = block_of(parameter)
+            block.backend.write(block.value(parameter), np.zeros(parameter.shape, np.float32))
 
-    def _drops(self, c: Context) -> bool:
-        return c.training and self.dropout > 0
+    def reset_states(self) -> None:
+        """Keras' other name of `reset_state`."""
+        self.reset_state()
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        of_weights = {
-            f"{name}_{kind}": describe(getattr(self, f"{name}_{kind}"))
-            for kind, describe in (
-                ("initializer", initializers.serialize),
-                ("regularizer", described),
-                ("constraint", described),
-            )
-            for name in _WEIGHTS
-        }
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": "tanh",
-            "recurrent_activation": "sigmoid",
-            "use_bias": self.use_bias,
-            **of_weights,
-            "dropout": self.dropout,
-            "return_sequences": self.return_sequences,
-            "go_backwards": self.go_backwards,
-            **{name: values[0] for name, values in self.defaults.items()},
-        }
+    def _kept_states(self) -> list[Any]:
+        return self.parameters[-len(self.state_sizes) :] if self.stateful else []
 
-
-class LSTM(Recurrent):
-    """Long short-term memory: a state h and cells c that gates read, keep and write at each step.
-
-    With a = x_t kernel + h_(t-1) recurrent_kernel + bias, whose units stand in the order i f c o:
-    i, f, o = sigmoid(a_i, a_f, a_o); c_t = f c_(t-1) + i tanh(a_c); h_t = o tanh(c_t). The first
-    state is zero.
-
-    Args:
-        units: how many numbers the state has.
-        activation: "tanh".
-        recurrent_activation: "sigmoid".
-        use_bias: whether there is a bias.
-        kernel_initializer: first values of the kernel, (features, 4 * units).
-        recurrent_initializer: first values of the recurrent kernel, (units, 4 * units).
-        bias_initializer: first values of the bias, (4 * units,).
-        unit_forget_bias: whether the bias of f starts at 1, so that cells are kept at first.
-        kernel_regularizer: a penalty on the kernel, "l2" for example.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output, divided by the batch size.
-        kernel_constraint: what the kernel must keep to after each step of training.
-        recurrent_constraint: what the recurrent kernel must keep to.
-        bias_constraint: what the bias must keep to.
-        dropout: the share of features that are dropped in training, the same in all steps.
-        recurrent_dropout: not supported: 0.
-        seed: not supported, as `gpunet.random.set_seed` sets all: None.
-        return_sequences: whether to return h of every step, (batch, steps, units), or the last.
-        return_state: not supported: False.
-        go_backwards: whether to go from the last step to the first; h of every step then stands in
-            this order, too.
-        stateful: not supported: False.
-        unroll: not supported, as steps need no unrolling: False.
-        use_cudnn: accepted as in Keras: kernels are always gpunet's own.
-        **kwargs: name and so on; see `Layer`.
-
-    Raises:
-        ArgumentError: an argument of a type or value that makes no sense, or that is not supported.
-        ShapeError: inputs that are not (batch, steps, features).
-
-    Source: Hochreiter and Schmidhuber, 1997; Gers et al., 2000 (forget gates).
-
-    Example:
-        >>> from gpunet import Sequential
-        >>> Sequential([LSTM(8, input_shape=(5, 3))]).count_params()
-        384
-    """
-
-    gates = 4
-
-    def __init__(
-        self,
-        units: int,
-        activation: object = "tanh",
-        recurrent_activation: object = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: object = "glorot_uniform",
-        recurrent_initializer: object = "orthogonal",
-        bias_initializer: object = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        use_cudnn: Any = "auto",
-        zero_output_for_mask: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(locals(), kwargs)
-        self.unit_forget_bias = self._flag("unit_forget_bias", unit_forget_bias)
-
-    def first_bias(self) -> Any:
-        """The initializer of the bias."""
-        return _ForgetBias(self.bias_initializer) if self.unit_forget_bias else super().first_bias()
+    # ------------------------------------------------------------------ forward and backward
 
     def forward(self, op: Recorder, c: Context) -> None:
-        """z = x kernel + bias for all steps at once, then the steps."""
-        z = self.inputs_product(op, c, c.bias if self.use_bias else None)
-        gates, cells = c.scratch(z.shape, "gates"), self.sequence(c, "cells")
-        y, last = (c.y, None) if self.return_sequences else (self.sequence(c, "h"), c.y)
-        op.lstm(
-            *(y, cells, gates, last, None, z, c.recurrent_kernel, None, None, None),
-            reverse=self.go_backwards,
-        )
-        c.saved = y, cells, gates
+        """The steps, at once if there is an op for the cell; then the states that are kept."""
+        out, *wanted = c.y if self.return_state else [c.y]
+        first = self._first_states(op, c)
+        if self.runs_at_once(c.training):
+            last = self.steps_forward(op, c, out, first)
+        else:
+            last = self._unrolled_forward(op, c, out, first)
+        for state, final in zip(wanted, last, strict=False):
+            op.copy(state, final)
+        for parameter, final in zip(self._kept_states(), last, strict=False):
+            op.copy(getattr(c, parameter.name), final)
 
     def backward(self, op: Recorder, c: Context) -> None:
-        """dz of all steps, and from it the gradients of the weights and of x, each at once."""
-        y, cells, gates = c.saved
-        dz, before = c.scratch(gates.shape, "dz"), c.scratch(y.shape, "before")
-        dy, dlast = (c.dy, None) if self.return_sequences else (None, c.dy)
-        op.lstm_backward(
-            *(dz, None, None, dy, dlast, None, gates, cells, c.recurrent_kernel, None, None),
-            reverse=self.go_backwards,
+        """The steps in reverse order."""
+        dout, *dlast = c.dy if self.return_state else [c.dy]
+        if not isinstance(c.saved, Unrolled):
+            dlast = dlast or [None] * len(self.state_sizes)
+            self.steps_backward(op, c, dout, dlast)
+        else:
+            self._unrolled_backward(op, c, dout, dlast)
+
+    def runs_at_once(self, training: bool) -> bool:
+        """Whether all steps are one op."""
+        del training
+        return False
+
+    def steps_forward(
+        self, op: Recorder, c: Context, out: Buffer, first: list[Buffer | None]
+    ) -> list[Buffer]:
+        """All steps as one op, from the first states (None is zero); returns the last ones."""
+        raise NotImplementedError
+
+    def steps_backward(
+        self, op: Recorder, c: Context, dout: Buffer | None, dlast: Gradients
+    ) -> None:
+        """The gradients, given those of the output and of the last states."""
+        raise NotImplementedError
+
+    def _first_states(self, op: Recorder, c: Context) -> list[Buffer | None]:
+        if c.initial_state is not None:
+            given = c.initial_state
+            return list(given) if isinstance(given, tuple) else [given]
+        first: list[Buffer | None] = [None] * len(self.state_sizes)
+        for number, parameter in enumerate(self._kept_states()):
+            kept = getattr(c, parameter.name)
+            if kept.shape[0] != c.x.shape[0]:
+                raise ShapeError(
+                    f"{self.where} keeps states of {kept.shape[0]} samples, got a batch of "
+                    f"{c.x.shape[0]}; feed batches of {kept.shape[0]}."
+                )
+            before = c.scratch(kept.shape, "before")  # what is kept changes before backward
+            op.copy(before, kept)
+            first[number] = before
+        return first
+
+    def _unrolled_forward(
+        self, op: Recorder, c: Context, out: Buffer, first: list[Buffer | None]
+    ) -> list[Buffer]:
+        batch = c.x.shape[0]
+        shapes = self._state_shapes()
+        states = tuple(
+            zeros(op, c, (batch, *shape)) if state is None else state
+            for state, shape in zip(first, shapes, strict=True)
         )
-        op.previous_steps(before, y, None, reverse=self.go_backwards)
-        op.gemm(c.drecurrent_kernel, before, dz, ta=True)
-        self.inputs_backward(op, c, dz, c.dbias if self.use_bias else None)
+        shape = out.shape[2:] if self.return_sequences else out.shape[1:]
+        c.saved = steps = Unrolled(
+            op, c, self.cell, states, shape, self.go_backwards, self.zero_output_for_mask
+        )
+        steps.forward()
+        if self.return_sequences:
+            steps.join_outputs(out)
+        else:
+            op.copy(out, steps.ys[-1])
+        return list(steps.states[-1])
+
+    def _unrolled_backward(
+        self, op: Recorder, c: Context, dout: Buffer | None, dlast: Gradients
+    ) -> None:
+        steps: Unrolled = c.saved
+        if dout is not None and self.return_sequences:
+            steps.add_output_gradients(dout)
+        elif dout is not None:
+            op.copy(op.gradient_of(steps.ys[-1]), dout)
+        for state, gradient in zip(steps.states[-1], dlast, strict=False):
+            if gradient is not None:
+                op.copy(op.gradient_of(state), gradient)
+        steps.backward(c.dx)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
+        return {**super().get_config(), **{name: getattr(self, name) for name in _FLAGS}}
 
 
-class _ForgetBias(initializers.Initializer):
-    """Ones for f, and another initializer's values for i and for c and o."""
-
-    def __init__(self, others: initializers.Initializer) -> None:
-        self.others = others
-
-    def __call__(self, shape: Any, dtype: Any = "float32") -> Any:
-        """The bias of all four gates."""
-        (size,) = shape
-        units = size // 4
-        parts = (
-            self.others((units,), dtype),
-            np.ones(units, dtype),
-            self.others((2 * units,), dtype),
-        )
-        return np.concatenate(parts)
+def _flat(states: Any) -> list[Any]:
+    """States, also of cells in cells, as one list."""
+    if isinstance(states, list | tuple):
+        return [state for item in states for state in _flat(item)]
+    return [states]

@@ -31,7 +31,8 @@ def serialize(layer: Layer | Tensor) -> dict[str, Any]:
         return layer.description()
     if not isinstance(layer, Tensor) or layer.node is not None:
         raise ArgumentError(f"serialize takes a layer or an Input, got {shortened(layer)}.")
-    config = {"batch_shape": list(layer.shape), "dtype": layer.dtype, "name": layer.name}
+    shape = [layer.batch_size, *layer.shape[1:]]
+    config = {"batch_shape": shape, "dtype": layer.dtype, "name": layer.name}
     return {
         "module": "keras.layers",
         "class_name": "InputLayer",
@@ -73,4 +74,25 @@ def _input(config: dict[str, Any]) -> Tensor:
         raise ArgumentError(
             f"the config of an InputLayer needs 'batch_shape' and 'name', got {shortened(config)}."
         )
-    return Input(list(shape[1:]), dtype=config.get("dtype", "float32"), name=name)
+    return Input(list(shape[1:]), shape[0], config.get("dtype", "float32"), name)
+
+
+def copy_of(layer: Layer, **changes: Any) -> Layer:
+    """Another layer by the config of one, whose own classes are known, whoever wrote them.
+
+    Args:
+        layer: the layer.
+        changes: what differs in its config.
+    """
+    description = serialize(layer)
+    description["config"] = {**description["config"], **changes}
+    made: Layer = deserialize(description, {cls.__name__: cls for cls in _classes(layer)})
+    return made
+
+
+def _classes(layer: Layer) -> list[type]:
+    """The classes of a layer and of its parts, among them cells in cells."""
+    values = [v if isinstance(v, list) else [v] for v in vars(layer).values()]
+    parts = [part for items in values for part in items if hasattr(part, "get_config")]
+    inner = [_classes(part) if isinstance(part, Layer) else [type(part)] for part in parts]
+    return [type(layer), *(cls for classes in inner for cls in classes)]

@@ -8,7 +8,7 @@ from gpunet.engine.graph import Input, Tensor, copied_calls
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.layers.base import Layer
-from gpunet.layers.serialization import deserialize, serialize
+from gpunet.layers.serialization import copy_of
 from gpunet.models.model import Model
 from gpunet.models.nested import NestedModel
 from gpunet.models.sequential import Sequential
@@ -76,15 +76,8 @@ def model_classes() -> dict[str, type[Model]]:
 def _copy(layer: Layer, clone_function: Callable[[Layer], Layer] | None) -> Layer:
     if isinstance(layer, NestedModel):
         return layer.copy()
-    return (clone_function or _clone)(layer)
+    return (clone_function or copy_of)(layer)
 
 
 def _fresh(tensor: Tensor) -> Tensor:
-    return Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
-
-
-def _clone(layer: Layer) -> Layer:
-    """A copy by config; the classes of its own parts are known, whoever wrote them."""
-    own = [type(value) for value in (layer, *vars(layer).values()) if hasattr(value, "get_config")]
-    clone: Layer = deserialize(serialize(layer), {cls.__name__: cls for cls in own})
-    return clone
+    return Input(tensor.shape[1:], tensor.batch_size, tensor.dtype, tensor.name)

@@ -321,7 +321,7 @@ class Model(Structure):
         """Print layers, shapes, weights, memory, FLOPs, what is fused and what runs where.
 
         Args:
-            batch_size: the batch size that memory and FLOPs are given for.
+            batch_size: the batch size that memory and FLOPs are given for, if no Input has one.
             print_fn: what prints a line.
         """
         print_summary(self, batch_size, print_fn)

@@ -1,8 +1,9 @@
 """Writes recurrent.npz: what Keras' recurrent layers do, computed in float64.
 
 Run it with Keras 3 and PyTorch installed: ``KERAS_BACKEND=torch python make_recurrent.py``. The
-tests read CASES and the numbers and need neither. For each layer of CASES: its weights, its output
-for x and the gradients of sum(dy * output) with respect to x and to the weights.
+tests read CASES and the numbers and need neither. For each layer of CASES: its weights, its outputs
+for x (and a mask, and first states) and the gradients of sum(dy * output) over all outputs with
+respect to x, to the first states and to the weights.
 """
 
 from pathlib import Path
@@ -10,15 +11,52 @@ from pathlib import Path
 import numpy as np
 
 SHAPE = (3, 5, 4)
-CASES = [
-    ("LSTM", {"units": 6}),
-    ("LSTM", {"units": 6, "return_sequences": True}),
-    ("LSTM", {"units": 2, "go_backwards": True}),
-    ("GRU", {"units": 6}),
-    ("GRU", {"units": 2, "return_sequences": True}),
-    ("GRU", {"units": 3, "go_backwards": True, "return_sequences": True, "use_bias": False}),
-    ("LSTM", {"units": 3, "go_backwards": True, "return_sequences": True, "use_bias": False}),
+MASK = [[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]]
+ALL = {"return_sequences": True, "return_state": True}
+BACK = {"go_backwards": True}
+ZERO = {"zero_output_for_mask": True}
+CASES = [  # layer, its arguments, and what the call is given besides: a mask, first states
+    ("LSTM", {"units": 6}, ""),
+    ("LSTM", {"units": 6, "return_sequences": True}, ""),
+    ("LSTM", {"units": 2, **BACK}, ""),
+    ("GRU", {"units": 6}, ""),
+    ("GRU", {"units": 2, "return_sequences": True}, ""),
+    ("GRU", {"units": 3, **BACK, "return_sequences": True, "use_bias": False}, ""),
+    ("LSTM", {"units": 3, **BACK, "return_sequences": True, "use_bias": False}, ""),
+    *(
+        (name, {"units": 3, **options}, given)
+        for name in ("LSTM", "GRU", "SimpleRNN")
+        for options, given in (
+            (ALL, "mask state"),
+            ({"return_state": True, **BACK}, "mask state"),
+            ({**ALL, **BACK, **ZERO}, "mask"),
+            ({**ZERO}, "mask state"),
+            ({"return_sequences": True}, "mask"),
+            ({"return_state": True}, "state"),
+        )
+    ),
+    ("SimpleRNN", {"units": 3}, ""),
+    ("SimpleRNN", {"units": 3, "activation": "relu", "use_bias": False, **BACK}, ""),
+    ("LSTM", {"units": 3, "activation": "relu", "return_sequences": True}, ""),
+    ("LSTM", {"units": 3, "activation": "silu", "recurrent_activation": "hard_sigmoid"}, "mask"),
+    ("LSTM", {"units": 3, "activation": None, **ALL, **BACK, "use_bias": False}, "mask state"),
+    ("GRU", {"units": 3, "recurrent_activation": "hard_sigmoid", **ALL}, "mask state"),
+    ("GRU", {"units": 3, "reset_after": False, **ALL}, "mask state"),
+    ("GRU", {"units": 3, "reset_after": False, "use_bias": False, **BACK}, ""),
+    ("GRU", {"units": 3, "reset_after": False, "activation": "gelu"}, ""),
+    ("RNN", {"cell": [("LSTMCell", {"units": 3})], **ALL}, "mask"),
+    ("RNN", {"cell": [("LSTMCell", {"units": 3}), ("GRUCell", {"units": 2})], **ALL}, "mask"),
+    ("RNN", {"cell": [("SimpleRNNCell", {"units": 3}), ("LSTMCell", {"units": 2})], **BACK}, ""),
 ]
+
+
+def made(layers, name, arguments):
+    """The layer of one case, of Keras or of gpunet."""
+    arguments = dict(arguments)
+    if "cell" in arguments:
+        cells = [made(layers, *cell) for cell in arguments["cell"]]
+        arguments["cell"] = cells if len(cells) > 1 else cells[0]
+    return getattr(layers, name)(**arguments)
 
 
 def main() -> None:
@@ -29,21 +67,32 @@ def main() -> None:
     keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)
     rng = np.random.default_rng(0)
     numbers = {}
-    for number, (name, arguments) in enumerate(CASES):
-        layer = getattr(keras.layers, name)(**arguments)
+    for number, (name, arguments, given) in enumerate(CASES):
+        layer = made(keras.layers, name, arguments)
         layer.build(SHAPE)
         weights = [rng.standard_normal(weight.shape) / 2 for weight in layer.weights]
         layer.set_weights(weights)
         saved = {"x": rng.standard_normal(SHAPE)}
-        x = torch.tensor(saved["x"], requires_grad=True)
-        y = layer(x)
-        saved["y"] = y.detach().numpy()
-        saved["dy"] = rng.standard_normal(y.shape)
-        wanted = [x, *(weight.value for weight in layer.weights)]
-        gradients = torch.autograd.grad((y * torch.tensor(saved["dy"])).sum(), wanted)
-        saved["dx"] = gradients[0].numpy()
-        for i, (weight, gradient) in enumerate(zip(weights, gradients[1:], strict=True)):
-            saved[f"weight{i}"], saved[f"gradient{i}"] = weight, gradient.numpy()
+        inputs = {"x": torch.tensor(saved["x"], requires_grad=True)}
+        call = {}
+        if "state" in given:
+            for i, size in enumerate(layer.state_size):
+                saved[f"state{i}"] = rng.standard_normal((SHAPE[0], size))
+                inputs[f"state{i}"] = torch.tensor(saved[f"state{i}"], requires_grad=True)
+            call["initial_state"] = [value for key, value in inputs.items() if key != "x"]
+        if "mask" in given:
+            call["mask"] = torch.tensor(MASK, dtype=torch.bool)
+        returned = keras.tree.flatten(layer(inputs["x"], **call))
+        loss = 0
+        for i, y in enumerate(returned):
+            saved[f"y{i}"] = y.detach().numpy()
+            saved[f"dy{i}"] = rng.standard_normal(y.shape)
+            loss = loss + (y * torch.tensor(saved[f"dy{i}"])).sum()
+        wanted = [*inputs.values(), *(weight.value for weight in layer.weights)]
+        gradients = [g.numpy() for g in torch.autograd.grad(loss, wanted)]
+        saved |= {f"d{key}": gradients[i] for i, key in enumerate(inputs)}
+        for i, (weight, gradient) in enumerate(zip(weights, gradients[len(inputs) :], strict=True)):
+            saved[f"weight{i}"], saved[f"gradient{i}"] = weight, gradient
         numbers |= {f"{number}.{key}": value for key, value in saved.items()}
     np.savez_compressed(Path(__file__).with_name("recurrent.npz"), **numbers)
 
