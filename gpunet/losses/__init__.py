@@ -54,6 +54,7 @@ from gpunet.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
+from gpunet.losses.sequence import CTC, ctc
 
 _FUNCTIONS: dict[Callable[..., Any], type[Loss]] = {
     categorical_crossentropy: CategoricalCrossentropy,
@@ -73,6 +74,7 @@ _FUNCTIONS: dict[Callable[..., Any], type[Loss]] = {
     hinge: Hinge,
     squared_hinge: SquaredHinge,
     categorical_hinge: CategoricalHinge,
+    ctc: CTC,
     dice: Dice,
     tversky: Tversky,
 }
@@ -147,6 +149,7 @@ def deserialize(
 
 
 __all__ = [
+    "CTC",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -174,6 +177,7 @@ __all__ = [
     "categorical_focal_crossentropy",
     "categorical_hinge",
     "cosine_similarity",
+    "ctc",
     "deserialize",
     "dice",
     "get",

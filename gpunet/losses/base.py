@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend.base import Backend
+from gpunet.backend.contract import OPS
 from gpunet.backend.spec import FULL, Array
 from gpunet.engine.data import as_numbers, check_lengths, dense_labels, row_weights, sparse_labels
 from gpunet.engine.recorder import Recorder
@@ -335,7 +337,11 @@ class _RunAtOnce:
         self._dtype = dtype
 
     def __getattr__(self, name: str) -> Any:
-        return self._ops[name]
+        return self._ops[name] if OPS[name].scratch is None else partial(self._with_scratch, name)
+
+    def _with_scratch(self, name: str, *arrays: Any, **attributes: Any) -> None:
+        size = OPS[name].scratch_shape(arrays, attributes)
+        self._ops[name](*arrays[:-1], self.scratch(size), **attributes)
 
     def scratch(self, shape: tuple[int, ...], name: str = "") -> Values:
         """A new array."""

@@ -240,6 +240,43 @@ def tversky(
     return _loss("tversky", x, labels, sample_weight, scale, **options)
 
 
+def ctc(
+    x: Any,
+    labels: Any,
+    sample_weight: Any = None,
+    lengths: Any = None,
+    label_lengths: Any = None,
+    scale: float = 1.0,
+    *,
+    blank: int = 0,
+) -> tuple[Array, Array]:
+    """-log of the probability that steps with logits x spell the labels: (loss, dx).
+
+    Connectionist temporal classification (Graves et al., 2006): each step has a class; equal
+    neighbours are merged, then blanks are dropped.
+
+    Args:
+        x: logits, (batch, steps, classes).
+        labels: class numbers, (batch, length), padded with the blank at the end.
+        sample_weight: (batch,) factors of each sample's loss, or None.
+        lengths: (batch,) how many steps each sample has, or None for all.
+        label_lengths: (batch,) how many labels each sample has; None counts what is not blank.
+        scale: a factor of dx alone, for example 1 / batch for the gradient of the mean.
+        blank: the class that says nothing.
+
+    Returns:
+        loss (batch,), infinite where the labels need more steps; dx as x.
+
+    >>> loss, dx = ctc([[[0.0] * 3] * 2], labels=[[1]])  # 1 blank, blank 1, or 1 1: 3 of 9
+    >>> loss.round(4)
+    array([1.0986], dtype=float32)
+    """
+    arrays = {"x": x, "labels": labels, "sample_weight": sample_weight, "totals": [0.0, 0.0]}
+    arrays |= {"lengths": lengths, "label_lengths": label_lengths}
+    written = run_op("ctc", arrays, scale=scale, blank=blank)
+    return written["loss"], written["dx"]
+
+
 def normalized_weights(
     sample_weight: Any = None,
     labels: Any = None,

@@ -3,6 +3,7 @@
 All of it runs on the host, on strings and small arrays; what reaches a model are integers.
 """
 
+from gpunet.text.ctc import ctc_decode
 from gpunet.text.sampling import Hypothesis, beam_search, greedy, sample
 from gpunet.text.tokenizers import (
     BytePairTokenizer,
@@ -21,6 +22,7 @@ __all__ = [
     "Tokenizer",
     "WordTokenizer",
     "beam_search",
+    "ctc_decode",
     "greedy",
     "pad_sequences",
     "sample",

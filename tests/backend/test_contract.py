@@ -154,6 +154,8 @@ def large_arguments(name):
         sizes |= {"batch": 4, "m": ROWS // 4}
     if name == "spatial_dropout":
         sizes |= {"positions": 8, "channels": COLUMNS // 8}
+    if OPS[name].family == "sequence_losses":
+        sizes |= {"batch": 16, "steps": 64, "classes": 1024, "length": 8}
     if OPS[name].family == "recurrent":
         sizes |= {"batch": 128, "steps": 32, "units": 64, "inputs": 32}
         sizes["gate_units"] = 64 * (4 if name.startswith("lstm") else 3)

@@ -55,6 +55,7 @@ from gpunet.backend.contract import (
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 from gpunet.backend.spec import OPS
@@ -84,5 +85,6 @@ __all__ = [
     "regularizers",
     "row_losses",
     "row_norms",
+    "sequence_losses",
     "shapes",
 ]

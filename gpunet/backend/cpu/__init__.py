@@ -33,6 +33,7 @@ from gpunet.backend.cpu import (
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 from gpunet.backend.cpu.halves import bind_through_float32, computes_in_halves
@@ -66,6 +67,7 @@ FUNCTIONS = functions_of(
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 

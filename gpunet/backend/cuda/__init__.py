@@ -39,6 +39,7 @@ from gpunet.backend.cuda import (
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 from gpunet.backend.cuda.capture import capture
@@ -73,6 +74,7 @@ FUNCTIONS = functions_of(
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 

@@ -36,6 +36,7 @@ from gpunet.testing.cases import (
     regularizers,
     row_losses,
     row_norms,
+    sequence_losses,
     shapes,
 )
 from gpunet.testing.op_checks import Case
@@ -58,6 +59,7 @@ CASES: dict[str, Case] = {
         losses,
         focal_losses,
         row_losses,
+        sequence_losses,
         row_norms,
         shapes,
         overlap_losses,
