@@ -474,6 +474,7 @@ __device__ void depthwise_transposed(real* y, const real* x, const real* kernel,
             const Triple rest = far - o * g.strides;
             if (rest.depth == 0 && rest.height == 0 && rest.width == 0 && g.coarse.holds(o)) {
                 const int64 place = (int64)g.coarse.place(o) * g.filters;
+#pragma unroll 1  // mostly there is one; unrolled, sm_86 and sm_89 spill in 16 bits
                 for (int member = 0; member < many; ++member) {
                     add_products<WIDTH>(sums, image + place + member,
                                         kernel + (int64)tap * g.filters + c * many + member);
