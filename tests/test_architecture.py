@@ -16,6 +16,7 @@ LONGEST = 450
 RANKS = [
     ["errors"],
     ["identifiers", "random", "progress", "geometry", "backend.spec", "backend.precision"],
+    ["engine.order"],
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
     ["text"],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gpunet.engine.order import layers_as_in_keras
 from gpunet.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class Graph:
     Attributes:
         calls: the calls of layers, in order.
         nodes: the same with the bodies of layers that are made of layers in their place.
-        layers: the layers of the calls, in the order of their first call.
+        layers: the layers of the calls, in Keras' order (`gpunet.engine.order`).
         paths: the names of the layers of the nodes: those in a body behind the name of the layer
             around them, "encoder/dense".
         parameters: their weights, in this order.
@@ -221,7 +222,7 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.calls = _sorted_nodes(self.inputs, self.outputs)
-        self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.calls))
+        self.layers: list[Layer] = layers_as_in_keras(self.inputs, self.outputs, self.calls)
         if not is_body:
             _name_inputs(self.inputs)
         self.parameters = list(dict.fromkeys(p for layer in self.layers for p in layer.parameters))
@@ -371,8 +372,9 @@ def _name_layers(graph: Graph) -> None:
         ArgumentError: two layers were given the same name.
     """
     taken: dict[str, Layer] = {}
-    unnamed = [layer for layer in graph.layers if layer.name is None]
-    for layer in graph.layers:
+    layers = list(dict.fromkeys(node.layer for node in graph.calls))
+    unnamed = [layer for layer in layers if layer.name is None]
+    for layer in layers:
         if layer.name is None:
             continue
         other = taken.setdefault(layer.name, layer)
