@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 from gpunet.errors import ArgumentError
 
 T = TypeVar("T")
+
+_WORD = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
 
 
 def _plain(name: str) -> str:
@@ -43,3 +46,13 @@ def lookup(identifier: str, table: Mapping[str, T], kind: str) -> T:
     close = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean '{names[close[0]]}'; " if close else ""
     raise ArgumentError(f"Unknown {kind} '{identifier}': {hint}the known ones are {known}.")
+
+
+def snake_case(name: str) -> str:
+    """The name of a class as Keras names its objects: "conv2d_transpose".
+
+    Example:
+        >>> snake_case("GlobalMaxPooling2D")
+        'global_max_pooling2d'
+    """
+    return re.sub(_WORD, "_", name).lower()

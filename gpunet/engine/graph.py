@@ -71,6 +71,16 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
 
+    def _no_operator(self, *others: object) -> Any:
+        raise ArgumentError(
+            f"{self!r} has no operators, as it holds no numbers; write layers.Add()([a, b]), "
+            "Subtract, Multiply or Dot for a + b, a - b, a * b or a @ b, layers.Rescaling for "
+            "numbers, and a Cropping or Permute layer for parts."
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_operator
+    __truediv__ = __rtruediv__ = __matmul__ = __neg__ = __pow__ = __getitem__ = _no_operator
+
 
 Option: TypeAlias = "bool | Tensor | list[Tensor | None]"
 """What a call of a layer may say besides its inputs."""
@@ -222,15 +232,19 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.calls = _sorted_nodes(self.inputs, self.outputs)
-        self.layers: list[Layer] = layers_as_in_keras(self.inputs, self.outputs, self.calls)
+        self.set_layers(layers_as_in_keras(self.inputs, self.outputs, self.calls))
         if not is_body:
             _name_inputs(self.inputs)
-        self.parameters = list(dict.fromkeys(p for layer in self.layers for p in layer.parameters))
         self.spans: list[Span] = []
         _name_layers(self)
         self.nodes = [inner for node in self.calls for inner in _flat(node)]
         self._origins = dict(_origins(self.calls))
         self.is_sized = all(None not in tensor.shape[1:] for tensor in self.inputs)
+
+    def set_layers(self, layers: Sequence[Layer]) -> None:
+        """Set the order of the layers and of their weights."""
+        self.layers = list(layers)
+        self.parameters = list(dict.fromkeys(p for layer in layers for p in layer.parameters))
 
     @property
     def paths(self) -> dict[Layer, str]:

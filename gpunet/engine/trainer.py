@@ -178,6 +178,11 @@ class Trainer(ABC):
         return [meter.name for meter in self.compiled]
 
     @property
+    def metrics_names(self) -> list[str]:
+        """The same under Keras' name: what `evaluate` returns, in this order."""
+        return self.metric_names
+
+    @property
     def metrics(self) -> list[Metric]:
         """The metrics, without the losses."""
         return [meter.metric for head in self.heads for meter in head.meters]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
@@ -14,13 +13,12 @@ from gpunet.engine.graph import Graph, Input, Node, Option, Shape, Tensor, tenso
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
-from gpunet.layers.calls import checked_options, flat_inputs, masks_of
+from gpunet.identifiers import snake_case
+from gpunet.layers.calls import checked_options, flat_inputs, in_order_of_attributes, masks_of
 from gpunet.layers.context import Context as Context
 from gpunet.layers.sizes import shapes_out
 from gpunet.layers.weights import read_parameter, write_parameters
 from gpunet.saving.configs import describe
-
-_WORD = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])"  # p_re_lu is Keras' name of PReLU
 
 
 class Layer:
@@ -213,7 +211,7 @@ class Layer:
     @property
     def base_name(self) -> str:
         """The class in snake_case: what automatic names begin with."""
-        return re.sub(_WORD, "_", type(self).__name__).lower()
+        return snake_case(type(self).__name__)
 
     @property
     def is_composite(self) -> bool:
@@ -314,7 +312,7 @@ class Layer:
     def _adopt(self, body: Graph) -> None:
         """The layers of a call's body, and their weights, are those of this layer."""
         new = [layer for layer in body.layers if layer not in self.sublayers]
-        self.sublayers += new
+        self.sublayers = in_order_of_attributes(self, [*self.sublayers, *new])
         for layer in new:
             if not self.trainable:
                 layer.trainable = False

@@ -125,3 +125,27 @@ def masks_of(layer: Layer, inputs: Sequence[Tensor], mask: Any) -> tuple[Tensor 
             "for numbers like all others, and layers behind it see no mask."
         )
     return tuple(masks)
+
+
+def attributes_of(owner: Any) -> list[Any]:
+    """The layers and models that are attributes of an object, or in lists or dicts of it."""
+    found: dict[int, Any] = {}
+    for value in vars(owner).values():
+        items = value.values() if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping | list | tuple):
+            items = [value]
+        found |= {id(item): item for item in items if hasattr(item, "count_params")}
+    return list(found.values())
+
+
+def in_order_of_attributes(owner: Any, layers: Sequence[Layer]) -> list[Layer]:
+    """Layers in the order in which their owner got them, which is that of weights in Keras.
+
+    Layers that are none of its attributes stand behind them.
+    """
+    places = {id(item): place for place, item in enumerate(attributes_of(owner))}
+
+    def place(layer: Layer) -> int:
+        return places.get(id(getattr(layer, "model", layer)), len(places))
+
+    return sorted(layers, key=place)

@@ -23,10 +23,11 @@ from gpunet.engine.samples import Samples
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
+from gpunet.identifiers import snake_case
 from gpunet.layers.weights import block_of, read_parameter, write_parameters
 from gpunet.models.loops import as_list
 from gpunet.models.nested import NestedModel, layer_from_description
-from gpunet.models.structure import Structure
+from gpunet.models.subclassed import Subclassed
 from gpunet.saving.compiled import compile_config
 from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import (
@@ -39,15 +40,18 @@ if TYPE_CHECKING:
     from gpunet.engine.profile import Profile
 
 
-class Model(Structure):
+class Model(Subclassed):
     """A graph of layers between inputs and outputs.
+
+    Called on symbolic tensors it is a layer of another model, which shares its weights. A subclass
+    may write ``call(inputs)`` in place of inputs and outputs: it calls the layers, which are
+    attributes, and returns what they give. It runs once, on symbolic tensors, when `build`, `fit`
+    or a first call says the shape of the inputs, and what the model is then is this graph.
 
     Args:
         inputs: a symbolic input, or a list or dict of them.
         outputs: a symbolic output, or a list or dict of them.
         name: a name for messages and the summary.
-
-    Called on symbolic tensors it is a layer of another model, which shares its weights.
 
     Raises:
         ArgumentError: an output depends on an input that is not given.
@@ -67,10 +71,13 @@ class Model(Structure):
 
     def __init__(
         self,
-        inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
-        outputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+        outputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
         name: str | None = None,
     ) -> None:
+        if inputs is None and outputs is None and hasattr(self, "call"):
+            self._start(snake_case(type(self).__name__), name)
+            return
         keys = [list(end) if isinstance(end, Mapping) else None for end in (inputs, outputs)]
         first, last = (
             list(end.values()) if isinstance(end, Mapping) else as_list(end)
@@ -116,6 +123,7 @@ class Model(Structure):
         Raises:
             UsageError: another model that shares a layer has been moved.
         """
+        super().ensure_built(x)
         for block in self.blocks:
             if block.backend is not self.backend or block.dtype != self.dtype:
                 raise UsageError(
@@ -152,6 +160,11 @@ class Model(Structure):
     def weights(self) -> list[np.ndarray[Any, Any]]:
         """Copies of all weights as NumPy arrays."""
         return self.get_weights()
+
+    @property
+    def non_trainable_weights(self) -> list[np.ndarray[Any, Any]]:
+        """Copies of the weights that the optimizer leaves as they are."""
+        return [read_parameter(p) for p in self.parameters if not p.is_trainable]
 
     @property
     def trainable_weights(self) -> list[np.ndarray[Any, Any]]:

@@ -1,0 +1,171 @@
+"""Models that are subclasses with a method ``call``: connected once their inputs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpunet import optimizers
+from gpunet.engine.data import as_numbers
+from gpunet.engine.graph import Graph, Input, Shape, Tensor
+from gpunet.errors import ArgumentError, GpunetError
+from gpunet.layers.calls import attributes_of, in_order_of_attributes
+from gpunet.models.loops import as_list
+from gpunet.models.nested import as_layer, symbolic
+from gpunet.models.structure import Structure
+
+
+class Subclassed(Structure):
+    """What a model with ``call`` does until that has run, once, on symbolic tensors.
+
+    Its layers are attributes, or lists or dicts of them; their order is that of its weights.
+    """
+
+    _compile_later: dict[str, Any] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has a ``call`` that has not run yet."""
+        return self._graph is None and hasattr(self, "call")
+
+    def _finish(self, graph: Graph) -> None:
+        raise NotImplementedError
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape, or a list or dict of shapes, batch first."""
+        if not self.waits:
+            return
+        if isinstance(input_shape, Mapping):
+            shapes = {name: Input(shape[1:]) for name, shape in input_shape.items()}
+            self._connect_call(shapes)
+        elif input_shape and isinstance(input_shape[0], list | tuple):
+            self._connect_call([Input(shape[1:]) for shape in input_shape])
+        else:
+            self._connect_call(Input(tuple(input_shape[1:])))
+
+    def ensure_built(self, x: Any) -> None:
+        """Build from the data."""
+        if self.waits and x is not None:
+            several = isinstance(x, list | tuple) and all(hasattr(item, "shape") for item in x)
+            if isinstance(x, Mapping):
+                self._connect_call({name: self._input_for(array) for name, array in x.items()})
+            else:
+                made = [self._input_for(array) for array in (x if several else [x])]
+                self._connect_call(made if several else made[0])
+
+    def _input_for(self, array: Any) -> Tensor:
+        if not hasattr(array, "shape"):
+            array = as_numbers(array, f"x of {self.name}")
+        return Input(tuple(array.shape[1:]))
+
+    def _connect_call(self, inputs: Any) -> None:
+        """Run ``call`` on symbolic inputs and take what it returns for the outputs."""
+        held = [as_layer(item) for item in attributes_of(self)]
+        fresh = [layer for layer in held if getattr(layer, "built_for", 0) is None]
+        try:
+            outputs = self.call(inputs)  # type: ignore[attr-defined]
+            if symbolic(outputs) is None:
+                raise ArgumentError(
+                    f"call() of {self.name} must return a symbolic tensor, or a list or dict of "
+                    f"them, got {outputs!r}."
+                )
+            first, last = (
+                list(end.values()) if isinstance(end, Mapping) else as_list(end)
+                for end in (inputs, outputs)
+            )
+            graph = Graph(first, last)
+        except GpunetError:
+            for layer in fresh:  # so that other data may still build the model
+                layer.forget_build()
+            raise
+        self._input_keys, self._output_keys = (
+            list(end) if isinstance(end, Mapping) else None for end in (inputs, outputs)
+        )
+        graph.set_layers(in_order_of_attributes(self, graph.layers))
+        _take_dtypes(graph)
+        self._finish(graph)
+        if self._compile_later is not None:
+            self.is_compiled = False  # if it cannot be
+            self.compile(**self._compile_later)
+
+    def compile(
+        self,
+        optimizer: Any = "sgd",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Say how to train; see `Trainer.compile`. Before it is built, outputs are not known, and
+        losses and metrics are checked when they are."""  # noqa: D205, D209
+        given = {
+            "optimizer": optimizers.get(optimizer),
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+        }
+        if self.waits:
+            self._compile_later, self.is_compiled = given, True
+            self.optimizer = given["optimizer"]
+        else:
+            super().compile(**given)
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """The outputs for one batch; or of symbolic tensors, symbolic ones."""
+        if self.waits and symbolic(x) is not None:
+            self._connect_like(x)
+        return super().__call__(x, training)
+
+    def replay(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Call the layers on other tensors; a model that is not built is built for their shapes."""
+        if self.waits:
+            self._connect_like(tensors[0] if len(tensors) == 1 else tensors)
+        return super().replay(tensors)
+
+    def _connect_like(self, x: Any) -> None:
+        def like(tensor: Tensor) -> Tensor:
+            return Input(tensor.shape[1:], dtype=tensor.dtype)
+
+        if isinstance(x, Mapping):
+            self._connect_call({name: like(tensor) for name, tensor in x.items()})
+        else:
+            self._connect_call(like(x) if isinstance(x, Tensor) else [like(t) for t in x])
+
+    @property
+    def input_count(self) -> int:
+        """How many inputs it has; one as long as that is not known."""
+        return 1 if self.waits else super().input_count
+
+    @property
+    def first_shape(self) -> Shape | None:
+        """The shape of one sample of the input; None if it is not known, or there are several."""
+        return None if self.waits else super().first_shape
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, and models that were called as such; before it is built its attributes."""
+        return attributes_of(self) if self.waits else super().layers
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its layers may change; setting it sets it for all layers."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+
+def _take_dtypes(graph: Graph) -> None:
+    """Inputs that a layer reads as integers, as an Embedding does, are integers."""
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            source = graph.origin(tensor)
+            if source in graph.inputs and node.layer.input_dtype != "float32":
+                source.dtype = node.layer.input_dtype
