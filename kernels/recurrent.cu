@@ -7,6 +7,7 @@
 //   gru_backward    dh = dy_t + dh z + dm_(t+1) U^T; dx_t and dm_t from dh
 //   previous_steps  y_t = x_(t-1): the state before each step, in the order of the inputs
 //   masked_steps    y_t = mask_t ? a_t : b_t
+//   reverse_steps   y_t = x_(steps - 1 - t)
 //
 // Shapes: y, cells, memories (m_g), dy (batch, steps, units) in the order in which the steps are
 // taken; z or x, gates and their gradients (batch, steps, 4 units), gates i f g o, or for gru
@@ -22,7 +23,8 @@
 // Bytes a step and unit of a row: lstm 16 + 8 + 4 of scratch in, 16 + 8 + 8 out; lstm_backward
 // 16 + 12 + 20 in, 16 + 20 out; gru 12 + 4 in, 12 + 12 out; gru_backward 12 + 12 + 16 in, 24 + 16
 // out; U is read once for 8 rows of the batch, and from the second step on
-// it lies in the L2 cache of a large device. previous_steps and masked_steps 4 + 4, the least.
+// it lies in the L2 cache of a large device. previous_steps, masked_steps and reverse_steps
+// 4 + 4, the least.
 #include "common.cuh"
 
 constexpr int UNITS = 32, ROWS = 8;  // of a block
@@ -340,5 +342,14 @@ extern "C" __global__ void masked_steps(real* y, const real* a, const real* b,
             there = of_row[reverse ? inputs - 1 - t : t] != 0;
         }
         y[i] = (real)(there ? at_or_zero(a, i) : at_or_zero(b, i));
+    }
+}
+
+extern "C" __global__ void reverse_steps(real* y, const real* x, int64 batch, int steps, int units)
+{
+    for (int64 i = grid_thread(); i < batch * steps * units; i += grid_threads()) {
+        const int64 row = i / units / steps;
+        const int step = i / units % steps;
+        y[i] = x[(row * steps + steps - 1 - step) * units + i % units];
     }
 }

@@ -77,6 +77,9 @@ EXAMPLES = [
     layers.GRUCell(3, reset_after=False, bias_regularizer="l1"),
     layers.SimpleRNNCell(3, None, False, seed=5, dropout=0.5),
     layers.StackedRNNCells([layers.LSTMCell(3), layers.GRUCell(2)]),
+    layers.Bidirectional(layers.GRU(3, stateful=True, name="g"), "mul", name="b"),
+    layers.Bidirectional(layers.LSTM(3), None, None, layers.GRU(3, go_backwards=True)),
+    layers.TimeDistributed(layers.Dense(3, "relu"), name="t"),
     layers.RNN([layers.LSTMCell(3), layers.SimpleRNNCell(2)], return_sequences=True, name="r"),
     layers.PositionEmbedding(9, "ones"),
     layers.TransformerEncoder(8, 2, 0.25, "gelu", 1e-3, "ones", "ones", True),
@@ -155,6 +158,7 @@ FAMILIES = [
 NOT_IN_CONFIG = {"self", "kwargs", "input_shape", "input_dim", "lora_rank", "lora_alpha"}
 NOT_IN_CONFIG |= {"attention_axes", "sliding_window", "flash_attention", "use_gate"}
 NOT_IN_CONFIG |= {"common", "unknown"}  # collected keywords
+NOT_IN_CONFIG |= {"weights"}  # first values of Bidirectional, which a model saves as its weights
 NOT_IN_CONFIG |= {
     "dtype",
     "axis",

@@ -11,6 +11,7 @@ from gpunet.layers.augmentation import (
     RandomZoom,
 )
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.bidirectional import Bidirectional
 from gpunet.layers.colors import RandomBrightness, RandomContrast
 from gpunet.layers.convolution import Conv1D, Conv2D, Conv3D
 from gpunet.layers.core import Dense
@@ -89,6 +90,7 @@ from gpunet.layers.row_normalization import (
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from gpunet.layers.spectral import SpectralNormalization
+from gpunet.layers.time_distributed import TimeDistributed
 from gpunet.layers.transformer import TransformerDecoder, TransformerEncoder
 from gpunet.layers.transposed import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 
@@ -132,6 +134,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "CenterCrop",
     "Concatenate",
     "Context",
@@ -222,6 +225,7 @@ __all__ = [
     "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
+    "TimeDistributed",
     "TransformerDecoder",
     "TransformerEncoder",
     "UnitNormalization",

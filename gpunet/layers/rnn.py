@@ -83,8 +83,10 @@ class RNN(Recurrent):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RNN:
         """A new layer from `get_config`."""
+        from gpunet.layers.serialization import as_layer
+
         config = dict(config)
-        return cls(_made(config.pop("cell")), **config)
+        return cls(as_layer(config.pop("cell")), **config)
 
 
 class StackedRNNCells(Layer):
@@ -180,8 +182,10 @@ class StackedRNNCells(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> StackedRNNCells:
         """New cells from `get_config`."""
+        from gpunet.layers.serialization import as_layer
+
         config = dict(config)
-        return cls([_made(cell) for cell in config.pop("cells")], **config)
+        return cls([as_layer(cell) for cell in config.pop("cells")], **config)
 
 
 def check_cell(who: str, cell: Any) -> None:
@@ -206,10 +210,3 @@ def check_cell(who: str, cell: Any) -> None:
 def _output_size(cell: Any) -> int:
     size = getattr(cell, "output_size", None)
     return int(sizes_of(cell.state_size)[0] if size is None else size)
-
-
-def _made(cell: Any) -> Any:
-    """A cell of its description; one of a class of the user's has been made already."""
-    from gpunet.layers.serialization import deserialize
-
-    return cell if isinstance(cell, Layer) else deserialize(cell)

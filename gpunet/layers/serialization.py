@@ -77,6 +77,11 @@ def _input(config: dict[str, Any]) -> Tensor:
     return Input(list(shape[1:]), shape[0], config.get("dtype", "float32"), name)
 
 
+def as_layer(thing: Any) -> Any:
+    """A part of a layer's config as a layer; one of a class of the user's has been made already."""
+    return thing if isinstance(thing, Layer) else deserialize(thing)
+
+
 def copy_of(layer: Layer, **changes: Any) -> Layer:
     """Another layer by the config of one, whose own classes are known, whoever wrote them.
 
@@ -85,7 +90,9 @@ def copy_of(layer: Layer, **changes: Any) -> Layer:
         changes: what differs in its config.
     """
     description = serialize(layer)
-    description["config"] = {**description["config"], **changes}
+    # The classes of models are not known here, but what stands for one is a layer with a copy().
+    copies = {n: v.copy() for n, v in vars(layer).items() if hasattr(v, "model")}
+    description["config"] = {**description["config"], **copies, **changes}
     made: Layer = deserialize(description, {cls.__name__: cls for cls in _classes(layer)})
     return made
 

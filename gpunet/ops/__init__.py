@@ -114,6 +114,7 @@ from gpunet.ops.recurrent import (
     lstm_backward,
     masked_steps,
     previous_steps,
+    reverse_steps,
 )
 from gpunet.ops.regularizers import activity_penalty, orthogonality_penalty, weight_penalty
 from gpunet.ops.row_norms import layer_norm, layer_norm_backward, spectral_scale
@@ -220,6 +221,7 @@ __all__ = [
     "random_factors",
     "repeat",
     "repeat_backward",
+    "reverse_steps",
     "rmsprop",
     "rotary",
     "row_mask",

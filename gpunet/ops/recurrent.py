@@ -156,3 +156,12 @@ def masked_steps(
     arrays = {"a": a, "b": b, "mask": mask}
     written = run_op("masked_steps", arrays, first=first, reverse=reverse, lasting=lasting)
     return written["y"]
+
+
+def reverse_steps(x: Any) -> Array:
+    """x with its last step first.
+
+    >>> reverse_steps([[[1.0], [2.0], [4.0]]]).tolist()
+    [[[4.0], [2.0], [1.0]]]
+    """
+    return run_op("reverse_steps", {"x": x})["y"]

@@ -155,7 +155,11 @@ def graph_from_config(
 
 
 def _layer(entry: dict[str, Any], custom_objects: CustomObjects | None, nested: Nested) -> Any:
-    """The layer or the Input of one entry."""
+    """The layer or the Input of one entry; what a layer wraps may be a model, too."""
+    config = entry.get("config")
+    if isinstance(config, Mapping):
+        inner = {k: nested(v, custom_objects) for k, v in config.items() if isinstance(v, Mapping)}
+        entry = {**entry, "config": {**config, **{k: v for k, v in inner.items() if v}}}
     return nested(entry, custom_objects) or deserialize(entry, custom_objects)
 
 

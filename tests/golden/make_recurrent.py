@@ -47,6 +47,25 @@ CASES = [  # layer, its arguments, and what the call is given besides: a mask, f
     ("RNN", {"cell": [("LSTMCell", {"units": 3})], **ALL}, "mask"),
     ("RNN", {"cell": [("LSTMCell", {"units": 3}), ("GRUCell", {"units": 2})], **ALL}, "mask"),
     ("RNN", {"cell": [("SimpleRNNCell", {"units": 3}), ("LSTMCell", {"units": 2})], **BACK}, ""),
+    *(
+        ("Bidirectional", {"layer": (name, {"units": 2, **options}), "merge_mode": mode}, given)
+        for name, options, mode, given in (
+            ("LSTM", {}, "concat", ""),
+            ("LSTM", ALL, "concat", "mask state"),
+            ("GRU", {"return_sequences": True}, "sum", "mask"),
+            ("GRU", {"return_sequences": True}, "mul", ""),
+            ("SimpleRNN", {}, "ave", "mask"),
+            ("LSTM", ALL, None, "mask"),
+            ("GRU", {"return_sequences": True}, None, ""),
+        )
+    ),
+    (
+        "Bidirectional",
+        {"layer": ("LSTM", {"units": 2}), "backward_layer": ("GRU", {"units": 3, **BACK})},
+        "mask",
+    ),
+    ("TimeDistributed", {"layer": ("Dense", {"units": 3, "activation": "tanh"})}, ""),
+    ("TimeDistributed", {"layer": ("Dense", {"units": 3, "use_bias": False})}, "mask"),
 ]
 
 
@@ -56,6 +75,9 @@ def made(layers, name, arguments):
     if "cell" in arguments:
         cells = [made(layers, *cell) for cell in arguments["cell"]]
         arguments["cell"] = cells if len(cells) > 1 else cells[0]
+    for key in ("layer", "backward_layer"):
+        if key in arguments:
+            arguments[key] = made(layers, *arguments[key])
     return getattr(layers, name)(**arguments)
 
 
@@ -76,7 +98,9 @@ def main() -> None:
         inputs = {"x": torch.tensor(saved["x"], requires_grad=True)}
         call = {}
         if "state" in given:
-            for i, size in enumerate(layer.state_size):
+            wrapped = getattr(layer, "forward_layer", layer)
+            sizes = list(wrapped.state_size) * (1 if wrapped is layer else 2)
+            for i, size in enumerate(sizes):
                 saved[f"state{i}"] = rng.standard_normal((SHAPE[0], size))
                 inputs[f"state{i}"] = torch.tensor(saved[f"state{i}"], requires_grad=True)
             call["initial_state"] = [value for key, value in inputs.items() if key != "x"]

@@ -266,3 +266,8 @@ def masked_steps(
     ``lasting`` a 1 also counts for all steps after its own. The gradients of a and b are the same
     op: of dy and None, and of None and dy.
     """
+
+
+@op(y="batch steps units", x="batch steps units")
+def reverse_steps(y: Out, x: In) -> None:
+    """y_t = x_(steps - 1 - t): the last step becomes the first. The gradient is the same op."""

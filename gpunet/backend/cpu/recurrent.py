@@ -324,6 +324,11 @@ def masked_steps(
     return run
 
 
+def reverse_steps(y: Array, x: Array) -> None:
+    """y_t = x_(steps - 1 - t)."""
+    np.copyto(y, x[:, ::-1])
+
+
 def previous_steps(y: Array, x: Array, first: Array | None, *, reverse: bool = False) -> None:
     """The state before each step, in the order of the inputs."""
     ordered = y[:, ::-1] if reverse else y

@@ -115,6 +115,15 @@ def previous_steps(
         device.launch("recurrent", "previous_steps", y, grid, (THREADS,), (y, x, first, *sizes))
 
 
+def reverse_steps(device: Device, y: Array, x: Array) -> None:
+    """y_t = x_(steps - 1 - t)."""
+    batch, steps, units = y.shape
+    if y.size > 0:
+        sizes = (np.int64(batch), np.int32(steps), np.int32(units))
+        grid = flat_grid(device, y.size)
+        device.launch("recurrent", "reverse_steps", y, grid, (THREADS,), (y, x, *sizes))
+
+
 def masked_steps(
     device: Device,
     y: Array,

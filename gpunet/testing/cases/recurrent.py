@@ -152,6 +152,11 @@ def previous_steps(x: Array, first: Array | None = None, reverse: bool = False) 
     return {"y": y[:, ::-1] if reverse else y}
 
 
+def reverse_steps(x: Array) -> Values:
+    """The last step first."""
+    return {"y": x[:, ::-1]}
+
+
 def masked_steps(
     y: Array,
     mask: Array,
@@ -315,6 +320,12 @@ CASES = (
             *({"x": (3, 4, 5), "first": (3, 5), "reverse": r} for r in (False, True)),
             {"x": (9, 3, 33), "reverse": True},
         ),
+    ),
+    Case(
+        "reverse_steps",
+        reverse_steps,
+        tuple({"x": s} for s in SHAPES),
+        (Gradient("reverse_steps", "y", {"y": "x"}, {"x": "dy"}),),
     ),
     Case(
         "masked_steps",
