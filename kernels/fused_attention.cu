@@ -3,11 +3,11 @@
 //   fused_attention           y = dropout(weights) v, weights = softmax(scale q k^T)
 //   fused_attention_backward  dq, dk and dv from dy; weights = exp(scale q k^T - logsumexp)
 //
-// Shapes: q (batch, length, heads, size), k (batch, keys, key_heads, size), v (batch, keys, key_heads,
-// value_size), y and dy (batch, length, heads, value_size), logsumexp and sums (batch, heads,
-// length); heads is a multiple of key_heads, and that many heads in a row share one of keys. The
-// masks are bytes, 0 where a key is not seen: of queries (batch, length), of keys (batch, keys), of
-// both (batch, length, keys); a null pointer has only ones. No aliasing.
+// Shapes: q (batch, length, heads, size), k (batch, keys, key_heads, size), v (batch, keys,
+// key_heads, value_size), y and dy (batch, length, heads, value_size), logsumexp and sums (batch,
+// heads, length); heads is a multiple of key_heads, and that many heads in a row share one of keys.
+// The masks are bytes, 0 where a key is not seen: of queries (batch, length), of keys (batch, keys),
+// of both (batch, length, keys); a null pointer has only ones. No aliasing.
 //
 // Method (Milakov and Gimelshein, 2018; Dao et al., 2022; Dao, 2023): a block owns some rows, which
 // stay in shared memory, and goes along the columns, a tile at a time. Forward the rows are queries
@@ -22,8 +22,8 @@
 #include "gemm.cuh"
 
 constexpr int DOWN = 8, TILE_THREADS = DOWN * SIDE;  // a block: SIDE threads across a row
-constexpr int CHUNK = 32;                            // weights of a row that are exchanged at a time
-constexpr int NUMBERS = 8;                           // of one Philox block
+constexpr int CHUNK = 32;   // weights of a row that are exchanged at a time
+constexpr int NUMBERS = 8;  // of one Philox block
 
 typedef unsigned char byte;
 
@@ -97,9 +97,9 @@ struct Head {
 
 // ------------------------------------------------------------------------ which weights are not 0
 
-// For a tile that begins at a query and a key, a bit for each weight: whether it is seen, and whether
-// it is kept. Those are numbers of op `dropout`: of the array of all weights number i is number
-// i % 8 of Philox block i / 8.
+// For a tile that begins at a query and a key, a bit for each weight: whether it is seen, and
+// whether it is kept. Those are numbers of op `dropout`: of the array of all weights number i is
+// number i % 8 of Philox block i / 8.
 template <int QUERIES, int KEYS>
 struct Bits {
     static constexpr int WORDS = (KEYS + WARP - 1) / WARP;
@@ -155,9 +155,9 @@ struct Bits {
 
 // --------------------------------------------------------------------------------------- tiles
 
-// How a block shares a tile of weights, ROWS x COLUMNS, of heads of up to SIZE numbers: a thread has
-// PER_ROW neighbouring rows and every SIDE-th column, and of what is summed over the columns the
-// same rows and PER_SIZE numbers. The SIDE threads of a row are half of a warp.
+// How a block shares a tile of weights, ROWS x COLUMNS, of heads of up to SIZE numbers: a thread
+// has PER_ROW neighbouring rows and every SIDE-th column, and of what is summed over the columns
+// the same rows and PER_SIZE numbers. The SIDE threads of a row are half of a warp.
 template <int SIZE, int ROWS, int COLUMNS>
 struct Tiling {
     static constexpr int STRIDE = SIZE + PADDING;
@@ -252,7 +252,8 @@ struct Tiling {
             for (int i = 0; i < PER_ROW; ++i) {
 #pragma unroll
                 for (int j = 0; j < PER_CHUNK; ++j) {
-                    exchange[row(i) * WEIGHTS_STRIDE + column(j)] = weights[i][chunk * PER_CHUNK + j];
+                    exchange[row(i) * WEIGHTS_STRIDE + column(j)] =
+                        weights[i][chunk * PER_CHUNK + j];
                 }
             }
             __syncwarp();
@@ -279,8 +280,8 @@ struct Tiling {
         }
     }
 
-    // Writes factors[i] sums[i] as rows of a matrix from row `first` on. Not unrolled, as it is long;
-    // registers cannot be indexed by a variable, hence the next row moves down to row 0.
+    // Writes factors[i] sums[i] as rows of a matrix from row `first` on. Not unrolled, as it is
+    // long; registers cannot be indexed by a variable, hence the next row moves down to row 0.
     __device__ static __forceinline__ void store(Matrix<real> to, int first, Sums& sums,
                                                  float (&factors)[PER_ROW])
     {
@@ -390,7 +391,8 @@ __device__ __forceinline__ void attend(real* y, float* logsumexp, const real* q,
 
 // ------------------------------------------------------------------------------------ backward
 
-// Of a score without its scale and the gradient of its weight: the weight, dropped or not, and the gradient of the score.
+// Of a score without its scale, and the gradient of its weight, makes the weight (0 if it is not
+// kept), and the gradient of the score.
 __device__ __forceinline__ void differentiate(float& weight, float& gradient, const Attention& a,
                                               bool seen, bool kept, float logsumexp, float sum)
 {
@@ -518,7 +520,8 @@ __device__ __forceinline__ void attend_backward_keys(real* dk, real* dv, const f
                 for (int i = 0; i < Tile::PER_ROW; ++i) {
                     const int row = Tile::row(i);
                     const bool seen = all || bits.is_seen(column, row);
-                    const bool keep = a.rate == 0.0f || bits.is_kept(head, query, first, column, row);
+                    const bool keep =
+                        a.rate == 0.0f || bits.is_kept(head, query, first, column, row);
                     differentiate(weights[i][j], gradients[i][j], a, seen, keep, lse, sum);
                 }
             }
@@ -548,10 +551,10 @@ __device__ __forceinline__ void attend_backward_keys(real* dk, real* dv, const f
      batch,      heads,    key_heads,      length, keys,  size, value_size}
 
 // The same kernels for heads of several sizes: NAME_size64 and so on, for blocks of TILE_THREADS
-// threads. Their tiles are as large as 64 KB of shared memory allow, which every device has. Under a
-// causal mask the last queries and the first keys meet the most: they go first.
+// threads. Their tiles are as large as 64 KB of shared memory allow, which every device has. Under
+// a causal mask the last queries and the first keys meet the most: they go first.
 #define GPUNET_ATTENTION_KERNELS(SIZE, ROWS, COLUMNS, BACKWARD_ROWS, BACKWARD_COLUMNS)            \
-    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) fused_attention_size##SIZE(        \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) fused_attention_size##SIZE(     \
         real* y, float* logsumexp, const real* q, const real* k, const real* v,                   \
         GPUNET_ATTENTION_PARAMETERS)                                                              \
     {                                                                                             \
@@ -562,7 +565,7 @@ __device__ __forceinline__ void attend_backward_keys(real* dk, real* dv, const f
                                         Head(a, pair / heads, pair % heads), tile * ROWS);        \
         }                                                                                         \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)                                    \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)                                 \
         fused_attention_backward_queries_size##SIZE(                                              \
             real* dq, float* sums, const real* dy, const real* y, const float* logsumexp,         \
             const real* q, const real* k, const real* v, GPUNET_ATTENTION_PARAMETERS)             \
@@ -575,7 +578,7 @@ __device__ __forceinline__ void attend_backward_keys(real* dk, real* dv, const f
                 tile * BACKWARD_ROWS);                                                            \
         }                                                                                         \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)                                    \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)                                 \
         fused_attention_backward_keys_size##SIZE(                                                 \
             real* dk, real* dv, const float* sums, const real* dy, const float* logsumexp,        \
             const real* q, const real* k, const real* v, GPUNET_ATTENTION_PARAMETERS)             \

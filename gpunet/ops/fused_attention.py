@@ -48,8 +48,9 @@ def fused_attention(
     """
     arrays = {"q": q, "k": k, "v": v, "random": random}
     arrays |= {"query_mask": query_mask, "key_mask": key_mask, "attention_mask": attention_mask}
-    flags = {"scale": scale, "rate": rate, "node": node}
-    found = run_op("fused_attention", arrays, causal=causal, sliding_window=sliding_window, **flags)
+    flags: dict[str, Any] = {"scale": scale, "rate": rate, "node": node}
+    flags |= {"causal": causal, "sliding_window": sliding_window}
+    found = run_op("fused_attention", arrays, **flags)
     return found["y"], found["logsumexp"]
 
 

@@ -49,6 +49,7 @@ class _Weights:
 
     Attributes:
         heads: the shape that is cut into slabs, (batch, key_heads, length).
+        keys: how many there are.
         group: how many heads of queries share the keys of one.
         rows: how many queries a block has.
     """
@@ -62,9 +63,10 @@ class _Weights:
         options: dict[str, Any],
     ) -> None:
         batch, length, heads, size = q.shape
-        self.keys, key_heads, value_size = v.shape[1:]
+        key_heads, value_size = v.shape[2:]
+        self.keys: int = v.shape[1]
         self.heads = (batch, key_heads, length)
-        self.group = heads // key_heads
+        self.group: int = heads // key_heads
         self.masks = masks
         self.random = random
         self.rate = options["rate"]
@@ -74,7 +76,7 @@ class _Weights:
         rows = WEIGHTS // (self.group * max(self.keys, size + value_size))
         if self.causal or self.window is not None:
             rows = min(rows, FEW_QUERIES)
-        self.rows = max(1, min(rows, length))
+        self.rows: int = max(1, min(rows, length))
 
     def blocks(self, slab: Slab) -> Iterator[_Block]:
         """Blocks of queries, with the keys that some of them may see, at least one."""
@@ -156,10 +158,11 @@ def fused_attention(
             for block in weights.blocks(slab):
                 of_queries = [block.of_queries(array) for array in (y_, logsumexp_, q_)]
                 of_keys = [block.of_keys(array) for array in (k_, v_)]
-                _attend(*of_queries, *of_keys, scratch, scale, weights, block)
+                arrays = (*of_queries, *of_keys)
+                _attend(*arrays, scratch=scratch, scale=scale, weights=weights, block=block)
 
     def cost(samples: int, heads: int, rows: int) -> int:
-        of_query = 2 * weights.keys + q.shape[3] + v.shape[3]
+        of_query: int = 2 * weights.keys + q.shape[3] + v.shape[3]
         return samples * heads * weights.group * min(rows, weights.rows) * of_query
 
     each_slab(attend, weights.heads, cost, max(2 * WEIGHTS, cost(1, 1, 1)), scratch)
@@ -171,6 +174,7 @@ def _attend(
     q: Array,
     k: Array,
     v: Array,
+    *,
     scratch: Array,
     scale: float,
     weights: _Weights,
@@ -239,13 +243,14 @@ def fused_attention_backward(
                 of_queries = [block.of_queries(array) for array in queries]
                 of_keys = [block.of_keys(array) for array in keys]
                 of_keys += [array[:, :, block.keys] for array in (k_one, v_one)]
-                _add_gradients(*of_queries, *of_keys, rest, scale, weights, block)
+                arrays = (*of_queries, *of_keys)
+                _add_gradients(*arrays, scratch=rest, scale=scale, weights=weights, block=block)
 
     def cost(samples: int, heads: int, rows: int) -> int:
         del rows  # all: they add to the gradients of the same keys
-        sizes, largest = q.shape[3] + v.shape[3] + 2, max(q.shape[3], v.shape[3])
-        of_queries = weights.group * weights.rows * (3 * weights.keys + sizes + largest)
-        return samples * heads * (weights.keys * (sizes + largest) + of_queries)
+        sizes: int = q.shape[3] + v.shape[3] + max(q.shape[3], v.shape[3]) + 2
+        of_queries = weights.group * weights.rows * (3 * weights.keys + sizes)
+        return samples * heads * (weights.keys * sizes + of_queries)
 
     each_slab(add_gradients, weights.heads, cost, max(4 * WEIGHTS, cost(1, 1, 1)), scratch)
 
@@ -260,6 +265,7 @@ def _add_gradients(
     dv: Array,
     k_one: Array,
     v_one: Array,
+    *,
     scratch: Array,
     scale: float,
     weights: _Weights,

@@ -12,7 +12,6 @@ import numpy as np
 from gpunet.backend.cpu.blocks import BLOCK, ONE, flat_blocks, row_blocks
 from gpunet.backend.spec import Array
 
-
 _NUMBERS = 8  # words of 32 bits that one counter gives
 
 

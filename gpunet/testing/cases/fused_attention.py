@@ -152,7 +152,10 @@ _CALLS = (
     arguments_of_both(_MIDDLE, "query_mask", "key_mask", causal=True),
     arguments_of_both(_WIDE, *_ALL),
     arguments_of_both(_GROUPED, *_ALL, causal=True),
-    *(arguments_of_both(sizes, **DROPPED) for sizes in (_SMALL, _MIDDLE, _WIDE, _SIZES[5], _SIZES[9])),
+    *(
+        arguments_of_both(sizes, **DROPPED)
+        for sizes in (_SMALL, _MIDDLE, _WIDE, _SIZES[5], _SIZES[9])
+    ),
     arguments_of_both(_PLAIN, *_ALL, causal=True, sliding_window=9, **DROPPED),
     arguments_of_both(_SIZES[10], "key_mask", causal=True, **DROPPED),
 )
