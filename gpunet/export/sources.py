@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
 import inspect
 import re
@@ -39,9 +40,11 @@ class _Module:
     def text(self, statement: ast.stmt) -> list[str]:
         """The lines of a statement with the comments above it, without annotations."""
         lines = list(self.lines)
+        classes = [n for n in ast.walk(statement) if isinstance(n, ast.ClassDef)]
+        fields = [node for each in classes for node in each.body]
         for node in ast.walk(statement):
-            if isinstance(node, ast.AnnAssign) and node.value is not None:
-                _cut(lines, node)
+            if isinstance(node, ast.AnnAssign):
+                (_quote if node in fields else _cut)(lines, node)
         first = min([statement.lineno, *_decorator_lines(statement)]) - 1
         while first > 0 and lines[first - 1].startswith("# ") and "---" not in lines[first - 1]:
             first -= 1
@@ -199,6 +202,16 @@ def _cut(lines: list[str], node: ast.AnnAssign) -> None:
     line = lines[node.lineno - 1].encode()
     start = node.target.end_col_offset
     lines[node.lineno - 1] = (line[:start] + line[annotation.end_col_offset :]).decode()
+
+
+def _quote(lines: list[str], node: ast.AnnAssign) -> None:
+    """Make text of the annotation of a field, ``name: type``, whose names the text may not have."""
+    annotation = node.annotation
+    names = {n.id for n in ast.walk(annotation) if isinstance(n, ast.Name)}
+    if not names <= vars(builtins).keys():
+        line = lines[node.lineno - 1]
+        start, end = annotation.col_offset, annotation.end_col_offset
+        lines[node.lineno - 1] = f'{line[:start]}"{line[start:end]}"{line[end:]}'
 
 
 def _header(function: ast.FunctionDef) -> list[str]:

@@ -224,5 +224,5 @@ def test_every_op_is_the_same_from_its_text(case, exported):
         for function, arrays in ((FUNCTIONS[case.op], ours), (exported[case.op], theirs)):
             ordered = [arrays.get(parameter.name) for parameter in OPS[case.op].parameters]
             function(*ordered, **case.attributes(call))
-        for name in ours:
+        for name in ours.keys() - {"scratch"}:  # which thread works where may differ
             np.testing.assert_array_equal(ours[name], theirs[name])

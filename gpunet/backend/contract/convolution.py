@@ -26,9 +26,9 @@ from gpunet.backend.spec import In, Out, Scratch, Shapes, Sum, op
 from gpunet.errors import ArgumentError, ShapeError
 
 AXES = 3
-# For two threads the kernel with 36 numbers for each 9 (Winograd) and sums of as many; large ones
-# are summed directly.
-_KERNEL_COPIES, _FEW_COPIES, _LARGEST_KERNEL = 22, 5, 9 * 256 * 256
+# Four sums with 36 numbers for each 9 of the kernel (Winograd), and a summand for each of two
+# threads; large ones are summed directly.
+_KERNEL_COPIES, _FEW_COPIES, _LARGEST_KERNEL = 24, 5, 9 * 256 * 256
 _LARGEST_BLOCK = 1 << 21  # elements: 8 MiB of float32
 
 

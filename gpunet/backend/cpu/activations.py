@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from gpunet.backend.cpu.blocks import BLOCK, ONE, ZERO, ones, row_blocks, row_starts
+from gpunet.backend.cpu.blocks import (
+    BLOCK,
+    ONE,
+    ZERO,
+    ones,
+    row_blocks,
+    row_starts,
+    sum_blocks,
+)
 from gpunet.backend.cpu.formulas import BACKWARD, FORWARD, formula
 from gpunet.backend.cpu.formulas.from_y import sigmoid
 from gpunet.backend.cpu.prepared import Call, bind_blocks, prepared
@@ -50,15 +60,23 @@ def bias_act_backward(
     if parameters:
         act_backward = formula(activation, "_backward", parameters)
 
-    def run() -> None:
-        adds = accumulate
-        for dx_, dy_, saved_ in row_blocks(dx, dy, saved):
-            act_backward(dx_, dy_, saved_)
-            if dbias is not None:
-                add_column_sum(dbias, dx_, adds)
-                adds = True
+    def of_block(total: Array, dx_: Array, dy_: Array, saved_: Array | None) -> None:
+        act_backward(dx_, dy_, saved_)
+        add_column_sum(total, dx_, False)
 
-    return run
+    def sum_up(dbias: Array) -> None:
+        total = np.empty_like(dbias) if accumulate else dbias
+        sum_blocks(of_block, [total], dx, dy, saved, size=BLOCK)
+        if accumulate:
+            np.add(dbias, total, out=dbias)
+
+    def run_at_once() -> None:
+        act_backward(dx, dy, saved)
+        add_column_sum(dbias, dx, accumulate)
+
+    if dbias is None:
+        return bind_blocks(act_backward, dx, dy, saved)
+    return run_at_once if dx.size <= BLOCK else partial(sum_up, dbias)
 
 
 @prepared

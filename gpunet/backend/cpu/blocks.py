@@ -8,17 +8,32 @@ Most arrays of a small network are a single block; for them the loop costs no mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.backend.cpu.threads import blas, in_threads
 from gpunet.backend.spec import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 BLOCK = 32 * 1024
 """Elements of one block: three float32 arrays of it are 384 KiB, well inside an L2 cache of 1 MiB
 and long enough that a ufunc's fixed cost of 0.4 us is a tenth of its work."""
+
+PIECE = 64 * 1024
+"""Elements of one block where threads share the blocks: between two ufuncs a thread holds Python's
+lock, for which the other one waits some 6 us if it wants it just then; a ufunc should take longer.
+"""
+LARGE = 256 * 1024
+"""Arrays with so many elements, 1 MiB of float32, are worth the 10 us that a thread costs."""
+FEW_ROWS = 16
+"""Sums over blocks of fewer rows take too much memory to be kept."""
 
 
 def _constant(value: float, size: int | tuple[()] = (), dtype: str = "float32") -> Array:
@@ -89,3 +104,125 @@ def _slices(arrays: tuple[Array | None, ...], length: int) -> Iterator[tuple[Any
     for start in range(0, len(first) if first is not None else 0, length):
         piece = slice(start, start + length)
         yield tuple(None if array is None else array[piece] for array in arrays)
+
+
+def each_block(
+    work: Callable[..., object],
+    first: Array,
+    *others: Array | None,
+    size: int = PIECE,
+    threads: int | None = None,
+) -> None:
+    """Call work(number, *blocks) for all blocks of the arrays' rows.
+
+    Args:
+        work: does a block; a formula that makes temporary arrays does better with blocks of `BLOCK`
+            elements.
+        first: says how many rows a block has.
+        others: other arrays with as many rows; those that are None stay None.
+        size: how many elements a block of the first has at most, if it is more than one row.
+        threads: how many there may be; None for as many as are worth it.
+    """
+    arrays, count = (first, *others), block_count(first, size)
+    if count == 1:
+        work(0, *arrays)
+        return
+    rows = block_rows(first, size)
+
+    def of_thread(thread: int, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            piece = slice(number * rows, (number + 1) * rows)
+            work(number, *[None if array is None else array[piece] for array in arrays])
+
+    if first.size < LARGE:
+        threads = 1
+    with blas() as most:
+        in_threads(of_thread, count, min(most, threads or most))
+
+
+def sum_blocks(
+    work: Callable[..., object], totals: Sequence[Array], *arrays: Array | None, size: int = PIECE
+) -> None:
+    """Call work(*sums, *blocks), which writes sums over the rows of a block, and add those up.
+
+    The sums of all blocks are kept and added in order, so that threads change no bit; where rows
+    are long, and sums as large as blocks, one thread adds block after block.
+
+    Args:
+        work: see above.
+        totals: what the sums over all rows are written to.
+        arrays: as in `each_block`.
+        size: as in `each_block`.
+    """
+    first = arrays[0]
+    count = block_count(first, size)
+    if count == 1:
+        work(*totals, *arrays)
+        return
+    if totals and block_rows(first, size) < FEW_ROWS:
+        sums = [np.empty_like(total) for total in totals]
+
+        def add_block(number: int, *blocks: Array | None) -> None:
+            work(*sums, *blocks)
+            for total, part in zip(totals, sums, strict=True):
+                np.add(total, part, out=total)
+
+        for total in totals:
+            total.fill(0.0)
+        each_block(add_block, first, *arrays[1:], size=size, threads=1)
+        return
+    parts = [np.empty((count, *total.shape), total.dtype) for total in totals]
+
+    def keep_sums(number: int, *blocks: Array | None) -> None:
+        work(*[part[number] for part in parts], *blocks)
+
+    each_block(keep_sums, first, *arrays[1:], size=size)
+    for total, part in zip(totals, parts, strict=True):
+        np.sum(part, axis=0, out=total)
+
+
+def block_rows(first: Array, size: int = PIECE) -> int:
+    """How many rows a block of `each_block` has at most."""
+    rows: int = max(1, size // max(math.prod(first.shape[1:]), 1))
+    return rows
+
+
+def block_count(first: Array, size: int = PIECE) -> int:
+    """How many blocks `each_block` makes of an array."""
+    return math.ceil(len(first) / block_rows(first, size))
+
+
+def each_element(ufunc: Callable[..., object], y: Array, *inputs: Array) -> None:
+    """y = ufunc(*inputs), all of one shape; large arrays in threads."""
+    if y.size < LARGE:
+        ufunc(*inputs, out=y)
+        return
+    flat = [array.reshape(-1) for array in (y, *inputs)]
+    each_block(lambda number, y_, *inputs_: ufunc(*inputs_, out=y_), *flat)
+
+
+SCRATCHES = 5
+
+
+class _Scratch(threading.local):
+    """Memory of each thread, as fresh memory may come from the system each time, and then takes
+    twenty times as long as a ufunc on it."""  # noqa: D205, D209
+
+    def __init__(self) -> None:
+        self.memory = np.empty((SCRATCHES, 8 * PIECE), np.uint8)
+
+
+_SCRATCH = _Scratch()
+
+
+def block_scratch(shape: tuple[int, ...], dtype: DTypeLike, number: int = 0) -> Array:
+    """An array of the shape of a block, for what is needed within an op.
+
+    There are `SCRATCHES` of them for each thread: a function that has one must not call another
+    that takes the same.
+    """
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes > 8 * PIECE:  # a long row
+        return np.empty(shape, dtype)
+    memory: Array = _SCRATCH.memory[number, :nbytes]
+    return memory.view(dtype).reshape(shape)

@@ -9,28 +9,28 @@ group has one channel, whole rows are multiplied and added instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from math import prod
 
 import numpy as np
 
-from gpunet.backend.cpu.depthwise import add_row_products, multiply_rows
-from gpunet.backend.cpu.epilogue import Epilogue, finish, matrix_of, repeated
-from gpunet.backend.cpu.threads import add_sums, each_slab
+from gpunet.backend.cpu.depthwise import row_products, sum_row_products
+from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, bind_result, repeated
+from gpunet.backend.cpu.prepared import Call, prepared
+from gpunet.backend.cpu.slabs import Slab, SumTask, Task, bind_slabs, bind_sum, counts_of
 from gpunet.backend.cpu.windows import (
     Axis,
-    Slab,
     axes_of,
-    counts_of,
-    region,
+    bind_region,
     region_size,
     split,
     windows,
 )
 from gpunet.backend.cpu.winograd import (
-    convolve_winograd,
     fits_winograd,
-    winograd_kernel_gradient,
+    sum_winograd,
+    winograd,
 )
 from gpunet.backend.spec import Array
 
@@ -42,6 +42,7 @@ FEW_CHANNELS = 8
 longer than what neighbouring elements of a window have in common."""
 
 
+@prepared
 def convolution(
     y: Array,
     x: Array,
@@ -55,13 +56,15 @@ def convolution(
     groups: int = 1,
     activation: str = "linear",
     parameters: tuple[float, ...] = (),
-) -> None:
+) -> Call:
     """y = activation(x * kernel + bias)."""
     axes = axes_of(kernel.shape, strides, padding, dilation)
-    epilogue = (bias, activation, parameters)
-    _convolve(y, x, kernel.reshape(-1, y.shape[4]), axes, groups, epilogue, scratch)
+    matrix, epilogue = kernel.reshape(-1, y.shape[4]), Epilogue(bias, activation, parameters)
+    task, rest = _convolution(y, x, matrix, axes, groups, epilogue, scratch)
+    return bind_slabs([task], rest)
 
 
+@prepared
 def transposed_convolution(
     y: Array,
     x: Array,
@@ -75,16 +78,29 @@ def transposed_convolution(
     groups: int = 1,
     activation: str = "linear",
     parameters: tuple[float, ...] = (),
-) -> None:
+) -> Call:
     """y = activation(x *^T kernel + bias)."""
-    epilogue = (bias, activation, parameters)
+    epilogue, tasks = Epilogue(bias, activation, parameters), []
     along = zip(y.shape[1:4], kernel.shape, strides, dilation, padding, strict=False)
     for phases in product(*(_phases(*axis) for axis in along)):
         places, taps, axes = zip(*phases, strict=True)
-        turned, rest = _turned(kernel[taps], groups, scratch)
-        _convolve(y[(slice(None), *places)], x, turned, axes, groups, epilogue, rest)
+        turned, scratch, turn = _turned(kernel[taps], groups, scratch)
+        seen = y[(slice(None), *places)]
+        task, scratch = _convolution(seen, x, turned, axes, groups, epilogue, scratch)
+        tasks += [task._replace(before=_both(turn, task.before))]
+    return bind_slabs(tasks, scratch)
 
 
+def _both(first: Call, then: Call | None) -> Call:
+    def run() -> None:
+        first()
+        if then is not None:
+            then()
+
+    return run
+
+
+@prepared
 def convolution_kernel_gradient(
     dkernel: Array,
     x: Array,
@@ -96,39 +112,45 @@ def convolution_kernel_gradient(
     padding: tuple[int, int, int],
     groups: int = 1,
     accumulate: bool = False,
-) -> None:
+) -> Call:
     """dkernel[w] = sum of x[i] dy[o] over batch and outputs."""
     axes = axes_of(dkernel.shape, strides, padding, dilation)
     total = dkernel.reshape(-1, dkernel.shape[4])
-    if not accumulate:
-        total.fill(0.0)
+
+    def store(result: Array) -> None:
+        if accumulate:
+            np.add(total, result, out=total)
+        else:
+            np.copyto(total, result)
+
     if groups > 1 and dkernel.shape[3] == 1:
-        add_row_products(total, x, dy, axes, scratch)
-        return
+        return sum_row_products(store, x, dy, axes, scratch)
     if fits_winograd(dy, x, axes, groups):
-        winograd_kernel_gradient(total, x, dy, axes, scratch)
-        return
+        return sum_winograd(store, x, dy, axes, scratch)
+
+    def multiply(part: Array, slab: Slab, scratch: Array) -> Call:
+        dy_ = dy[slab].reshape(-1, dy.shape[4])
+        inputs, rest, copy_inputs = bind_region(x, slab, dy.shape[3], axes, scratch)
+        views = windows(inputs, counts_of(slab), dy.shape[3], axes)
+        of_groups = [
+            (*_patches(views[..., channels], rest), dy_[:, filters], part[:, filters])
+            for channels, filters in _groups(x.shape[4], dy.shape[4], groups)
+        ]
+
+        def run() -> None:
+            copy_inputs()
+            for patches, copy_patches, gradients, sums in of_groups:
+                copy_patches()
+                np.matmul(patches.T, gradients, out=sums)
+
+        return run
+
     cost = _cost(dy, x, len(total), axes)
-
-    def add_products(share: list[Slab], scratch: Array) -> None:
-        sums, scratch = split(scratch, *total.shape)
-        part, scratch = split(scratch, len(total), total.shape[1] // groups)
-        sums.fill(0.0)
-        for slab in share:
-            dy_ = dy[slab].reshape(-1, dy.shape[4])
-            inputs, rest = region(x, slab, dy.shape[3], axes, scratch)
-            views = windows(inputs, counts_of(slab), dy.shape[3], axes)
-            for channels, filters in _groups(x.shape[4], dy.shape[4], groups):
-                patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
-                np.matmul(patches.T, dy_[:, filters], out=part)
-                np.add(sums[:, filters], part, out=sums[:, filters])
-
-    reserved = 2 * total.size
-    shares = each_slab(add_products, dy.shape, cost, PATCHES, scratch, reserved)
-    add_sums(total, shares)
+    task = SumTask(dy.shape, cost, PATCHES, multiply, lambda sums, _: partial(store, sums))
+    return bind_sum(total.shape, task, scratch)
 
 
-def _convolve(
+def _convolution(
     y: Array,
     x: Array,
     matrix: Array,
@@ -136,7 +158,7 @@ def _convolve(
     groups: int,
     epilogue: Epilogue,
     scratch: Array,
-) -> None:
+) -> tuple[Task, Array]:
     """y[o] = epilogue(sum over t of x[first + o * stride + t * step] matrix[t]).
 
     Args:
@@ -147,31 +169,39 @@ def _convolve(
         groups: how many groups of inputs each meet their group of outputs.
         epilogue: what is done to complete outputs.
         scratch: memory to work in.
+
+    Returns:
+        What does this, and the memory that is left for its slabs.
     """
     if groups > 1 and (x.shape[4] == groups or y.shape[4] == groups):
-        multiply_rows(y, x, matrix, axes, groups, epilogue, scratch)
-        return
+        return row_products(y, x, matrix, axes, groups, epilogue, scratch)
     if fits_winograd(y, x, axes, groups):
-        convolve_winograd(y, x, matrix, axes, epilogue, scratch)
-        return
+        return winograd(y, x, matrix, axes, epilogue, scratch)
     width, filters = y.shape[3:]
-    epilogue, scratch = repeated(epilogue, width, scratch)
+    epilogue, scratch, repeat = repeated(epilogue, width, scratch)
+
+    def multiply(slab: Slab, scratch: Array) -> Call:
+        result, rest, copy_result = bind_result(y[slab], scratch)  # (positions, outputs)
+        inputs, rest, copy_inputs = bind_region(x, slab, width, axes, rest)
+        views = windows(inputs, counts_of(slab), width, axes)
+        finish = bind_finish(result, epilogue)
+        of_groups = [
+            (*_patches(views[..., channels], rest), matrix[:, of_group], result[:, of_group])
+            for channels, of_group in _groups(x.shape[4], filters, groups)
+        ]
+
+        def run() -> None:
+            copy_inputs()
+            for patches, copy_patches, weights, outputs in of_groups:
+                copy_patches()
+                np.matmul(patches, weights, out=outputs)
+            finish()
+            copy_result()
+
+        return run
+
     cost = _cost(y, x, len(matrix), axes)
-
-    def multiply(share: list[Slab], scratch: Array) -> None:
-        for slab in share:
-            y_ = y[slab]
-            result, rest = matrix_of(y_, scratch)  # (positions, outputs)
-            inputs, rest = region(x, slab, width, axes, rest)
-            views = windows(inputs, counts_of(slab), width, axes)
-            for channels, of_group in _groups(x.shape[4], filters, groups):
-                patches = _patches(views[..., channels], rest)  # (positions, taps * channels)
-                np.matmul(patches, matrix[:, of_group], out=result[:, of_group])
-            finish(result, epilogue)
-            if not y_.flags.c_contiguous:
-                np.copyto(y_, result.reshape(y_.shape))
-
-    each_slab(multiply, y.shape, cost, PATCHES, scratch)
+    return Task(y.shape, cost, PATCHES, multiply, repeat), scratch
 
 
 def _cost(y: Array, x: Array, patch: int, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:
@@ -185,18 +215,18 @@ def _cost(y: Array, x: Array, patch: int, axes: Sequence[Axis]) -> Callable[[int
     return cost
 
 
-def _patches(views: Array, scratch: Array) -> Array:
-    """Windows (images, planes, rows, width, *taps, channels) as (positions, taps * channels)."""
+def _patches(views: Array, scratch: Array) -> tuple[Array, Call]:
+    """Windows (images, planes, rows, width, *taps, channels) as (positions, taps * channels), and
+    the call that copies them there."""  # noqa: D205, D209
     positions, patch = prod(views.shape[:4]), prod(views.shape[4:])
     if views.flags.c_contiguous:
-        return views.reshape(positions, patch)
+        return views.reshape(positions, patch), lambda: None
     if views.shape[7] < FEW_CHANNELS:
         by_tap, _ = split(scratch, *views.shape[4:], *views.shape[:4])
-        np.copyto(by_tap, views.transpose(4, 5, 6, 7, 0, 1, 2, 3))
-        return by_tap.reshape(patch, positions).T
+        turned = views.transpose(4, 5, 6, 7, 0, 1, 2, 3)
+        return by_tap.reshape(patch, positions).T, lambda: np.copyto(by_tap, turned)
     copied, _ = split(scratch, *views.shape)
-    np.copyto(copied, views)
-    return copied.reshape(positions, patch)
+    return copied.reshape(positions, patch), lambda: np.copyto(copied, views)
 
 
 def _groups(channels: int, filters: int, groups: int) -> Iterator[tuple[slice, slice]]:
@@ -230,11 +260,12 @@ def _phases(
         yield slice(residue, None, stride), backwards, axis
 
 
-def _turned(kernel: Array, groups: int, scratch: Array) -> tuple[Array, Array]:
-    """A kernel with channels and filters of each group exchanged, (taps * filters, channels), and
-    the rest of the scratch memory."""  # noqa: D205, D209
+def _turned(kernel: Array, groups: int, scratch: Array) -> tuple[Array, Array, Call]:
+    """A kernel with channels and filters of each group exchanged, (taps * filters, channels), the
+    rest of the scratch memory, and the call that copies it there."""  # noqa: D205, D209
     *taps, channels, filters = kernel.shape
     turned, rest = split(scratch, *taps, filters // groups, groups, channels)
     by_group = kernel.reshape(*taps, channels, groups, filters // groups)
-    np.copyto(turned, by_group.transpose(0, 1, 2, 5, 4, 3))
-    return turned.reshape(prod(taps) * (filters // groups), groups * channels), rest
+    exchanged = by_group.transpose(0, 1, 2, 5, 4, 3)
+    matrix = turned.reshape(prod(taps) * (filters // groups), groups * channels)
+    return matrix, rest, lambda: np.copyto(turned, exchanged)

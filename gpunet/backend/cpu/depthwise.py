@@ -12,17 +12,10 @@ from math import prod
 
 import numpy as np
 
-from gpunet.backend.cpu.epilogue import Epilogue, finish, matrix_of, repeated
-from gpunet.backend.cpu.threads import add_sums, each_slab
-from gpunet.backend.cpu.windows import (
-    Axis,
-    Slab,
-    counts_of,
-    region,
-    region_size,
-    split,
-    windows,
-)
+from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, bind_result, repeated
+from gpunet.backend.cpu.prepared import Call
+from gpunet.backend.cpu.slabs import Cost, Slab, SumTask, Task, bind_sum, counts_of
+from gpunet.backend.cpu.windows import Axis, bind_region, region_size, split, windows
 from gpunet.backend.spec import Array
 
 ROWS = 160 * 1024
@@ -34,7 +27,7 @@ _ROWS, _ROWS_BACK = "ndhijkx,ijkx->ndhx", "ndhijkx,ndhx->ijkx"
 _GROUPS, _GROUPS_BACK = "ndhwijkgr,ijkrgq->ndhwgq", "ndhwijkgr,ndhwgq->ijkrgq"
 
 
-def multiply_rows(
+def row_products(
     y: Array,
     x: Array,
     matrix: Array,
@@ -42,72 +35,87 @@ def multiply_rows(
     groups: int,
     epilogue: Epilogue,
     scratch: Array,
-) -> None:
+) -> tuple[Task, Array]:
     """y = epilogue(sum over t of x[first + o * stride + t * step] matrix[t]), group by group.
 
-    A group has one input or one output. The arguments are those of `_convolve`; matrix is
+    A group has one input or one output. The arguments are those of a convolution's task; matrix is
     (taps * inputs of a group, outputs).
     """
     width, channels = y.shape[3:]
-    epilogue, scratch = repeated(epilogue, width, scratch)
+    epilogue, scratch, repeat = repeated(epilogue, width, scratch)
     by_row = _has_rows(y, x, axes)
     if by_row:
         rows, scratch = split(scratch, len(matrix), width, channels)
-        rows[:] = matrix[:, None, :]
         weights = rows.reshape(*_taps(axes), width * channels)
     else:
         weights = matrix.reshape(*_taps(axes), -1, groups, channels // groups)
 
-    def multiply(share: list[Slab], scratch: Array) -> None:
-        for slab in share:
-            y_ = y[slab]
-            result, rest = matrix_of(y_, scratch)
-            inputs, _ = region(x, slab, width, axes, rest)
-            if by_row:
-                views, outputs = _rows(inputs, slab, width, axes), result.reshape(*y_.shape[:3], -1)
-            else:
-                views = _by_group(inputs, slab, width, axes, groups)
-                outputs = result.reshape(*y_.shape[:4], groups, -1)
+    def before() -> None:
+        repeat()
+        if by_row:
+            rows[:] = matrix[:, None, :]
+
+    def multiply(slab: Slab, scratch: Array) -> Call:
+        y_ = y[slab]
+        result, rest, copy_result = bind_result(y_, scratch)
+        inputs, _, copy_inputs = bind_region(x, slab, width, axes, rest)
+        finish = bind_finish(result, epilogue)
+        if by_row:
+            views, outputs = _rows(inputs, slab, width, axes), result.reshape(*y_.shape[:3], -1)
+        else:
+            views = _by_group(inputs, slab, width, axes, groups)
+            outputs = result.reshape(*y_.shape[:4], groups, -1)
+
+        def run() -> None:
+            copy_inputs()
             np.einsum(_ROWS if by_row else _GROUPS, views, weights, out=outputs)
-            finish(result, epilogue)
-            if not y_.flags.c_contiguous:
-                np.copyto(y_, result.reshape(y_.shape))
+            finish()
+            copy_result()
 
-    each_slab(multiply, y.shape, _cost(y, x, axes), ROWS, scratch)
+        return run
+
+    return Task(y.shape, _cost(y, x, axes), ROWS, multiply, before), scratch
 
 
-def add_row_products(
-    total: Array, x: Array, dy: Array, axes: Sequence[Axis], scratch: Array
-) -> None:
-    """total[t] (taps, filters) += the sum of x[first + o * stride + t * step] dy[o] over all o."""
+def sum_row_products(
+    store: Callable[[Array], None], x: Array, dy: Array, axes: Sequence[Axis], scratch: Array
+) -> Call:
+    """The call that stores t (taps, filters): the sum of x[first + o * stride + t * step] dy[o]."""
     width, filters = dy.shape[3:]
     groups, taps = x.shape[4], _taps(axes)
     by_row = _has_rows(dy, x, axes)
-    one = np.ones(width, total.dtype)
+    one = np.ones(width, dy.dtype)
 
-    def add_products(share: list[Slab], scratch: Array) -> None:
-        sums, scratch = split(scratch, *total.shape)
-        rows, scratch = split(scratch, len(total), width if by_row else 1, filters)
-        part, scratch = split(scratch, *rows.shape)
-        rows.fill(0.0)
-        for slab in share:
-            dy_ = dy[slab]
-            inputs, _ = region(x, slab, width, axes, scratch)
-            if by_row:
-                views, outputs = _rows(inputs, slab, width, axes), part.reshape(*taps, -1)
-                np.einsum(_ROWS_BACK, views, dy_.reshape(*dy_.shape[:3], -1), out=outputs)
-            else:
-                views = _by_group(inputs, slab, width, axes, groups)
-                gradients = dy_.reshape(*dy_.shape[:4], groups, -1)
-                outputs = part.reshape(*taps, 1, groups, -1)
-                np.einsum(_GROUPS_BACK, views, gradients, out=outputs)
-            np.add(rows, part, out=rows)
-        for sum_of_row, row in zip(sums, rows, strict=True):
-            np.dot(one[: len(row)], row, sum_of_row)
+    def multiply(part: Array, slab: Slab, scratch: Array) -> Call:
+        dy_ = dy[slab]
+        inputs, _, copy_inputs = bind_region(x, slab, width, axes, scratch)
+        if by_row:
+            views, outputs = _rows(inputs, slab, width, axes), part.reshape(*taps, -1)
+            gradients = dy_.reshape(*dy_.shape[:3], -1)
+        else:
+            views = _by_group(inputs, slab, width, axes, groups)
+            outputs = part.reshape(*taps, 1, groups, -1)
+            gradients = dy_.reshape(*dy_.shape[:4], groups, -1)
 
-    reserved = total.size * (1 + 2 * width)
-    shares = each_slab(add_products, dy.shape, _cost(dy, x, axes), ROWS, scratch, reserved)
-    add_sums(total, shares)
+        def run() -> None:
+            copy_inputs()
+            np.einsum(_ROWS_BACK if by_row else _GROUPS_BACK, views, gradients, out=outputs)
+
+        return run
+
+    def bind_store(rows: Array, scratch: Array) -> Call:
+        total, _ = split(scratch, prod(taps), filters)
+
+        def run() -> None:
+            for sum_of_row, row in zip(total, rows, strict=True):
+                np.dot(one[: len(row)], row, sum_of_row)
+            store(total)
+
+        return run
+
+    shape = (prod(taps), width if by_row else 1, filters)
+    task = SumTask(dy.shape, _cost(dy, x, axes), ROWS, multiply, bind_store)
+    return bind_sum(shape, task, scratch)
 
 
 def _has_rows(y: Array, x: Array, axes: Sequence[Axis]) -> bool:
@@ -119,7 +127,7 @@ def _taps(axes: Sequence[Axis]) -> tuple[int, ...]:
     return tuple(axis.taps for axis in axes)
 
 
-def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:
+def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Cost:
     """The elements of scratch that so many images, planes and rows need."""
 
     def cost(*counts: int) -> int:

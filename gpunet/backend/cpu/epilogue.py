@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from gpunet.backend.cpu.activations import bias_act
+from gpunet.backend.cpu.prepared import Call, bind
 from gpunet.backend.cpu.windows import split
 from gpunet.backend.spec import Array
 
-Epilogue = tuple[Array | None, str, tuple[float, ...]]
-"""Bias, activation and its parameters, as in `bias_act`."""
+
+class Epilogue(NamedTuple):
+    """Bias, activation and its parameters, as in `bias_act`."""
+
+    bias: Array | None
+    activation: str
+    parameters: tuple[float, ...]
 
 
-def repeated(epilogue: Epilogue, width: int, scratch: Array) -> tuple[Epilogue, Array]:
-    """The same with the bias of a row of so many positions, and the rest of the scratch memory.
+def repeated(epilogue: Epilogue, width: int, scratch: Array) -> tuple[Epilogue, Array, Call]:
+    """The same with the bias of a row of so many positions, the rest of the scratch memory, and the
+    call that copies the bias there.
 
     A ufunc whose inner loop is a whole row of an image takes half the time of one whose inner loop
     is one position of 32 channels.
-    """
-    bias, activation, parameters = epilogue
+    """  # noqa: D205
+    bias = epilogue.bias
     if bias is None:
-        return epilogue, scratch
-    row, scratch = split(scratch, width, len(bias))
-    row[:] = bias
-    return (row.reshape(-1), activation, parameters), scratch
+        return epilogue, scratch, lambda: None
+    row, rest = split(scratch, width, len(bias))
+    return epilogue._replace(bias=row.reshape(-1)), rest, lambda: np.copyto(row, bias)
 
 
-def finish(z: Array, epilogue: Epilogue) -> None:
-    """Replace z by activation(z + bias)."""
+def bind_finish(z: Array, epilogue: Epilogue) -> Call:
+    """The call that replaces z by activation(z + bias)."""
     bias, activation, parameters = epilogue
     if bias is None and activation == "linear":
-        return
+        return lambda: None
     rows = z if bias is None else z.reshape(-1, len(bias))
-    bias_act(rows, rows, bias, activation=activation, parameters=parameters)
+    return bind(bias_act, rows, rows, bias, activation=activation, parameters=parameters)
 
 
-def matrix_of(y: Array, scratch: Array) -> tuple[Array, Array]:
+def bind_result(y: Array, scratch: Array) -> tuple[Array, Array, Call]:
     """Where a part of y is computed, (positions, channels): y itself or, where that is not in one
-    piece, scratch memory; and the rest of that."""  # noqa: D205, D209
+    piece, scratch memory; the rest of that; and the call that copies the result to y."""  # noqa: D205, D209
     if y.flags.c_contiguous:
-        return y.reshape(-1, y.shape[4]), scratch
-    return split(scratch, y.size // y.shape[4], y.shape[4])
+        return y.reshape(-1, y.shape[4]), scratch, lambda: None
+    result, rest = split(scratch, y.size // max(y.shape[4], 1), y.shape[4])
+    by_position = result.reshape(y.shape)
+    return result, rest, lambda: np.copyto(y, by_position)

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import flat_blocks, row_blocks
+from gpunet.backend.cpu.blocks import each_element, flat_blocks, row_blocks
 from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.spec import HALF, Array
 
@@ -23,7 +23,7 @@ def copy(y: Array, x: Array) -> None:
 
 def add(y: Array, a: Array, b: Array) -> None:
     """y = a + b."""
-    np.add(a, b, out=y)
+    each_element(np.add, y, a, b)
 
 
 def scale_shift(y: Array, x: Array, *, scale: float, offset: float) -> None:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.backend.cpu.blocks import HALF, ONE, flat_blocks
+from gpunet.backend.cpu.blocks import HALF, ONE, each_element, flat_blocks
 from gpunet.backend.spec import Array
 
 
 def subtract(y: Array, a: Array, b: Array) -> None:
     """y = a - b."""
-    np.subtract(a, b, out=y)
+    each_element(np.subtract, y, a, b)
 
 
 def multiply(y: Array, a: Array, b: Array) -> None:
     """y = a * b."""
-    np.multiply(a, b, out=y)
+    each_element(np.multiply, y, a, b)
 
 
 def maximum(y: Array, a: Array, b: Array) -> None:
     """y = the larger of a and b; NaN where one is NaN."""
-    np.maximum(a, b, out=y)
+    each_element(np.maximum, y, a, b)
 
 
 def minimum(y: Array, a: Array, b: Array) -> None:
     """y = the smaller of a and b; NaN where one is NaN."""
-    np.minimum(a, b, out=y)
+    each_element(np.minimum, y, a, b)
 
 
 def maximum_backward(da: Array, db: Array, dy: Array, a: Array, b: Array) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec
 
-from gpunet.backend.cpu.blocks import BLOCK, row_blocks
+from gpunet.backend.cpu.blocks import BLOCK, each_block
 from gpunet.backend.spec import Array
 
 Call = Callable[[], object]
@@ -58,8 +58,7 @@ def bind_blocks(op: Callable[..., Any], *arrays: Array | None, size: int = BLOCK
     if first is None or first.size <= size:
         return bind(op, *arrays)
 
-    def run() -> None:
-        for block in row_blocks(first, *arrays[1:], size=size):
-            op(*block)
+    def of_block(number: int, *blocks: Array | None) -> None:
+        op(*blocks)
 
-    return run
+    return partial(each_block, of_block, *arrays, size=size)

@@ -1,8 +1,11 @@
-"""Several threads for one op: shares of its work, each with matrix products of one thread.
+"""Several threads for one op: each takes piece after piece of its work.
 
 NumPy's BLAS has threads of its own, which do well on one large product. Under many small ones, and
 under copies and ufuncs, which have none, it does better to deal the work itself to threads and let
-each compute its products alone.
+each compute its products alone. Besides, a thread of OpenBLAS spins for 26 ms after it was last
+used, and takes as much of a core as the thread that works there.
+
+What a piece of work computes does not depend on the number of threads, nor on who takes it.
 """
 
 from __future__ import annotations
@@ -10,39 +13,71 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.backend.cpu.windows import Slab, slabs
-from gpunet.backend.spec import Array
-
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-Work = Callable[[list[Slab], Array], None]
+Work = Callable[[int, Iterator[int]], object]
 
 _PREFIXES = ("scipy_openblas", "openblas")
 _SUFFIXES = ("64_", "")
-ALIGNMENT = 16  # elements: a cache line of float32
+
+
+class Blas:
+    """NumPy's OpenBLAS, which has one thread for as long as any op has threads itself.
+
+    Args:
+        tell: gives the number of threads that it may use.
+        choose: sets it.
+    """
+
+    def __init__(self, tell: Callable[[], int], choose: Callable[[int], object]) -> None:
+        self._tell, self._choose = tell, choose
+        self._lock = threading.Lock()
+        self._users = 0
+        self._threads = 1
+
+    def __enter__(self) -> int:
+        """How many threads the op may have: as many as BLAS had, or one beside other ops."""
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return 1
+            self._threads = max(1, self._tell())
+            self._choose(1)
+            return self._threads
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._choose(self._threads)
 
 
 @functools.cache
-def _blas() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
-    """What tells and sets the number of threads of the OpenBLAS in NumPy's wheel, if there."""
+def blas() -> Blas:
+    """The OpenBLAS in NumPy's wheel; where it is not, one that has one thread and no choice.
+
+    >>> with blas() as threads:
+    ...     in_threads(lambda thread, pieces: print(sum(pieces)), 4, min(threads, 1))
+    6
+    """
     folder = Path(np.__file__).parents[1] / "numpy.libs"
     for file in sorted(folder.glob("*openblas*")):
         library = ctypes.CDLL(str(file))
         for prefix in _PREFIXES:
             for suffix in _SUFFIXES:
-                tell = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
-                choose = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
+                tell: Any = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
+                choose: Any = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
                 if tell is not None and choose is not None:
-                    return tell, choose
-    return None
+                    return Blas(tell, choose)
+    return Blas(lambda: 1, lambda threads: None)
 
 
 @functools.cache
@@ -56,77 +91,26 @@ if hasattr(os, "register_at_fork"):  # the pool's threads are not in the child
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def thread_count() -> int:
-    """How many threads an op may use: as many as NumPy's BLAS; one if that cannot be told."""
-    blas = _blas()
-    return max(1, blas[0]()) if blas else 1
-
-
-def each_slab(
-    work: Work,
-    shape: Sequence[int],
-    cost: Callable[[int, int, int], int],
-    limit: int,
-    scratch: Array,
-    reserved: int = 0,
-) -> list[Array]:
-    """Call work(some slabs of an array, scratch memory for them) in each thread.
+def in_threads(work: Work, pieces: int, threads: int) -> None:
+    """Do the pieces 0, 1, ... of some work in so many threads, of which the caller is one.
 
     Args:
-        work: does its slabs one after another.
-        shape: of the array, (batch, depth, height, ...).
-        cost: the elements of scratch that so many images, planes and rows need.
-        limit: how many of them a slab may need, if it is more than one row.
-        scratch: flat memory.
-        reserved: how many elements of it each thread needs besides.
-
-    Returns:
-        The threads' shares of the scratch memory, in the order of their slabs.
+        work: work(number of the thread, pieces) does the pieces that it takes from an iterator,
+            which all threads share.
+        pieces: how many there are.
+        threads: at most what `blas` allows; they are numbered from 0.
     """
-    blas = _blas()
-    threads = thread_count()
-    while threads > 1 and scratch.size // threads < reserved + cost(1, 1, 1) + ALIGNMENT:
-        threads -= 1
-    room = scratch.size // threads // ALIGNMENT * ALIGNMENT
-    pieces = slabs(shape, cost, min(limit, room - reserved), threads)
-    threads = min(threads, len(pieces))
-    if threads <= 1 or blas is None:
-        work(pieces, scratch)
-        return [scratch]
-    bounds = [len(pieces) * i // threads for i in range(threads + 1)]
-    shares = [scratch[i * room : (i + 1) * room] for i in range(threads)]
-    tell, choose = blas
-    before = tell()
-    choose(1)
-    others = [
-        _pool(threads - 1).submit(work, pieces[bounds[i] : bounds[i + 1]], shares[i])
-        for i in range(1, threads)
-    ]
+    numbers = iter(range(pieces))  # its next() is atomic
+    threads = min(threads, pieces)
+    if threads <= 1:
+        work(0, numbers)
+        return
+    pool = _pool(threads - 1)
+    others = [pool.submit(work, thread, numbers) for thread in range(1, threads)]
     try:
-        work(pieces[: bounds[1]], shares[0])
+        work(0, numbers)
     finally:
-        for other in others:
-            other.exception()  # waits for it
-        choose(before)
-    for other in others:
-        other.result()  # raises what the thread raised
-    return shares
-
-
-def in_threads(work: Callable[[int, int], object], bounds: Sequence[int]) -> None:
-    """Call work(start, stop) for each pair of neighbouring bounds, each in a thread of its own."""
-    pool = _pool(len(bounds) - 2)
-    others = [pool.submit(work, *pair) for pair in pairwise(bounds[1:])]
-    try:
-        work(bounds[0], bounds[1])
-    finally:
-        for other in others:
-            other.exception()  # waits for it
-    for other in others:
-        other.result()  # raises what the thread raised
-
-
-def add_sums(total: Array, shares: Sequence[Array]) -> None:
-    """total += what each share of the scratch memory begins with, in their order."""
-    for share in shares:
-        np.add(total, share[: total.size].reshape(total.shape), out=total)
+        begun = [other for other in others if not other.cancel()]
+        errors = [other.exception() for other in begun]  # waits for them
+    for error in filter(None, errors):
+        raise error

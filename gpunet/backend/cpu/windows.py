@@ -1,21 +1,20 @@
 """Sliding windows over (batch, depth, height, width, channels): what convolution and pooling share.
 
-Work is cut into slabs, parts of the outputs that are small enough to stay in the cache. For a slab
-`region` gives the inputs that its windows touch, with zeros where they hang over the edge.
+For a slab of outputs `bind_region` gives the inputs that its windows touch, with zeros where they
+hang over the edge, and `windows` a view of them with one window for each output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
+from gpunet.backend.cpu.prepared import Call
+from gpunet.backend.cpu.slabs import Slab
 from gpunet.backend.spec import Array
-
-Slab = tuple[slice, slice, slice]
-"""Which images, planes and rows of an array."""
 
 
 class Axis(NamedTuple):
@@ -46,49 +45,18 @@ def axes_of(
     return tuple(Axis(-before, stride, step, taps) for taps, stride, before, step in parts)
 
 
-def slabs(
-    shape: Sequence[int], cost: Callable[[int, int, int], int], limit: int, parts: int = 1
-) -> list[Slab]:
-    """Cut (batch, depth, height) into pieces that each cost no more than a limit, or are one row.
-
-    Args:
-        shape: of the outputs.
-        cost: the elements of scratch that so many images, planes and rows need.
-        limit: how many there are.
-        parts: the least number of pieces, if there are as many images.
-    """
-    batch, depth, height = shape[:3]
-    images, planes, rows = 1, depth, height
-    if cost(1, depth, height) <= limit:
-        images = min(limit // cost(1, depth, height), -(-batch // parts))
-    elif cost(1, 1, height) <= limit:
-        planes = limit // cost(1, 1, height)
-    else:
-        planes, rows = 1, max(1, min(height, limit // cost(1, 1, 1)))
-    return [
-        (n, d, h)
-        for n in _pieces(batch, images)
-        for d in _pieces(depth, planes)
-        for h in _pieces(height, rows)
-    ]
-
-
-def _pieces(size: int, length: int) -> Iterator[slice]:
-    for start in range(0, size, max(length, 1)):
-        yield slice(start, min(start + length, size))
-
-
 def region_size(counts: Sequence[int], width: int, axes: Sequence[Axis], channels: int) -> int:
-    """The elements of `region` for so many images, planes and rows of outputs of this width."""
+    """The elements of a region for so many images, planes and rows of outputs of this width."""
     spans = (axis.span(n) for axis, n in zip(axes, (*counts[1:], width), strict=True))
     return counts[0] * prod(spans) * channels
 
 
-def region(
+def bind_region(
     x: Array, slab: Slab, width: int, axes: Sequence[Axis], scratch: Array
-) -> tuple[Array, Array]:
-    """The inputs that the windows of a slab touch, a view or a copy with zeros around it; and the
-    rest of the scratch memory."""  # noqa: D205, D209
+) -> tuple[Array, Array, Call]:
+    """The inputs that the windows of a slab touch, the rest of the scratch memory, and the call
+    that copies them with zeros around into the first of it; where none are needed, a view of x and
+    a call that does nothing."""  # noqa: D205, D209
     outputs = (*slab[1:], slice(0, width))
     starts = [axis.start(part.start) for axis, part in zip(axes, outputs, strict=True)]
     stops = [
@@ -103,16 +71,20 @@ def region(
     found = x[slab[0], inside[0], inside[1], inside[2]]
     shape = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
     if found.shape[1:4] == shape:
-        return found, scratch
+        return found, scratch, lambda: None
     padded, rest = split(scratch, len(found), *shape, x.shape[4])
-    padded.fill(0.0)
-    target = tuple(
+    within = [
         slice(part.start - start, part.stop - start)
         for part, start in zip(inside, starts, strict=True)
-    )
-    if found.size:
-        np.copyto(padded[:, target[0], target[1], target[2]], found)
-    return padded, rest
+    ]
+    target = padded[(slice(None), *within)]
+
+    def copy() -> None:
+        padded.fill(0.0)
+        if found.size:
+            np.copyto(target, found)
+
+    return padded, rest, copy
 
 
 def windows(inputs: Array, counts: Sequence[int], width: int, axes: Sequence[Axis]) -> Array:
@@ -123,12 +95,6 @@ def windows(inputs: Array, counts: Sequence[int], width: int, axes: Sequence[Axi
     shape = (*counts, width, *(axis.taps for axis in axes), inputs.shape[4])
     strides = (batch, *outer, *inner, channel)
     return np.lib.stride_tricks.as_strided(inputs, shape, strides)
-
-
-def counts_of(slab: Slab) -> tuple[int, int, int]:
-    """How many images, planes and rows a slab has."""
-    images, planes, rows = (part.stop - part.start for part in slab)
-    return images, planes, rows
 
 
 def split(scratch: Array, *shape: int) -> tuple[Array, Array]:

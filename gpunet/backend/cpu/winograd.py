@@ -18,13 +18,14 @@ of products: `gpunet.backend.precision` says how large, and a test holds both to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gpunet.backend.cpu.epilogue import Epilogue, finish, repeated
-from gpunet.backend.cpu.threads import add_sums, each_slab
-from gpunet.backend.cpu.windows import Axis, Slab, counts_of, region, region_size, split
+from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, repeated
+from gpunet.backend.cpu.prepared import Call
+from gpunet.backend.cpu.slabs import Cost, Slab, SumTask, Task, bind_sum, counts_of
+from gpunet.backend.cpu.windows import Axis, bind_region, region_size, split
 from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 
@@ -71,61 +72,80 @@ def fits_winograd(y: Array, x: Array, axes: Sequence[Axis], groups: int) -> bool
     )
 
 
-def convolve_winograd(
+def winograd(
     y: Array, x: Array, matrix: Array, axes: Sequence[Axis], epilogue: Epilogue, scratch: Array
-) -> None:
+) -> tuple[Task, Array]:
     """y[o] = epilogue(sum over t of x[first + o * stride + t * step] matrix[t])."""
     channels, filters = x.shape[4], y.shape[4]
-    epilogue, scratch = repeated(epilogue, _tiles(y)[1], scratch)
+    epilogue, scratch, repeat = repeated(epilogue, _tiles(y)[1], scratch)
     kernels, scratch = split(scratch, EDGE * EDGE, channels, filters)
-    np.matmul(KERNELS, matrix.reshape(9, -1), out=kernels.reshape(EDGE * EDGE, -1))
+    by_tap, by_element = matrix.reshape(9, -1), kernels.reshape(EDGE * EDGE, -1)
 
-    def multiply(share: list[Slab], scratch: Array) -> None:
-        for slab in share:
-            transformed, rest = _transformed_inputs(x, y, slab, axes, scratch)
-            tiles = transformed.shape[1]
-            products, rest = split(rest, EDGE * EDGE, tiles, filters)
+    def before() -> None:
+        repeat()
+        np.matmul(KERNELS, by_tap, out=by_element)
+
+    def multiply(slab: Slab, scratch: Array) -> Call:
+        transformed, rest, transform = _bind_inputs(x, y, slab, axes, scratch)
+        tiles = transformed.shape[1]
+        products, rest = split(rest, EDGE * EDGE, tiles, filters)
+        outputs, _ = split(rest, TILE * TILE, tiles * filters)
+        flat = products.reshape(EDGE * EDGE, -1)
+        finish = bind_finish(outputs.reshape(-1, filters), epilogue)
+        elements = _elements(y, slab, outputs)
+
+        def run() -> None:
+            transform()
             np.matmul(transformed, kernels, out=products)
-            outputs, _ = split(rest, TILE * TILE, tiles * filters)
-            np.matmul(OUTPUTS, products.reshape(EDGE * EDGE, -1), out=outputs)
-            finish(outputs.reshape(-1, filters), epilogue)
-            for elements, of_tiles in _elements(y, slab, outputs):
-                np.copyto(elements, of_tiles)
+            np.matmul(OUTPUTS, flat, out=outputs)
+            finish()
+            for of_image, of_tiles in elements:
+                np.copyto(of_image, of_tiles)
 
-    each_slab(multiply, _tiled_shape(y), _cost(y, x, axes), SLAB, scratch)
+        return run
+
+    return Task(_tiled_shape(y), _cost(y, x, axes), SLAB, multiply, before), scratch
 
 
-def winograd_kernel_gradient(
-    total: Array, x: Array, dy: Array, axes: Sequence[Axis], scratch: Array
-) -> None:
-    """total (9 c, f) += the sum of x[first + o * stride + t * step] dy[o] over all o."""
+def sum_winograd(
+    store: Callable[[Array], None], x: Array, dy: Array, axes: Sequence[Axis], scratch: Array
+) -> Call:
+    """The call that stores t (9 c, f): the sum of x[first + o * stride + t * step] dy[o]."""
     channels, filters = x.shape[4], dy.shape[4]
-    whole, scratch = split(scratch, EDGE * EDGE, channels, filters)
+    whole = not (dy.shape[2] % TILE or dy.shape[3] % TILE)
 
-    def add_products(share: list[Slab], scratch: Array) -> None:
-        sums, scratch = split(scratch, *whole.shape)
-        part, scratch = split(scratch, *whole.shape)
-        sums.fill(0.0)
-        for slab in share:
-            transformed, rest = _transformed_inputs(x, dy, slab, axes, scratch)
-            tiles = transformed.shape[1]
-            outputs, rest = split(rest, TILE * TILE, tiles * filters)
-            if dy.shape[2] % TILE or dy.shape[3] % TILE:
+    def multiply(part: Array, slab: Slab, scratch: Array) -> Call:
+        transformed, rest, transform = _bind_inputs(x, dy, slab, axes, scratch)
+        tiles = transformed.shape[1]
+        outputs, rest = split(rest, TILE * TILE, tiles * filters)
+        gradients, _ = split(rest, EDGE * EDGE, tiles, filters)
+        flat, by_channel = gradients.reshape(EDGE * EDGE, -1), transformed.transpose(0, 2, 1)
+        elements = _elements(dy, slab, outputs)
+
+        def run() -> None:
+            transform()
+            if not whole:
                 outputs.fill(0.0)  # what of the last tiles lies outside
-            for elements, of_tiles in _elements(dy, slab, outputs):
-                np.copyto(of_tiles, elements)
-            gradients, _ = split(rest, EDGE * EDGE, tiles, filters)
-            np.matmul(OUTPUTS.T, outputs, out=gradients.reshape(EDGE * EDGE, -1))
-            np.matmul(transformed.transpose(0, 2, 1), gradients, out=part)
-            np.add(sums, part, out=sums)
+            for of_image, of_tiles in elements:
+                np.copyto(of_tiles, of_image)
+            np.matmul(OUTPUTS.T, outputs, out=flat)
+            np.matmul(by_channel, gradients, out=part)
 
-    whole.fill(0.0)
-    cost, shape = _cost(dy, x, axes), _tiled_shape(dy)
-    shares = each_slab(add_products, shape, cost, SLAB, scratch, 2 * whole.size)
-    add_sums(whole, shares)
-    part, _ = split(shares[0], 9, channels * filters)
-    np.matmul(KERNELS.T, whole.reshape(EDGE * EDGE, -1), out=part)
-    np.add(total, part.reshape(total.shape), out=total)
+        return run
+
+    def bind_store(sums: Array, scratch: Array) -> Call:
+        flat = sums.reshape(EDGE * EDGE, -1)
+        total, _ = split(scratch, 9, channels * filters)
+        result = total.reshape(9 * channels, filters)
+
+        def run() -> None:
+            np.matmul(KERNELS.T, flat, out=total)
+            store(result)
+
+        return run
+
+    task = SumTask(_tiled_shape(dy), _cost(dy, x, axes), SLAB, multiply, bind_store)
+    return bind_sum((EDGE * EDGE, channels, filters), task, scratch)
 
 
 def _tiles(y: Array) -> tuple[int, int]:
@@ -138,7 +158,7 @@ def _tiled_shape(y: Array) -> tuple[int, int, int]:
     return y.shape[0], y.shape[1], _tiles(y)[0]
 
 
-def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:
+def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Cost:
     """The elements of scratch that so many images, planes and rows of tiles need."""
     across = _tiles(y)[1]
 
@@ -153,29 +173,39 @@ def _cost(y: Array, x: Array, axes: Sequence[Axis]) -> Callable[[int, int, int],
     return cost
 
 
-def _transformed_inputs(
+def _bind_inputs(
     x: Array, y: Array, slab: Slab, axes: Sequence[Axis], scratch: Array
-) -> tuple[Array, Array]:
-    """B^T D B of each tile of a slab, (36, tiles, channels), and the rest of the scratch memory."""
+) -> tuple[Array, Array, Call]:
+    """B^T D B of each tile of a slab, (36, tiles, channels), the rest of the scratch memory, and
+    the call that computes it."""  # noqa: D205, D209
     images, planes, rows = counts_of(slab)
     across, channels = _tiles(y)[1], x.shape[4]
     transformed, scratch = split(scratch, EDGE**2, images * planes * rows * across, channels)
     tiles, rest = split(scratch, EDGE, EDGE, images, planes, rows, across, channels)
     lines = slice(slab[2].start * TILE, slab[2].stop * TILE)
-    inputs, _ = region(x, (slab[0], slab[1], lines), across * TILE, axes, rest)
+    inputs, _, copy = bind_region(x, (slab[0], slab[1], lines), across * TILE, axes, rest)
     image, plane, line, pixel, channel = inputs.strides
     strides = (line, pixel, image, plane, TILE * line, TILE * pixel, channel)
-    np.copyto(tiles, np.lib.stride_tricks.as_strided(inputs, tiles.shape, strides))
+    views = np.lib.stride_tricks.as_strided(inputs, tiles.shape, strides)
     flat = tiles.reshape(EDGE**2, -1)
-    np.matmul(INPUTS, flat, out=transformed.reshape(flat.shape))
-    return transformed, scratch
+    flat_transformed = transformed.reshape(flat.shape)
+
+    def run() -> None:
+        copy()
+        np.copyto(tiles, views)
+        np.matmul(INPUTS, flat, out=flat_transformed)
+
+    return transformed, scratch, run
 
 
-def _elements(y: Array, slab: Slab, tiles: Array) -> Iterator[tuple[Array, Array]]:
+def _elements(y: Array, slab: Slab, tiles: Array) -> list[tuple[Array, Array]]:
     """For each of the 16 elements of a tile where they lie in y, and in tiles (16, all tiles)."""
     images, planes, rows = counts_of(slab)
     y_ = y[slab[0], slab[1], slab[2].start * TILE : slab[2].stop * TILE]
     by_element = tiles.reshape(TILE, TILE, images, planes, rows, _tiles(y)[1], y.shape[4])
+    pairs = []
     for i, j in np.ndindex(TILE, TILE):
         elements = y_[:, :, i::TILE, j::TILE]
-        yield elements, by_element[i, j][:, :, : elements.shape[2], : elements.shape[3]]
+        of_tiles = by_element[i, j][:, :, : elements.shape[2], : elements.shape[3]]
+        pairs.append((elements, of_tiles))
+    return pairs

@@ -46,16 +46,16 @@ def gradients_of_norm(x, dy, gamma):
     return [a.tobytes() for a in (y, mean, rstd, dx, dgamma, dbeta)]
 
 
-def test_the_number_of_threads_changes_no_bit(monkeypatch):
+def test_the_number_of_threads_changes_no_bit(count):
     results = []
     for threads in (1, 2, 3):
-        monkeypatch.setattr(kernel, "thread_count", lambda threads=threads: threads)
+        count(threads)
         results.append(gradients_of_norm(*large_norm()))
     assert results[0] == results[1] == results[2]
 
 
-def test_what_a_thread_raises_arrives(monkeypatch):
-    monkeypatch.setattr(kernel, "thread_count", lambda: 2)
+def test_what_a_thread_raises_arrives(count):
+    count(2)
 
     def work(start, stop):
         if start:

@@ -12,13 +12,13 @@ is summed in parts whose bounds follow from the shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
 
-from gpunet.backend.cpu.threads import in_threads, thread_count
+from gpunet.backend.cpu.threads import blas, in_threads
 from gpunet.backend.spec import Array
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -56,13 +56,19 @@ def each_share(work: Callable[[int, int], object], count: int, size: int) -> Non
         count: of rows, or parts.
         size: of the arrays that are gone through, in elements.
     """
-    threads = min(size // LEAST, count)
-    if threads > 1:
-        threads = min(thread_count(), threads)
-    if threads <= 1:
+    shares = min(size // LEAST, count)
+    if shares <= 1:
         work(0, count)
-    else:
-        in_threads(work, [count * i // threads for i in range(threads + 1)])
+        return
+    with blas() as threads:
+        shares = min(threads, shares)
+        bounds = [count * i // shares for i in range(shares + 1)]
+
+        def of_thread(thread: int, numbers: Iterator[int]) -> None:
+            for number in numbers:
+                work(bounds[number], bounds[number + 1])
+
+        in_threads(of_thread, shares, threads)
 
 
 def parts_of(rows: int, size: int) -> int:
