@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import device_dtype
+from gpunet.engine.inputs import device_dtype
 from gpunet.engine.passes import Pass
 from gpunet.engine.recorder import Buffer, Record, Recorder, Storage
 from gpunet.errors import UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class Loop:
     Args:
         trainer: the compiled model.
         calls: the callbacks.
-        samples: the data to train on.
+        samples: the data to train on, in parts from one of which each batch comes.
         batch_size: samples a step.
         shuffle: whether each epoch takes the samples in a new order.
         validation: the data to validate on, or None.
@@ -91,10 +91,10 @@ class Loop:
         self,
         trainer: Trainer,
         calls: CallbackList,
-        samples: Samples,
+        samples: Sequence[Samples],
         batch_size: int,
         shuffle: bool,
-        validation: Samples | None,
+        validation: Sequence[Samples] | None,
         validation_size: int,
     ) -> None:
         self._trainer = trainer
@@ -108,32 +108,33 @@ class Loop:
     def run(self, epochs: range) -> None:
         """Train; Ctrl-C and `stop_training` end it after the step at hand."""
         trainer, calls = self._trainer, self._calls
-        stepper = Stepper(trainer, TRAIN, self._samples, self._batch_size)
+        steppers = [Stepper(trainer, TRAIN, part, self._batch_size) for part in self._samples]
         logs: dict[str, Any] = {}
         try:
             with Interrupt() as interrupt:
                 calls.on_train_begin()
                 for epoch in epochs:
-                    logs = self._epoch(stepper, epoch, interrupt)
+                    logs = self._epoch(steppers, epoch, interrupt)
                     if trainer.stop_training or interrupt.wanted:
                         break
                 if epochs:
                     trainer.optimizer.finalize_variable_values(trainer.parameters)
                 calls.on_train_end(logs)
         finally:
-            stepper.close()
+            for stepper in steppers:
+                stepper.close()
 
-    def _epoch(self, stepper: Stepper, epoch: int, interrupt: Interrupt) -> dict[str, Any]:
-        trainer, calls, count = self._trainer, self._calls, self._samples.count
+    def _epoch(
+        self, steppers: Sequence[Stepper], epoch: int, interrupt: Interrupt
+    ) -> dict[str, Any]:
+        trainer, calls = self._trainer, self._calls
         calls.on_epoch_begin(epoch)
-        order: Order = np.arange(count, dtype=np.int32)
-        if self._shuffle:  # a third faster than permuting the int32 array, with the same result
-            order = random.next_stream().permutation(count).astype(np.int32)
+        batches = begin(steppers, self._batch_size, self._shuffle)
 
         def stop() -> bool:
             return interrupt.wanted or trainer.stop_training
 
-        logs = run_batches(trainer, stepper, TRAIN, order, self._batch_size, calls, stop)
+        logs = run_batches(trainer, TRAIN, batches, calls, stop)
         if self._validation is not None and not interrupt.wanted:
             results = evaluate(trainer, self._validation, self._validation_size, calls)
             logs.update({f"val_{name}": value for name, value in results.items()})
@@ -141,58 +142,88 @@ class Loop:
         return logs
 
 
+Batch = tuple[Stepper, int]
+"""What makes a step on a batch, and its samples."""
+
+
+def count_steps(samples: Sequence[Samples], batch_size: int) -> int:
+    """How many batches the parts of a data set have."""
+    return sum(-(-part.count // batch_size) for part in samples)
+
+
+def begin(steppers: Sequence[Stepper], batch_size: int, shuffle: bool = False) -> list[Batch]:
+    """Start an epoch; returns its batches. Shuffling is of samples in a part and of batches."""
+    stream = random.next_stream() if shuffle else None
+    batches: list[Batch] = []
+    for stepper in steppers:
+        count = stepper.samples.count
+        order: Order = np.arange(count, dtype=np.int32)
+        if stream is not None:  # a third faster than permuting the int32 array, the same result
+            order = stream.permutation(count).astype(np.int32)
+        stepper.begin(order)
+        full, rest = divmod(count, batch_size)
+        batches += [(stepper, batch_size)] * full + [(stepper, rest)] * bool(rest)
+    if stream is not None and len(steppers) > 1:
+        batches = [batches[i] for i in stream.permutation(len(batches))]
+    return batches
+
+
 def run_batches(
     trainer: Trainer,
-    stepper: Stepper,
     mode: str,
-    order: Order,
-    batch_size: int,
+    batches: Sequence[Batch],
     calls: CallbackList,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Step through the samples in this order; returns loss and metrics over all of them."""
+    """Make these steps in order; returns loss and metrics over all of them."""
     meters = trainer.meters[mode]
     meters.reset()
     logs = LazyLogs(meters)
     if mode == TRAIN:
-        hooked, begin, end = (
+        hooked, on_begin, on_end = (
             calls.has_train_batch_hooks,
             calls.on_train_batch_begin,
             calls.on_train_batch_end,
         )
     else:
-        hooked, begin, end = (
+        hooked, on_begin, on_end = (
             calls.has_test_batch_hooks,
             calls.on_test_batch_begin,
             calls.on_test_batch_end,
         )
-    stepper.begin(order)
-    full, rest = divmod(len(order), batch_size)
-    number = 0
-    while number < full + bool(rest):
-        steps = max(1, min(trainer.steps_per_execution, full - number))
+    number, at_once = 0, trainer.steps_per_execution
+    while number < len(batches):
+        stepper, rows = batches[number]
+        steps = 1
+        if at_once > 1:
+            steps = _alike(batches[number : number + at_once])
         if hooked:
-            begin(number, {})
-        stepper.step(batch_size if number < full else rest, steps)
+            on_begin(number, {})
+        stepper.step(rows, steps)
         number += steps
         logs.forget()
         if hooked:
-            end(number - 1, logs)
+            on_end(number - 1, logs)
         if stop():
             break
     return dict(logs)
 
 
+def _alike(batches: Sequence[Batch]) -> int:
+    """How many of the first batches are of one size and one part."""
+    return next((i for i, batch in enumerate(batches) if batch != batches[0]), len(batches))
+
+
 def evaluate(
-    trainer: Trainer, samples: Samples, batch_size: int, calls: CallbackList
+    trainer: Trainer, samples: Sequence[Samples], batch_size: int, calls: CallbackList
 ) -> dict[str, Any]:
     """Loss and metrics on a data set, without training."""
     calls.on_test_begin()
-    stepper = Stepper(trainer, TEST, samples, batch_size)
-    order = np.arange(samples.count, dtype=np.int32)
+    steppers = [Stepper(trainer, TEST, part, batch_size) for part in samples]
     try:
-        results = run_batches(trainer, stepper, TEST, order, batch_size, calls)
+        results = run_batches(trainer, TEST, begin(steppers, batch_size), calls)
     finally:
-        stepper.close()
+        for stepper in steppers:
+            stepper.close()
     calls.on_test_end(results)
     return results

@@ -20,7 +20,7 @@ from gpunet.engine.recorder import Buffer, Record, Storage
 ALIGNMENT = 256
 """Each storage starts at a multiple of this many bytes, as CUDA's own allocations do."""
 
-PLANS_KEPT = 8
+PLANS_KEPT = 32
 
 Call = Callable[[], object]
 _Made = TypeVar("_Made")

@@ -12,8 +12,9 @@ import numpy as np
 from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import as_numbers, device_dtype
+from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Tensor
+from gpunet.engine.inputs import device_dtype
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
 from gpunet.engine.program import Program

@@ -14,7 +14,8 @@ from gpunet.backend.spec import Array
 from gpunet.engine import checks
 from gpunet.engine.data import as_batch, check_lengths, class_weights
 from gpunet.engine.heads import Head, check_names
-from gpunet.errors import ArgumentError, GpunetError
+from gpunet.engine.sequences import BUCKETS, Sequences, as_sequences, buckets_of
+from gpunet.errors import ArgumentError, GpunetError, ShapeError, warn
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -66,7 +67,7 @@ class Given:
     """A data set as its user gave it.
 
     Attributes:
-        inputs: an array for each input of the model.
+        inputs: an array, or `Sequences`, for each input of the model.
         targets: what was given for each head.
         weights: the sample weights of each head, or None.
     """
@@ -82,11 +83,91 @@ def given(trainer: Trainer, x: Any, y: Any, sample_weight: Any = None) -> Given:
     Raises:
         ArgumentError, ShapeError, DtypeError: a wrong number of arrays, wrong names, no arrays.
     """
-    inputs = trainer.feed(x)
+    inputs = trainer.inputs_of(x)
     if y is None:
         raise ArgumentError(f"{trainer.name} needs targets y beside x, got None.")
     targets = _targets(trainer, y)
+    if any(isinstance(array, Sequences) for array in inputs):
+        targets = [_as_given(target, "y", trainer) for target in targets]
     return Given(inputs, targets, _sample_weights(trainer, sample_weight))
+
+
+def _as_given(values: Any, where: str, trainer: Trainer) -> Any:
+    """Values beside `Sequences`, on the host, where they can be picked by number."""
+    sequences = as_sequences(values, where)
+    if sequences is not None:
+        return sequences
+    array = as_batch(values, where, trainer.backend)
+    return trainer.backend.to_numpy(array) if trainer.backend.owns(array) else array
+
+
+def in_buckets(trainer: Trainer, data: Given, most: int = BUCKETS) -> list[Given]:
+    """A data set in parts whose samples have like lengths, filled up with zeros; dense ones whole.
+
+    Args:
+        trainer: the model.
+        data: what was given.
+        most: how many parts there may be.
+
+    Raises:
+        ArgumentError: targets for each step, although nothing masks what is filled up.
+        ShapeError: targets with other lengths than the inputs, or another number of them.
+        GpunetWarning: nothing in the model masks what is filled up.
+    """
+    ragged = [array for array in data.inputs if isinstance(array, Sequences)]
+    if not ragged:
+        return [data]
+    lengths = ragged[0].lengths
+    _check_steps(trainer, data, lengths)
+    parts = []
+    for bucket in buckets_of(lengths, most):
+        steps = max(int(lengths[bucket].max()), 1)
+        inputs = [_picked(array, bucket, None, trainer) for array in data.inputs]
+        targets = [_picked(target, bucket, steps, trainer) for target in data.targets]
+        weights = [
+            None if w is None else _picked(_as_given(w, "sample_weight", trainer), bucket, steps)
+            for w in data.weights
+        ]
+        parts.append(Given(inputs, targets, weights))
+    return parts
+
+
+def _picked(values: Any, bucket: Array, steps: int | None, trainer: Trainer | None = None) -> Any:
+    """The values of the samples of a bucket."""
+    if isinstance(values, Sequences):
+        return values[bucket].padded(steps)
+    if trainer is not None and trainer.backend.owns(values):
+        values = trainer.backend.to_numpy(values)
+    return values[bucket]
+
+
+def _check_steps(trainer: Trainer, data: Given, lengths: Array) -> None:
+    """See `in_buckets`."""
+    for head, target, weights in zip(trainer.heads, data.targets, data.weights, strict=True):
+        given_arrays = {"x": data.inputs[0], "y": target}
+        if weights is not None:
+            given_arrays["sample_weight"] = weights
+        check_lengths(given_arrays, trainer.name)
+        if not isinstance(target, Sequences):
+            continue
+        if not np.array_equal(target.lengths, lengths):
+            first = int(np.flatnonzero(target.lengths != lengths)[0])
+            raise ShapeError(
+                f"y of {trainer.name} must have a target for each step, but sample {first} has "
+                f"{lengths[first]} steps and {target.lengths[first]} targets."
+            )
+        if trainer.graph.outputs[head.output].mask is None:
+            raise ArgumentError(
+                f"y of {trainer.name} has targets for each step of sequences of different lengths, "
+                f"but the output {head.name!r} has no mask, so that steps that are filled up would "
+                "count; take Embedding(..., mask_zero=True) or put layers.Masking() first."
+            )
+    if not any(node.new_masks for node in trainer.graph.nodes):
+        warn(
+            f"{trainer.name} gets sequences of different lengths, which are filled up with 0, and "
+            "no layer masks that; take Embedding(..., mask_zero=True) or put layers.Masking() "
+            "first."
+        )
 
 
 def _targets(trainer: Trainer, y: Any) -> list[Any]:
@@ -139,7 +220,9 @@ def split(trainer: Trainer, data: Given, share: float) -> tuple[Given, Given | N
         raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
     if share == 0:
         return data, None
-    targets = [as_batch(y, "y", trainer.backend) for y in data.targets]
+    targets = [
+        y if isinstance(y, Sequences) else as_batch(y, "y", trainer.backend) for y in data.targets
+    ]
     for y in targets:
         check_lengths({"x": data.inputs[0], "y": y}, "validation_split")
     weights = [

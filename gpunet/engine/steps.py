@@ -9,9 +9,9 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import device_dtype
 from gpunet.engine.feed import Feed, StreamedFeed
 from gpunet.engine.heads import Head
+from gpunet.engine.inputs import device_dtype
 from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan

@@ -15,15 +15,18 @@ from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
 from gpunet.engine import checks
-from gpunet.engine.data import model_inputs, positive, validation_tuple
+from gpunet.engine.data import positive, validation_tuple
 from gpunet.engine.graph import Graph
 from gpunet.engine.heads import Head, compile_heads
-from gpunet.engine.loop import Loop, evaluate
+from gpunet.engine.inputs import model_inputs
+from gpunet.engine.loop import Loop, count_steps, evaluate
 from gpunet.engine.meters import Meter, Meters
 from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.plan import PlanCache
+from gpunet.engine.predict import count_batches, predict
 from gpunet.engine.run import ArenaPool
-from gpunet.engine.samples import Samples, check, given, on_device, split
+from gpunet.engine.samples import Samples, check, given, in_buckets, on_device, split
+from gpunet.engine.sequences import Sequences
 from gpunet.engine.stepper import Stepper
 from gpunet.engine.steps import TEST, TRAIN, StepPlan
 from gpunet.errors import ArgumentError, UsageError
@@ -203,15 +206,21 @@ class Trainer(ABC):
 
     # ---------------------------------------------------------------------- data
 
-    def feed(self, x: Any) -> list[Array]:
-        """One array for each input, checked against its shape."""
+    def inputs_of(self, x: Any) -> list[Any]:
+        """One array, or `Sequences`, for each input, checked against its shape."""
         return model_inputs(self.graph.inputs, self.input_names, x, self.backend, self.name)
+
+    def feed(self, x: Any) -> list[Array]:
+        """One array for each input: what `inputs_of` returns, sequences filled up with zeros."""
+        arrays = self.inputs_of(x)
+        return [a.padded() if isinstance(a, Sequences) else a for a in arrays]
 
     def samples(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
     ) -> Samples:
         """Check a data set and put it on the device as matrices with one row a sample."""
-        return on_device(self, given(self, x, y, sample_weight), class_weight)
+        (whole,) = in_buckets(self, given(self, x, y, sample_weight), most=1)
+        return on_device(self, whole, class_weight)
 
     # ----------------------------------------------------------------------- fit
 
@@ -234,8 +243,11 @@ class Trainer(ABC):
         """Train for a number of epochs.
 
         Args:
-            x: inputs: an array (samples, ...), or a list or dict of them.
-            y: targets: an array with one entry a sample, or a list or dict of them by output.
+            x: inputs: an array (samples, ...), or a list or dict of them. For an input with an
+                unknown number of steps also a list of arrays of different lengths: each batch is
+                then of samples of like lengths, filled up with zeros.
+            y: targets: an array with one entry a sample, or a list or dict of them by output; a
+                list of arrays for targets of each step of such samples.
             batch_size: samples a step, 32 if None.
             epochs: the epoch to stop at.
             verbose: 0 silent, 1 a bar, 2 a line an epoch, "auto" a bar in a terminal, else lines.
@@ -267,14 +279,18 @@ class Trainer(ABC):
         later = None
         if validation_data is None:
             data, later = split(self, data, validation_split)
-        samples = on_device(self, data, class_weight)
-        check(self, "", data)
+        parts = in_buckets(self, data)
+        samples = [on_device(self, part, class_weight) for part in parts]
+        for part in parts:
+            check(self, "", part)
         if validation_data is not None:
             later = given(self, *validation_tuple(validation_data))
         validation = None
         if later is not None:
-            validation = on_device(self, later)
-            check(self, "validation ", later)
+            parts = in_buckets(self, later)
+            validation = [on_device(self, part) for part in parts]
+            for part in parts:
+                check(self, "validation ", part)
             if validation_data is None:
                 for head, own, others in zip(self.heads, data.targets, later.targets, strict=True):
                     checks.check_split(head.loss, own, others)
@@ -285,7 +301,7 @@ class Trainer(ABC):
             model=self,
             verbose=verbose,
             epochs=epochs,
-            steps=-(-samples.count // batch_size),
+            steps=count_steps(samples, batch_size),
         )
         self.stop_training = False
         validation_size = positive("validation_batch_size", validation_batch_size, batch_size)
@@ -321,14 +337,15 @@ class Trainer(ABC):
         """
         batch_size = positive("batch_size", batch_size, 32)
         self.prepare(x)
-        samples = self.samples(x, y, sample_weight)
+        data = given(self, x, y, sample_weight)
+        samples = [on_device(self, part) for part in in_buckets(self, data)]
         calls = CallbackList(
             callbacks,
             add_progbar=verbose != 0,
             model=self,
             verbose=verbose,
             epochs=1,
-            steps=-(-samples.count // batch_size),
+            steps=count_steps(samples, batch_size),
         )
         return self._result(evaluate(self, samples, batch_size, calls), return_dict)
 
@@ -413,29 +430,17 @@ class Trainer(ABC):
             callbacks: a list of callbacks.
 
         Returns:
-            An array (samples, ...), or a list or dict of arrays if there are several outputs.
+            An array (samples, ...), or a list or dict of arrays if there are several outputs. Of
+            samples of different lengths an output with steps is a list of arrays.
         """
         batch_size = positive("batch_size", batch_size, 32)
         self.ensure_built(x)
-        arrays = self.feed(x)
-        count = len(arrays[0])
-        steps = -(-count // batch_size)
+        arrays = self.inputs_of(x)
+        steps = count_batches(arrays, batch_size)
         calls = CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1, steps=steps
         )
-        calls.on_predict_begin()
-        results: list[np.ndarray[Any, Any]] = []
-        for step in range(steps):
-            calls.on_predict_batch_begin(step)
-            part = slice(step * batch_size, (step + 1) * batch_size)
-            outputs = self.forward_batch([array[part] for array in arrays])
-            if not results:
-                results = [np.empty((count, *out.shape[1:]), out.dtype) for out in outputs]
-            for result, out in zip(results, outputs, strict=True):
-                result[part] = out
-            calls.on_predict_batch_end(step, {"outputs": outputs})
-        calls.on_predict_end()
-        return self.as_outputs(results)
+        return self.as_outputs(predict(self, arrays, batch_size, calls))
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""

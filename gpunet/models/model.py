@@ -12,10 +12,10 @@ import numpy as np
 from gpunet import backend as backends
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import FULL, Array
-from gpunet.engine.data import device_dtype
 from gpunet.engine.eager import infer_eagerly
 from gpunet.engine.graph import Graph, Tensor
 from gpunet.engine.infer import InferPlan
+from gpunet.engine.inputs import device_dtype
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Plan
 from gpunet.engine.run import ArenaPool, single

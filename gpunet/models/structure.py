@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpunet.engine.data import fits
 from gpunet.engine.graph import Graph, Shape, Tensor, copied_calls
 from gpunet.engine.heads import check_names
+from gpunet.engine.inputs import fits
 from gpunet.engine.run import single
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.base import Layer

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.engine.data import device_dtype
 from gpunet.engine.graph import Input
+from gpunet.engine.inputs import device_dtype
 from gpunet.engine.run import Run
 from gpunet.layers.base import Layer
 from gpunet.models import Model

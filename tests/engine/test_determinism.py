@@ -5,7 +5,7 @@ import pytest
 
 from gpunet import Sequential, layers, optimizers
 from gpunet.callbacks import LambdaCallback
-from gpunet.engine import loop
+from gpunet.engine.stepper import Stepper
 from gpunet.utils import set_random_seed
 
 RNG = np.random.default_rng(0)
@@ -109,13 +109,13 @@ def test_masks_on_the_device_are_those_of_numpy():
 @pytest.mark.emulator
 def test_first_weights_and_shuffles_do_not_depend_on_the_device(mlp, monkeypatch):
     orders, weights = {}, {}
-    run_batches = loop.run_batches
+    begin = Stepper.begin
 
-    def spy(trainer, stepper, mode, order, *rest):
-        orders.setdefault(trainer.backend.name, []).append(order.copy())
-        return run_batches(trainer, stepper, mode, order, *rest)
+    def spy(stepper, order):
+        orders.setdefault(backend, []).append(order.copy())
+        begin(stepper, order)
 
-    monkeypatch.setattr(loop, "run_batches", spy)
+    monkeypatch.setattr(Stepper, "begin", spy)
     for backend in ("numpy", "emulator"):
         set_random_seed(8)
         model = mlp()

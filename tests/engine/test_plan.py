@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpunet import Input, Model, Sequential, layers, optimizers
-from gpunet.engine.plan import ALIGNMENT, Plan
+from gpunet.engine.plan import ALIGNMENT, PLANS_KEPT, Plan
 from gpunet.engine.recorder import Recorder
 
 SEEDS = range(25)
@@ -131,13 +131,13 @@ def test_layers_that_pass_through_run_nothing(ops_of):
     assert ops_of(model.inference_plan(2)) == ["gemm_bias_act"]
 
 
-def test_plans_are_made_once_and_the_last_eight_are_kept(mlp):
+def test_plans_are_made_once_and_the_last_ones_are_kept(mlp):
     model = mlp()
     first = model.training_plan(1)
     assert model.training_plan(1) is first
-    for rows in range(2, 9):
+    for rows in range(2, PLANS_KEPT + 1):
         model.training_plan(rows)
     assert model.training_plan(1) is first
-    for rows in range(2, 10):
+    for rows in range(2, PLANS_KEPT + 2):
         model.training_plan(rows)
     assert model.training_plan(1) is not first
