@@ -33,6 +33,7 @@ from gpunet.ops.attention import (
     attention_values_backward,
     attention_weights,
 )
+from gpunet.ops.caching import cached_attention, insert_rows
 from gpunet.ops.channel_norms import (
     channel_moments,
     channel_norm,
@@ -152,6 +153,7 @@ __all__ = [
     "bias_act_backward",
     "binary_cross_entropy",
     "binary_focal_cross_entropy",
+    "cached_attention",
     "categorical_hinge",
     "channel_moments",
     "channel_norm",
@@ -187,6 +189,7 @@ __all__ = [
     "group_sums",
     "gru",
     "gru_backward",
+    "insert_rows",
     "layer_norm",
     "layer_norm_backward",
     "lion",

@@ -161,6 +161,9 @@ def large_arguments(name):
         sizes["gate_units"] = 64 * (4 if name.startswith("lstm") else 3)
     if OPS[name].family == "attention":
         sizes |= {"batch": 16, "heads": 4, "length": 128, "keys": 128, "size": 128}
+    if OPS[name].family == "caching":
+        sizes |= {"batch": 8, "length": 2, "heads": 8, "key_heads": 8, "capacity": 1024}
+        sizes |= {"size": 16, "value_size": 16}
     if OPS[name].family == "positions":
         sizes |= {"batch": 4, "length": 1024, "heads": 2, "size": 128}
     if OPS[name].family == "optimizers" or name == "weight_penalty":

@@ -34,6 +34,7 @@ by themselves.
 from gpunet.backend.contract import (
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,
@@ -64,6 +65,7 @@ __all__ = [
     "OPS",
     "activations",
     "attention",
+    "caching",
     "channel_norms",
     "constraints",
     "convolution",

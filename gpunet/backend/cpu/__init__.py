@@ -12,6 +12,7 @@ from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cpu import (
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 FUNCTIONS = functions_of(
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,

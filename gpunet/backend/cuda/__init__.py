@@ -18,6 +18,7 @@ from gpunet.backend.base import Backend, functions_of
 from gpunet.backend.cuda import (
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 FUNCTIONS = functions_of(
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,

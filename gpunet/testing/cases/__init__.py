@@ -15,6 +15,7 @@ from __future__ import annotations
 from gpunet.testing.cases import (
     activations,
     attention,
+    caching,
     channel_norms,
     constraints,
     convolution,
@@ -51,6 +52,7 @@ CASES: dict[str, Case] = {
         channel_norms,
         gemm,
         attention,
+        caching,
         convolution,
         pooling,
         positions,
