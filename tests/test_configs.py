@@ -82,6 +82,8 @@ EXAMPLES = [
     layers.TimeDistributed(layers.Dense(3, "relu"), name="t"),
     layers.RNN([layers.LSTMCell(3), layers.SimpleRNNCell(2)], return_sequences=True, name="r"),
     layers.PositionEmbedding(9, "ones"),
+    layers.ReversibleEmbedding(7, 3, False, "ones", "l2", "non_neg", True, None, 3.0),
+    layers.TokenAndPositionEmbedding(7, 9, 3, False, "ones", True),
     layers.TransformerEncoder(8, 2, 0.25, "gelu", 1e-3, "ones", "ones", True),
     layers.TransformerDecoder(8, 2, 0.25, "gelu", 1e-3, "ones", "ones", True),
     layers.ActivityRegularization(0.1, 0.2),

@@ -53,7 +53,7 @@ class Pass:
             count: how many rows the batch's loss is the mean of.
         """
         self.values.update(zip(self.graph.inputs, inputs, strict=True))
-        shapes = self.graph.batch_shapes([x.shape for x in inputs])
+        shapes = self.shapes([x.shape for x in inputs])
         self.op.direction = "forward"
         for number, node in enumerate(self.graph.nodes):
             layer = node.layer
@@ -78,6 +78,10 @@ class Pass:
             self._contexts.append(context)
             self._penalize(node, totals, count)
         return [self.value(tensor) for tensor in self.graph.outputs]
+
+    def shapes(self, inputs: Sequence[tuple[int, ...]]) -> dict[Tensor, tuple[int, ...]]:
+        """The shapes of all tensors for inputs of these shapes."""
+        return self.graph.batch_shapes(inputs)
 
     def _context(self, node: Node, number: int) -> Context:
         """What forward finds: inputs, masks, options and weights."""

@@ -81,6 +81,7 @@ from gpunet.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from gpunet.layers.reversible import ReversibleEmbedding, TokenAndPositionEmbedding
 from gpunet.layers.rnn import RNN, StackedRNNCells
 from gpunet.layers.row_normalization import (
     LayerNormalization,
@@ -210,6 +211,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "ReversibleEmbedding",
     "RotaryEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
@@ -226,6 +228,7 @@ __all__ = [
     "StackedRNNCells",
     "Subtract",
     "TimeDistributed",
+    "TokenAndPositionEmbedding",
     "TransformerDecoder",
     "TransformerEncoder",
     "UnitNormalization",

@@ -29,6 +29,7 @@ class Activation(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, activation: object, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -119,6 +120,7 @@ class Softmax(_Named):
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(activations.get("softmax", axis=axis), **kwargs)
+        self.by_position = axis == -1
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """That of the input, which must have the axes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.caching import attend_to_cache, attends_to_cache, attention_can_step
 
 
 class Attention(Layer):
@@ -77,6 +79,10 @@ class Attention(Layer):
             )
         return (*query[:2], value[2])
 
+    def can_step(self, moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
+        """With a causal mask, or keys that are there from the start."""
+        return attention_can_step(moving, options)
+
     def forward(self, op: Recorder, c: Context) -> None:
         """y = softmax(scale query key^T) value."""
         query, value, key = with_key(c.x)
@@ -123,6 +129,9 @@ def attend(
     rate: float,
 ) -> None:
     """y = dropout(softmax(scale q k^T)) v, for arrays (batch, length or keys, heads, size)."""
+    if attends_to_cache(c):
+        attend_to_cache(op, c, y, q, k, v, scale=scale)
+        return
     batch, length, heads, _ = q.shape
     weights = c.scratch((batch, heads, length, k.shape[1]), "weights")
     causal = c.options.get("use_causal_mask", False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -76,6 +76,8 @@ class Layer:
     stands on the context under its name, and its gradient under d + name; None if not given."""
     supports_masking = False
     """Whether the mask of its (first) input is that of its output, too; see `compute_mask`."""
+    by_position = False
+    """Whether each step (axis 1) of the output depends on that step of the inputs alone."""
 
     def __init__(
         self,
@@ -100,10 +102,9 @@ class Layer:
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
         self.sample_shape: Shape | None = None
-        if input_shape is not None:
-            self.sample_shape = Input(input_shape).shape[1:]
-        if input_dim is not None:
-            self.sample_shape = Input(input_dim).shape[1:]
+        for shape in (input_shape, input_dim):
+            if shape is not None:
+                self.sample_shape = Input(shape).shape[1:]
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.parameters: list[Parameter] = []
         self.built_for: Shape | tuple[Shape, ...] | None = None
@@ -142,9 +143,12 @@ class Layer:
             return None
         return mask[0] if isinstance(mask, tuple) else mask
 
+    def can_step(self, moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
+        """Whether forward works on a few steps of those inputs that move, beside c.positions."""
+        return self.by_position and all(moving)
+
     def passes_through(self, training: bool) -> bool:
         """Whether the output is the input itself under its output shape: then nothing is run."""
-        del training
         return False
 
     def forward(self, op: Recorder, c: Context) -> None:
@@ -305,9 +309,8 @@ class Layer:
         outer = dict(zip(new, node.new_masks, strict=True))
         for output, result in zip(node.outputs, results, strict=True):
             output.mask = None if result.mask is None else outer.get(result.mask, result.mask)
-        if isinstance(returned, list | tuple):
-            return type(returned)(node.outputs)
-        return node.output
+        is_one = not isinstance(returned, list | tuple)
+        return node.output if is_one else type(returned)(node.outputs)
 
     def _adopt(self, body: Graph) -> None:
         """The layers of a call's body, and their weights, are those of this layer."""
@@ -318,9 +321,8 @@ class Layer:
                 layer.trainable = False
             if self.learning_rate_factor != 1:
                 layer.learning_rate_factor = self.learning_rate_factor
-        self.parameters = list(
-            dict.fromkeys(p for layer in self.sublayers for p in layer.parameters)
-        )
+        of_all = (p for layer in self.sublayers for p in layer.parameters)
+        self.parameters = list(dict.fromkeys(of_all))
 
     def forget_build(self) -> None:
         """Go back to before the first call, which turned out to be a mistake."""

@@ -31,7 +31,8 @@ class Context:
         node: the number of the call in its graph; random streams differ from call to call.
         random: the device array (seed, pass) that random ops read.
         positions: where in longer sequences the few steps at hand stand, int32 (steps,); None where
-            sequences are whole.
+            sequences are whole. See `Layer.can_step`.
+        moving: beside positions, for each input whether it has these steps alone.
     """
 
     x: Buffers
@@ -47,6 +48,8 @@ class Context:
     node: int
     random: Buffer
     positions: Buffer | None = None
+    moving: Sequence[bool] = ()
+    caches: Any = None
 
     def __init__(
         self,
@@ -73,3 +76,8 @@ class Context:
         """Memory that this layer needs: alive from its first write to its last read, which may
         lie in backward. The plan finds the lifetime by itself."""  # noqa: D205, D209
         return self._op.scratch(tuple(shape), dtype, name=name)
+
+    def cache(self, shape: Sequence[int], name: str, dtype: str | None = None) -> Buffer:
+        """Memory (batch, all positions, *shape) that stays from step to step, beside positions."""
+        cached: Buffer = self.caches(self.node, tuple(shape), name, dtype)
+        return cached

@@ -42,6 +42,7 @@ class Dense(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class Embedding(Layer):
     """
 
     input_dtype = "int32"
+    by_position = True
 
     def __init__(
         self,
@@ -81,6 +82,9 @@ class Embedding(Layer):
             regularizer=self.embeddings_regularizer,
             constraint=self.embeddings_constraint,
         )
+
+    def check_same_features(self, shape: Any) -> None:
+        """Integers of any shape fit."""
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., output_dim)."""

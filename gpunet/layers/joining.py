@@ -45,6 +45,7 @@ class Concatenate(Layer):
                 f"Concatenate takes an axis other than 0, that of the batch, got {axis!r}."
             )
         self.axis = axis
+        self.by_position = axis == -1
 
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
         """The sum of the sizes along the axis."""

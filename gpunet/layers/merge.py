@@ -26,6 +26,7 @@ class Merge(Layer):
     inputs = None
     most_inputs: int | None = None
     supports_masking = True
+    by_position = True
 
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
         """The largest size along each axis."""

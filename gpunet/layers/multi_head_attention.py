@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
@@ -11,6 +12,7 @@ from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.attention import attend, attend_backward, checked_rate, checked_shapes, with_key
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.caching import attention_can_step
 from gpunet.saving.configs import described
 
 
@@ -203,6 +205,10 @@ class MultiHeadAttention(Layer):
 
     def _features(self, query: Shape) -> tuple[int, ...]:
         return self.features or (query[2] or 0,)
+
+    def can_step(self, moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
+        """With a causal mask, or keys that are there from the start."""
+        return attention_can_step(moving, options)
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = (softmax(q k^T / sqrt(key_dim)) v) Wo + bo."""

@@ -20,6 +20,7 @@ class _Rate(Layer):
     """Base class of layers with a rate that do nothing outside of training."""
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -51,6 +52,7 @@ class GaussianNoise(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -39,6 +39,9 @@ class PositionEmbedding(Layer):
         800
     """
 
+    supports_masking = True
+    by_position = True
+
     def __init__(
         self, sequence_length: int, initializer: object = "glorot_uniform", **kwargs: Any
     ) -> None:
@@ -53,22 +56,28 @@ class PositionEmbedding(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Make the vectors (sequence_length, features)."""
-        _, features = _checked_sequence(self, input_shape)
+        length, features = _checked_sequence(self, input_shape)
+        self._check_length(length or 0)
         self.add_weight("embeddings", (self.sequence_length, features), self.initializer)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input, if it is not too long."""
-        length, _ = _checked_sequence(self, input_shape)
-        if length is not None and length > self.sequence_length:
+        """That of the input."""
+        _checked_sequence(self, input_shape)
+        return input_shape
+
+    def _check_length(self, length: int) -> None:
+        """Raise a ShapeError if there are more positions than the layer has."""
+        if length > self.sequence_length:
             raise ShapeError(
                 f"PositionEmbedding {self.label!r} has {self.sequence_length} positions, got "
-                f"inputs {input_shape}; make it with sequence_length={length} or cut them."
+                f"inputs of {length}; make it with a larger sequence_length, or cut them."
             )
-        return input_shape
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y[b, i] = embeddings[i]."""
-        op.position_rows(_sequences(c.y), c.embeddings, c.positions)
+        y = _sequences(c.y)
+        self._check_length(y.shape[1])
+        op.position_rows(y, c.embeddings, c.positions)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dembeddings[i] = the sum of dy[b, i]; x has no part in y."""
@@ -108,6 +117,9 @@ class SinePositionEncoding(Layer):
         array([[[0.  , 1.  , 0.  , 1.  ],
                 [0.84, 0.54, 0.01, 1.  ]]], dtype=float32)
     """
+
+    supports_masking = True
+    by_position = True
 
     def __init__(self, max_wavelength: float = 10000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -159,6 +171,8 @@ class RotaryEmbedding(Layer):
         (None, 10, 4, 16)
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         max_wavelength: float = 10000,
@@ -176,6 +190,7 @@ class RotaryEmbedding(Layer):
                     f"RotaryEmbedding takes an axis behind the batch for {name}, got {axis!r}."
                 )
         self.sequence_axis = sequence_axis
+        self.by_position = sequence_axis == 1
         self.feature_axis = feature_axis
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

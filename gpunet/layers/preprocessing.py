@@ -31,6 +31,7 @@ class Rescaling(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

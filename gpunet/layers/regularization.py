@@ -29,6 +29,7 @@ class Dropout(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -66,6 +67,7 @@ class ActivityRegularization(Layer):
     """
 
     supports_masking = True
+    by_position = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)

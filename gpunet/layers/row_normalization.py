@@ -60,6 +60,7 @@ class LayerNormalization(Affine):
     ) -> None:
         super().__init__(epsilon, center, scale, locals(), kwargs)
         self.axis = axis
+        self.by_position = axis == -1
         self.rms_scaling = rms_scaling
 
     def build(self, input_shape: Shape) -> None:
@@ -121,6 +122,7 @@ class RMSNormalization(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.axis = axis
+        self.by_position = axis == -1
         self.epsilon = positive_number(self, "epsilon", epsilon)
 
     def build(self, input_shape: Shape) -> None:
@@ -166,6 +168,7 @@ class UnitNormalization(Layer):
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
+        self.by_position = axis == -1
 
     def build(self, input_shape: Shape) -> None:
         """Check the axes."""

@@ -6,6 +6,7 @@ They are made of layers that stand on their own, `MultiHeadAttention`, `Dense`,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class _Block(Layer):
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.normalize_first = bool(normalize_first)
-        self._around: dict[str, tuple[LayerNormalization, Dropout, Add]] = {}
+        self.parts: dict[str, Any] = {}  # the layers by name, in KerasHub's order
 
     def _features(self, shape: Shape) -> int:
         """How many features the sequences have.
@@ -72,9 +73,9 @@ class _Block(Layer):
             )
         return features
 
-    def _make_attention(self, name: str, features: int) -> MultiHeadAttention:
-        """An attention whose heads share the features."""
-        return MultiHeadAttention(
+    def _attention(self, name: str, features: int) -> list[Layer]:
+        """An attention whose heads share the features, and what stands around it."""
+        attention = MultiHeadAttention(
             self.num_heads,
             features // self.num_heads,
             dropout=self.dropout,
@@ -82,37 +83,37 @@ class _Block(Layer):
             bias_initializer=self.bias_initializer,
             name=name,
         )
+        return [attention, *self._around(name)]
 
-    def _make_step(self, name: str) -> LayerNormalization:
-        """The layers around f in one step x + f(x); returns the one that has weights."""
-        norm = LayerNormalization(epsilon=self.layer_norm_epsilon, name=f"{name}_layer_norm")
-        dropout = Dropout(self.dropout, name=f"{name}_dropout")
-        self._around[name] = (norm, dropout, Add(name=f"{name}_sum"))
-        return norm
+    def _around(self, name: str) -> list[Layer]:
+        """What makes a step x + f(x) of a function."""
+        return [
+            LayerNormalization(epsilon=self.layer_norm_epsilon, name=f"{name}_layer_norm"),
+            Dropout(self.dropout, name=f"{name}_dropout"),
+            Add(name=f"{name}_sum"),
+        ]
 
-    def _make_feedforward(self, features: int) -> None:
+    def _feedforward(self, features: int) -> list[Layer]:
         """The network of two layers that sees one position at a time."""
         shared = (True, self.kernel_initializer, self.bias_initializer)
         name = "feedforward_intermediate_dense"
-        self.intermediate = Dense(self.intermediate_dim, self.activation, *shared, name=name)
-        self.outer = Dense(features, None, *shared, name="feedforward_output_dense")
+        return [
+            Dense(self.intermediate_dim, self.activation, *shared, name=name),
+            Dense(features, None, *shared, name="feedforward_output_dense"),
+        ]
 
-    def _order(self, *layers: Layer) -> None:
-        """Put the layers, and with them their weights, into KerasHub's order."""
-        self.sublayers = list(layers)
-        self.trainable = self.trainable  # which goes on to all of them
-        self.learning_rate_factor = self.learning_rate_factor
-
-    def _step(self, name: str, x: Tensor, function: Any) -> Tensor:
+    def _step(self, name: str, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """x + dropout(f(norm(x))), or norm(x + dropout(f(x)))."""
-        norm, dropout, add = self._around[name]
+        norm, dropout, add = (self.parts[f"{name}_{p}"] for p in ("layer_norm", "dropout", "sum"))
         y = function(norm(x) if self.normalize_first else x)
         y = add([dropout(y), x])
         result: Tensor = y if self.normalize_first else norm(y)
         return result
 
-    def _feedforward(self, x: Tensor) -> Any:
-        return self.outer(self.intermediate(x))
+    def _feedforward_step(self, x: Tensor) -> Tensor:
+        dense = self.parts["feedforward_intermediate_dense"]
+        output = self.parts["feedforward_output_dense"]
+        return self._step("feedforward", x, lambda x: output(dense(x)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -163,15 +164,15 @@ class TransformerEncoder(_Block):
     def build(self, input_shape: Shape) -> None:
         """Make the layers."""
         features = self._features(input_shape)
-        self.attention = self._make_attention("self_attention_layer", features)
-        norms = [self._make_step(name) for name in ("self_attention", "feedforward")]
-        self._make_feedforward(features)
-        self._order(self.attention, *norms, self.intermediate, self.outer)
+        attention, feedforward = self._attention("self_attention", features), "feedforward"
+        layers = [*attention, *self._around(feedforward), *self._feedforward(features)]
+        self.parts = {layer.label: layer for layer in layers}
 
     def call(self, x: Tensor) -> Tensor:
         """Attention, then the network."""
-        x = self._step("self_attention", x, lambda x: self.attention(x, x))
-        return self._step("feedforward", x, self._feedforward)
+        attention = self.parts["self_attention"]
+        x = self._step("self_attention", x, lambda x: attention(x, x))
+        return self._feedforward_step(x)
 
 
 class TransformerDecoder(_Block):
@@ -249,18 +250,15 @@ class TransformerDecoder(_Block):
         """Make the layers."""
         has_encoder = isinstance(input_shape[0], tuple)
         features = self._features(input_shape[0] if has_encoder else input_shape)
-        self.attention = self._make_attention("self_attention", features)
-        attentions = [self.attention, self._make_step("self_attention")]
-        if has_encoder:
-            self.cross_attention = self._make_attention("cross_attention", features)
-            attentions += [self.cross_attention, self._make_step("cross_attention")]
-        self._make_feedforward(features)
-        last = self._make_step("feedforward")
-        self._order(*attentions, self.intermediate, self.outer, last)
+        names = ("self_attention", "cross_attention") if has_encoder else ("self_attention",)
+        attentions = [layer for name in names for layer in self._attention(name, features)]
+        layers = [*attentions, *self._feedforward(features), *self._around("feedforward")]
+        self.parts = {layer.label: layer for layer in layers}
 
     def call(self, x: Tensor, encoded: Tensor | None = None) -> Tensor:
         """Attention to itself, to what was encoded, then the network."""
-        x = self._step("self_attention", x, lambda x: self.attention(x, x, use_causal_mask=True))
-        if encoded is not None:
-            x = self._step("cross_attention", x, lambda x: self.cross_attention(x, encoded))
-        return self._step("feedforward", x, self._feedforward)
+        attention, to_encoder = self.parts["self_attention"], self.parts.get("cross_attention")
+        x = self._step("self_attention", x, lambda x: attention(x, x, use_causal_mask=True))
+        if to_encoder is not None:
+            x = self._step("cross_attention", x, lambda x: to_encoder(x, encoded))
+        return self._feedforward_step(x)

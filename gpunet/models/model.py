@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet import backend as backends
+from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import FULL, Array
 from gpunet.engine.eager import infer_eagerly
@@ -286,6 +287,62 @@ class Model(Subclassed):
             return plan.run(lease, arrays)
         finally:
             self.arenas.release(lease)
+
+    def generate(
+        self,
+        prompts: Any,
+        max_length: int | None = None,
+        end: int | None = None,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        beams: int = 1,
+        length_penalty: float = 0.6,
+        seed: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Go on with sequences of tokens, one token a step, without computing the past again.
+
+        The output at a position is taken for the logits of the token that comes next, or for its
+        probabilities where the model ends with a softmax. See `gpunet.engine.generation` for which
+        layers can do that: those that look at each position by itself, and causal attention.
+
+        Args:
+            prompts: the first tokens of a sequence, or a list of such lists, of any lengths.
+            max_length: how many tokens a sequence has at most, the prompt's among them; as many as
+                the model's input has if None.
+            end: the token that ends a sequence.
+            temperature: below 1 favours likely tokens; 0 takes the likeliest, see
+                `gpunet.text.sample`.
+            top_k: how many tokens may be chosen from.
+            top_p: the share of probability that may be chosen from, in (0, 1].
+            beams: how many hypotheses to keep at each step: above 1 this is a
+                `gpunet.text.beam_search`, and nothing is drawn.
+            length_penalty: of the beam search.
+            seed: for what is drawn; None follows `gpunet.utils.set_random_seed`.
+            inputs: the model's other inputs by name, an encoder's for example, with one sample for
+                each prompt.
+
+        Returns:
+            A list of token numbers that begins with the prompt; a list of lists for several.
+
+        Raises:
+            ArgumentError: prompts that are none or leave no room; arguments out of their range.
+            UsageError: a layer needs whole sequences.
+
+        Example:
+            >>> from gpunet import Input, Model, layers
+            >>> tokens = Input((8,), dtype="int32")
+            >>> x = layers.TokenAndPositionEmbedding(10, 8, 4)(tokens)
+            >>> model = Model(tokens, layers.Dense(10)(layers.TransformerDecoder(8, 2)(x)))
+            >>> len(model.generate([1, 2, 3]))
+            8
+        """
+        from gpunet.models.generation import generate  # which no training needs
+
+        generator = None if seed is None else random.seeded_stream(seed)
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": generator}
+        return generate(self, prompts, max_length, end, beams, length_penalty, inputs, choice)
 
     # ---------------------------------------------------------------------- configs
 
