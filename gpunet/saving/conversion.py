@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ def from_torch(target: Model | Layer, state: Mapping[str, Any]) -> list[Array]:
     Modules belong to layers of the same name if all names agree, as `to_torch` makes them, else to
     layers in order: the n-th module with weights to the n-th layer with weights. A SeparableConv
     has two modules, one with as many groups as channels and one with windows of 1; a
-    MultiHeadAttention has out_proj as a second one.
+    MultiHeadAttention has out_proj as a second one. Each layer and each direction of a recurrent
+    module counts as a module: LSTM(num_layers=2, bidirectional=True) is two Bidirectional layers.
 
     Behind a Flatten (or Reshape) of images PyTorch's features stand channel by channel. Where the
     layers before it are channels last, the weights that meet these features are put into their
@@ -36,8 +38,7 @@ def from_torch(target: Model | Layer, state: Mapping[str, Any]) -> list[Array]:
 
     Args:
         target: a built model, or a layer of one.
-        state: arrays by name, ``{k: v.numpy() for k, v in module.state_dict().items()}``; the
-            arrays of LSTM and GRU with one layer and one direction.
+        state: arrays by name, ``{k: v.numpy() for k, v in module.state_dict().items()}``.
 
     Returns:
         Arrays for ``target.set_weights``.
@@ -90,7 +91,8 @@ def from_onnx(target: Model | Layer, state: Mapping[str, Any]) -> list[Array]:
     """The weights of a layer or a model from the inputs of ONNX operators that do the same.
 
     Names are those of the operators' specification, "W" and "B" of Conv for example; a Dense is a
-    Gemm without transB, a GRU has linear_before_reset=1. The rest is as in `from_torch`.
+    Gemm without transB, a GRU has linear_before_reset=1 (0 with reset_after=False), each direction
+    is an operator. The rest is as in `from_torch`.
 
     Args:
         target: a built model, or a layer of one.
@@ -152,7 +154,7 @@ def _from(target: Any, state: Mapping[str, Any], table: Table, where: str) -> li
         values = _ours(where, f"layer {path or layer.label!r}", rows, arrays, own)
         order = _feature_order(target, layer)
         for key, value in values.items():
-            if order is not None and _meets_features(layer, key):
+            if order is not None and _meets_features(own, key):
                 value = value[order]
             weights[own[key]] = np.ascontiguousarray(value)
     return [weights[parameter] for parameter in target.parameters]
@@ -201,7 +203,7 @@ def _to(target: Any, weights: Sequence[Any] | None, table: Table) -> dict[str, A
         order = _feature_order(target, layer)
         if order is not None:
             back = np.argsort(order)
-            own = {k: v[back] if _meets_features(layer, k) else v for k, v in own.items()}
+            own = {k: v[back] if _meets_features(own, k) else v for k, v in own.items()}
         for row in rows:
             found = row.there(*(own[name] for name in row.ours))
             for name, array in zip(row.theirs, found, strict=True):
@@ -223,23 +225,41 @@ def _layers(target: Any, table: Table) -> list[tuple[str, Layer, list[Row]]]:
     found = []
     for layer in dict.fromkeys(parameter.layer for parameter in target.parameters):
         names = {p.name for p in layer.parameters if p.layer is layer}
-        kind = next((c.__name__ for c in type(layer).__mro__ if c.__name__ in table), None)
-        rows = [row for row in table.get(kind or "", ()) if names.issuperset(row.ours)]
+        rows = [row for row in table.get(_kind(layer, table), ()) if names.issuperset(row.ours)]
+        cell = getattr(layer, "cell", layer)
+        if table is TORCH and not getattr(cell, "reset_after", True):
+            rows = []  # PyTorch's GRU resets behind the product alone
         if names != {name for row in rows for name in row.ours}:
             raise ArgumentError(
                 f"there is no layout for the weights of layer {layer.label!r} of type "
                 f"{type(layer).__name__}; convert them by hand, and those of other layers one by "
                 f"one: there are layouts of {', '.join(table)}."
             )
-        found.append((paths.get(layer, layer.label), layer, rows))
+        found.append((paths.get(layer, layer.label).replace("/", "."), layer, rows))
     return found
 
 
+def _kind(layer: Layer, table: Table) -> str:
+    """The entry of a layer, of the one that it takes to each step, or of its cell."""
+    for thing in (layer, getattr(layer, "layer", None), getattr(layer, "cell", None)):
+        for cls in type(thing).__mro__:
+            if cls.__name__.removesuffix("Cell") in table:
+                return cls.__name__.removesuffix("Cell")
+    return ""
+
+
 def _by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Arrays by their last name, by what stands before it, in order."""
+    """Arrays by their last name, by what stands before it, in order.
+
+    Further layers and directions of a recurrent module are modules of their own: what is
+    "lstm.bias_ih_l1_reverse" there is "bias_ih_l0" of "lstm.l1_reverse" here.
+    """
     modules: dict[str, dict[str, Any]] = {}
     for name, array in state.items():
         module, _, last = name.rpartition(".")
+        further = re.fullmatch(r"(\w+)_(l\d+(?:_reverse)?)", last)
+        if further is not None and further[2] != "l0":
+            module, last = _joined(module, further[2]), f"{further[1]}_l0"
         if last not in _COUNTERS:
             modules.setdefault(module, {})[last] = array
     return modules
@@ -257,9 +277,9 @@ def _joined(*names: str) -> str:
 # ----------------------------------------------------------------------- features of images
 
 
-def _meets_features(layer: Layer, weight: str) -> bool:
-    """Whether a weight's first axis is that of the layer's inputs."""
-    return type(layer).__name__ != "Dense" or weight == "kernel"
+def _meets_features(own: Mapping[str, Any], weight: str) -> bool:
+    """Whether a weight's first axis is that of the inputs: of a product the kernel's alone."""
+    return weight == "kernel" or "kernel" not in own
 
 
 def _feature_order(target: Any, layer: Layer) -> Array | None:

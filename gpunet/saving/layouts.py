@@ -198,6 +198,22 @@ def _norm(factor: str, offset: str) -> tuple[Row, ...]:
     return same("gamma", factor), same("beta", offset)
 
 
+def _torch_gates(order: Sequence[int]) -> tuple[Row, ...]:
+    return (
+        gates("kernel", "weight_ih_l0", order, directions=False),
+        gates("recurrent_kernel", "weight_hh_l0", order, directions=False),
+        biases(("bias_ih_l0", "bias_hh_l0"), order),
+    )
+
+
+def _onnx_gates(order: Sequence[int]) -> tuple[Row, ...]:
+    return (
+        gates("kernel", "W", order, directions=True),
+        gates("recurrent_kernel", "R", order, directions=True),
+        biases(("B",), order),
+    )
+
+
 TORCH: Table = {
     "Dense": (filters_first("kernel", "weight"), same("bias", "bias")),
     **_convolutions("weight", "bias"),
@@ -211,16 +227,9 @@ TORCH: Table = {
     "GroupNormalization": _norm("weight", "bias"),
     "RMSNormalization": (same("scale", "weight"),),
     "PReLU": (vector("alpha", "weight"),),
-    "LSTM": (
-        gates("kernel", "weight_ih_l0", (0, 1, 2, 3), directions=False),
-        gates("recurrent_kernel", "weight_hh_l0", (0, 1, 2, 3), directions=False),
-        biases(("bias_ih_l0", "bias_hh_l0"), (0, 1, 2, 3)),
-    ),
-    "GRU": (
-        gates("kernel", "weight_ih_l0", (1, 0, 2), directions=False),
-        gates("recurrent_kernel", "weight_hh_l0", (1, 0, 2), directions=False),
-        biases(("bias_ih_l0", "bias_hh_l0"), (1, 0, 2)),
-    ),
+    "SimpleRNN": _torch_gates((0,)),
+    "LSTM": _torch_gates((0, 1, 2, 3)),
+    "GRU": _torch_gates((1, 0, 2)),
     "MultiHeadAttention": ATTENTION,
 }
 """For each layer the arrays of PyTorch's module of the same kind, as its state_dict names them."""
@@ -237,15 +246,8 @@ ONNX: Table = {
     "LayerNormalization": _norm("Scale", "B"),
     "GroupNormalization": _norm("scale", "bias"),
     "PReLU": (vector("alpha", "slope"),),
-    "LSTM": (
-        gates("kernel", "W", (0, 3, 1, 2), directions=True),
-        gates("recurrent_kernel", "R", (0, 3, 1, 2), directions=True),
-        biases(("B",), (0, 3, 1, 2)),
-    ),
-    "GRU": (
-        gates("kernel", "W", (0, 1, 2), directions=True),
-        gates("recurrent_kernel", "R", (0, 1, 2), directions=True),
-        biases(("B",), (0, 1, 2)),
-    ),
+    "SimpleRNN": _onnx_gates((0,)),
+    "LSTM": _onnx_gates((0, 3, 1, 2)),
+    "GRU": _onnx_gates((0, 1, 2)),
 }
 """For each layer the inputs of ONNX' operator, as its specification names them."""

@@ -18,7 +18,7 @@ def last(tensor: torch.Tensor, spatial: bool) -> np.ndarray:
 def made(parts: tuple | list) -> torch.nn.Module:
     modules = []
     for kind, given, options in parts:
-        recurrent = {"batch_first": True} if kind in ("LSTM", "GRU") else {}
+        recurrent = {"batch_first": True} if kind in ("RNN", "LSTM", "GRU") else {}
         modules.append(getattr(torch.nn, kind)(*given, **options, **recurrent))
     return modules[0] if len(modules) == 1 else torch.nn.Sequential(*modules)
 
@@ -48,6 +48,7 @@ def main() -> None:
     torch.manual_seed(0)
     todo = {str(i): (case.module, case.shape, case.spatial) for i, case in enumerate(cases.CASES)}
     todo["network"] = (cases.NETWORK, cases.NETWORK_SHAPE, True)
+    todo |= {kind: (parts, cases.LINE, False) for kind, parts in cases.STACKS.items()}
     found = {
         f"{name}/{key}": value
         for name, (parts, shape, spatial) in todo.items()

@@ -127,6 +127,14 @@ CASES = [
     case("LayerNormalization", {"epsilon": 1e-5}, "LayerNorm", [4], shape=LINE, spatial=False),
     case("RMSNormalization", {"epsilon": 1e-6}, "RMSNorm", [4, 1e-6], shape=LINE, spatial=False),
     case("Dense", {"units": 5}, "Linear", [4, 5], shape=LINE, spatial=False),
+    case(
+        "SimpleRNN",
+        {"units": 5, "return_sequences": True},
+        "RNN",
+        [4, 5],
+        shape=LINE,
+        spatial=False,
+    ),
     case("LSTM", {"units": 5, "return_sequences": True}, "LSTM", [4, 5], shape=LINE, spatial=False),
     case("GRU", {"units": 5, "return_sequences": True}, "GRU", [4, 5], shape=LINE, spatial=False),
     case(
@@ -161,6 +169,10 @@ NETWORK = (
 )
 """A network whose Flatten puts features into another order than channels last does."""
 NETWORK_SHAPE = (4, 6, 3)
+STACKS = {
+    kind: [(kind, [4, 3], {"num_layers": 2, "bidirectional": True})] for kind in ("LSTM", "GRU")
+}
+"""Two recurrent layers of two directions, on samples of the shape LINE."""
 
 NUMBERS: Any = np.load(PATH, allow_pickle=False) if PATH.exists() else {}
 

@@ -58,7 +58,7 @@ def check(model, saved, shape, first, dtype, limit):
     for name in state.keys() - gradients.keys():  # moving statistics have none
         gradients[name] = np.zeros_like(state[name])
     for name in gradients:
-        if "bias_hh" in name and isinstance(model.layers[0], layers.LSTM):
+        if "bias_hh" in name and not any(p.shape[0] == 2 for p in model.parameters):
             gradients[name] = np.zeros_like(state[name])  # one bias is both, and has one gradient
     theirs = from_torch(model, gradients)
     for parameter, gradient, wanted in zip(model.parameters, ours, theirs, strict=True):
@@ -123,6 +123,16 @@ def test_a_network_with_a_flatten_between(data_format, dtype, limit):
     check(network(data_format), saved, golden.NETWORK_SHAPE, first, dtype, limit)
 
 
+@EACH
+@pytest.mark.parametrize("kind", golden.STACKS)
+def test_stacks_of_two_directions(kind, dtype, limit):
+    def both():
+        return layers.Bidirectional(getattr(layers, kind)(3, return_sequences=True))
+
+    model = Sequential([Input(golden.LINE), both(), both()])
+    check(model, golden.saved(kind), golden.LINE, False, dtype, limit)
+
+
 # ------------------------------------------------------------------------------ there and back
 
 MADE = [
@@ -142,6 +152,10 @@ MADE = [
     lambda: layers.LSTM(5, input_shape=(4, 3)),
     lambda: layers.GRU(5, input_shape=(4, 3)),
     lambda: layers.GRU(5, use_bias=False, input_shape=(4, 3)),
+    lambda: layers.SimpleRNN(5, input_shape=(4, 3)),
+    lambda: layers.RNN(layers.LSTMCell(5), input_shape=(4, 3)),
+    lambda: layers.Bidirectional(layers.GRU(5), input_shape=(4, 3)),
+    lambda: layers.TimeDistributed(layers.Dense(5), input_shape=(4, 3)),
 ]
 
 
@@ -268,6 +282,10 @@ def test_layers_without_a_layout():
     model = Sequential([layers.Normalization(input_shape=(3,))])
     with pytest.raises(ArgumentError, match="no layout for the weights of layer 'normalization'"):
         to_torch(model)
+    model = Sequential([layers.GRU(3, reset_after=False, input_shape=(4, 3))])
+    with pytest.raises(ArgumentError, match="no layout for the weights of layer 'gru' of type GRU"):
+        to_torch(model)  # as PyTorch has no such layer
+    assert to_onnx(model)["gru.B"].shape == (1, 18)
     model = Sequential([layers.Dense(3, input_dim=4)])
     with pytest.raises(ShapeError, match=r"weights have the shapes \[\(4, 3\), \(3,\)\], got \[\("):
         to_torch(model, [np.ones(3)])
