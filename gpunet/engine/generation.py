@@ -28,8 +28,8 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
-from gpunet.engine.data import model_inputs
 from gpunet.engine.graph import Graph, Node, Tensor
+from gpunet.engine.inputs import model_inputs
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Buffer, Record, Recorder, Storage
