@@ -21,6 +21,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -503,6 +504,8 @@ def worker(name: str, threads: int) -> None:
     gpunet.set_backend("numpy")
     rivals = make()
     if not numba_problem():
+        rivals["gpunet"]()  # builds its model while this is the backend
+        warnings.simplefilter("ignore", gpunet.errors.GpunetWarning)  # it stays where it was built
         gpunet.set_backend("numba")
         rivals["numba"] = make()["gpunet"]
     print(json.dumps(measure(rivals, threads, rounds)))

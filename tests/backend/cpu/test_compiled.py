@@ -7,9 +7,12 @@ import pytest
 
 pytest.importorskip("numba", reason="needs pip install gpunet[fast]")
 
+import numba
+
 from gpunet import Sequential, layers
 from gpunet.backend import backend_named
 from gpunet.backend.cpu.compiled import FUNCTIONS, kernel
+from gpunet.backend.cpu.compiled.exponential import exponential
 from gpunet.backend.spec import OPS
 from gpunet.testing import compare
 
@@ -26,6 +29,21 @@ def test_signatures(name):
 
 def signatures(name):
     return OPS[name].signature, inspect.signature(FUNCTIONS[name])
+
+
+def test_exp_of_float32_is_within_a_unit_in_the_last_place():
+    @numba.njit
+    def fill(y, x):
+        for i in range(len(x)):
+            y[i] = exponential(x[i])
+
+    x = np.random.default_rng(0).uniform(-103.9, 88.7, 200_000).astype(np.float32)
+    y, wanted = np.empty_like(x), np.exp(x.astype(np.float64))
+    fill(y, x)
+    assert (np.abs(y - wanted) / np.spacing(wanted.astype(np.float32))).max() <= 1.0
+    limits = np.array([-np.inf, -200.0, 0.0, 200.0, np.inf, np.nan], np.float32)
+    fill(y, limits)
+    np.testing.assert_array_equal(y[:6], [0.0, 0.0, 1.0, np.inf, np.inf, np.nan])
 
 
 def large_norm(dtype="float32", rows=3000):

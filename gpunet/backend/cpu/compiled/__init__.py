@@ -10,10 +10,10 @@ import numba
 import numpy as np
 
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.cpu.compiled import row_norms
+from gpunet.backend.cpu.compiled import activations, gemm, losses, memory, optimizers, row_norms
 from gpunet.backend.spec import OPS
 
-FAMILIES = (row_norms,)
+FAMILIES = (activations, gemm, losses, memory, optimizers, row_norms)
 FUNCTIONS = {
     name: getattr(family, name)
     for family in FAMILIES

@@ -13,11 +13,13 @@ is summed in parts whose bounds follow from the shape alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
 
+from gpunet.backend.cpu.prepared import Call
 from gpunet.backend.cpu.threads import blas, in_threads
 from gpunet.backend.spec import Array
 
@@ -69,6 +71,18 @@ def each_share(work: Callable[[int, int], object], count: int, size: int) -> Non
                 work(bounds[number], bounds[number + 1])
 
         in_threads(of_thread, shares, threads)
+
+
+def bind_shares(work: Callable[[int, int], object], count: int, size: int) -> Call:
+    """The call of `each_share`; of the work itself if that is for one thread."""
+    if is_for_one_thread(count, size):
+        return partial(work, 0, count)
+    return partial(each_share, work, count, size)
+
+
+def is_for_one_thread(count: int, size: int) -> bool:
+    """Whether `each_share` uses one thread, however many there are."""
+    return min(size // LEAST, count) <= 1
 
 
 def parts_of(rows: int, size: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.backend.cpu.compiled.kernel import (
     add_parts,
-    each_share,
+    bind_shares,
     inlined,
     kernel,
     ones_or,
@@ -39,7 +39,7 @@ def layer_norm(
     vectors = ones_or(gamma, columns, x), zeros_or(beta, columns, x)
     norm_rows = _norm_in_place if same_memory(y, x) else _norm
     work = partial(norm_rows, y, mean, rstd, x, *vectors, ROW_NORMS.index(norm), epsilon)
-    return partial(each_share, work, rows, x.size)
+    return bind_shares(work, rows, x.size)
 
 
 def _norm_rows(
@@ -133,8 +133,10 @@ def layer_norm_backward(
     arrays = (dx, sums, dy, x, mean, rstd, ones_or(gamma, columns, x))
     work = partial(backward, *arrays, ROW_NORMS.index(norm), epsilon)
 
+    compute = bind_shares(work, parts, 2 * x.size)
+
     def run() -> None:
-        each_share(work, parts, 2 * x.size)
+        compute()
         add_parts(dgamma, sums[:, 0], accumulate)
         add_parts(dbeta, sums[:, 1], accumulate)
 
