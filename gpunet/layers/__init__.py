@@ -13,6 +13,7 @@ from gpunet.layers.augmentation import (
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.bidirectional import Bidirectional
 from gpunet.layers.colors import RandomBrightness, RandomContrast
+from gpunet.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from gpunet.layers.convolution import Conv1D, Conv2D, Conv3D
 from gpunet.layers.core import Dense
 from gpunet.layers.depthwise import (
@@ -145,6 +146,9 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",

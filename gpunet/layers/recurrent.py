@@ -89,16 +89,18 @@ class Recurrent(Layer):
         if initial_state is None:
             return super().__call__(sequences, mask=mask, training=training)
         states = _flat(initial_state)
-        self._check_states(states)
+        self._check_states(states, getattr(sequences, "shape", ()))
         return super().__call__(sequences, mask=mask, training=training, initial_state=states)
 
-    def _check_states(self, states: list[Any]) -> None:
+    def _check_states(self, states: list[Any], input_shape: Shape) -> None:
         if len(states) != len(self.state_sizes):
             raise ArgumentError(
                 f"{self.where} has {len(self.state_sizes)} state(s), got an initial_state of "
                 f"{len(states)}."
             )
-        for state, shape in zip(states, self._state_shapes(), strict=True):
+        if None in input_shape[2:]:
+            return  # sizes of images that differ from batch to batch
+        for state, shape in zip(states, self.state_shapes(input_shape), strict=True):
             if isinstance(state, Tensor) and state.shape[1:] != shape:
                 raise ShapeError(
                     f"{self.where} takes an initial_state of shape {(None, *shape)}, got "
@@ -122,8 +124,9 @@ class Recurrent(Layer):
         """What messages call it."""
         return f"{type(self).__name__} {self.label!r}"
 
-    def _state_shapes(self) -> list[tuple[int, ...]]:
+    def state_shapes(self, input_shape: Shape) -> list[tuple[int, ...]]:
         """The shapes of the states without the batch."""
+        del input_shape
         return [(size,) for size in self.state_sizes]
 
     def step_shape(self, input_shape: Shape) -> Shape:
@@ -154,7 +157,7 @@ class Recurrent(Layer):
             parameter.trainable = parameter.trainable and self.cell.trainable
             parameter.layer = self  # which is the layer that the model knows
         if self.stateful:
-            for number, shape in enumerate(self._state_shapes()):
+            for number, shape in enumerate(self.state_shapes(input_shape)):
                 shape = (self.batch_size or 1, *shape)
                 self.add_weight(f"state{number}", shape, "zeros", trainable=False)
 
@@ -169,7 +172,7 @@ class Recurrent(Layer):
         shape = (input_shape[0], *steps, *self.output_shape_of_step(input_shape))
         if not self.return_state:
             return shape
-        return [shape, *((input_shape[0], *state) for state in self._state_shapes())]
+        return [shape, *((input_shape[0], *state) for state in self.state_shapes(input_shape))]
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         """The mask of the inputs goes on where the output has steps."""
@@ -253,7 +256,7 @@ class Recurrent(Layer):
         self, op: Recorder, c: Context, out: Buffer, first: list[Buffer | None]
     ) -> list[Buffer]:
         batch = c.x.shape[0]
-        shapes = self._state_shapes()
+        shapes = self.state_shapes(c.x.shape)
         states = tuple(
             zeros(op, c, (batch, *shape)) if state is None else state
             for state, shape in zip(first, shapes, strict=True)

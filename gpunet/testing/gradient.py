@@ -48,7 +48,7 @@ def gradient_check(
         >>> gradient_check(layers.Dense(3, "tanh"), np.ones((2, 4))) < 1e-6
         True
     """
-    parts = [np.array(part) for part in (x if isinstance(x, list | tuple) else [x])]
+    parts = [np.array(part, order="C") for part in (x if isinstance(x, list | tuple) else [x])]
     if isinstance(model, Layer):
         dtype = model.input_dtype
         tensors = [Input(p.shape[1:], name=f"x{i}", dtype=dtype) for i, p in enumerate(parts)]

@@ -6,15 +6,22 @@ for x (and a mask, and first states) and the gradients of sum(dy * output) over 
 respect to x, to the first states and to the weights.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
+
+PATH = Path(__file__).with_name("recurrent.npz")
 
 SHAPE = (3, 5, 4)
 MASK = [[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]]
 ALL = {"return_sequences": True, "return_state": True}
 BACK = {"go_backwards": True}
 ZERO = {"zero_output_for_mask": True}
+SHAPES = {"ConvLSTM1D": (3, 5, 4, 2), "ConvLSTM2D": (3, 5, 3, 4, 1)}
+SHAPES["ConvLSTM3D"] = (3, 5, 2, 3, 2, 1)
+SAME = {"padding": "same"}
+FIRST = {"data_format": "channels_first"}
 CASES = [  # layer, its arguments, and what the call is given besides: a mask, first states
     ("LSTM", {"units": 6}, ""),
     ("LSTM", {"units": 6, "return_sequences": True}, ""),
@@ -65,6 +72,13 @@ CASES = [  # layer, its arguments, and what the call is given besides: a mask, f
         "mask",
     ),
     ("TimeDistributed", {"layer": ("Dense", {"units": 3, "activation": "tanh"})}, ""),
+    ("ConvLSTM1D", {"filters": 2, "kernel_size": 3}, ""),
+    ("ConvLSTM1D", {"filters": 2, "kernel_size": 2, "strides": 2, **SAME, **ALL}, "mask"),
+    ("ConvLSTM2D", {"filters": 2, "kernel_size": 2, **SAME, **ALL, **BACK}, ""),
+    ("ConvLSTM2D", {"filters": 1, "kernel_size": (2, 3), "dilation_rate": (2, 1), **ALL}, "mask"),
+    ("ConvLSTM2D", {"filters": 2, "kernel_size": (2, 1), **FIRST, **ALL}, "mask"),
+    ("ConvLSTM2D", {"filters": 1, "kernel_size": 2, "use_bias": False, "activation": "relu"}, ""),
+    ("ConvLSTM3D", {"filters": 1, "kernel_size": 2}, ""),
     ("TimeDistributed", {"layer": ("Dense", {"units": 3, "use_bias": False})}, "mask"),
 ]
 
@@ -81,6 +95,17 @@ def made(layers, name, arguments):
     return getattr(layers, name)(**arguments)
 
 
+def load():
+    """The saved arrays by name: "0.x", "0.y0", ..."""
+    saved, start, arrays = np.load(PATH), 0, {}
+    values = saved["values"]
+    for key, shape in json.loads(str(saved["shapes"])).items():
+        size = int(np.prod(shape, dtype=int))
+        arrays[key] = values[start : start + size].reshape(shape)
+        start += size
+    return arrays
+
+
 def main() -> None:
     import keras
     import torch
@@ -91,10 +116,11 @@ def main() -> None:
     numbers = {}
     for number, (name, arguments, given) in enumerate(CASES):
         layer = made(keras.layers, name, arguments)
-        layer.build(SHAPE)
+        shape = SHAPES.get(name, SHAPE)
+        layer.build(shape)
         weights = [rng.standard_normal(weight.shape) / 2 for weight in layer.weights]
         layer.set_weights(weights)
-        saved = {"x": rng.standard_normal(SHAPE)}
+        saved = {"x": rng.standard_normal(shape)}
         inputs = {"x": torch.tensor(saved["x"], requires_grad=True)}
         call = {}
         if "state" in given:
@@ -118,7 +144,10 @@ def main() -> None:
         for i, (weight, gradient) in enumerate(zip(weights, gradients[len(inputs) :], strict=True)):
             saved[f"weight{i}"], saved[f"gradient{i}"] = weight, gradient
         numbers |= {f"{number}.{key}": value for key, value in saved.items()}
-    np.savez_compressed(Path(__file__).with_name("recurrent.npz"), **numbers)
+    # One array for all: a thousand small ones would take three times the bytes.
+    shapes = json.dumps({key: value.shape for key, value in numbers.items()})
+    values = np.concatenate([value.ravel() for value in numbers.values()])
+    np.savez_compressed(PATH, shapes=shapes, values=values)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def load(name):
 
 
 golden = load("make_recurrent")
-NUMBERS = np.load(GOLDEN / "recurrent.npz")
+NUMBERS = golden.load()
 RNG = np.random.default_rng
 OPTIONS = [
     {},
@@ -41,7 +41,7 @@ MADE = [
 
 
 def saved_case(number):
-    keys = [key.partition(".")[2] for key in NUMBERS.files if key.startswith(f"{number}.")]
+    keys = [key.partition(".")[2] for key in NUMBERS if key.startswith(f"{number}.")]
     return {key: NUMBERS[f"{number}.{key}"] for key in keys}
 
 
@@ -62,7 +62,7 @@ def as_list(value):
 )
 def test_keras_numbers(number, name, arguments, given):
     saved = saved_case(number)
-    x, call = Input(golden.SHAPE[1:]), {}
+    x, call = Input(saved["x"].shape[1:]), {}
     states = [Input(state.shape[1:]) for state in listed(saved, "state")]
     inputs, arrays = [x, *states], [saved["x"], *listed(saved, "state")]
     if states:
