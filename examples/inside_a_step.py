@@ -1,6 +1,6 @@
-"""Look into a training step: as a script, by the clock, number by number, and at a NaN.
+"""Look into a training step: op by op, number by number, by the clock, at a NaN, as a script.
 
-    python examples/look_inside.py
+    python examples/inside_a_step.py
 
 It writes the training step as step.py, a NumPy script that runs without gpunet.
 """
@@ -40,7 +40,18 @@ def classifier(*between):
     return Sequential([hidden, *between, Dense(10, activation="softmax")])
 
 
-print("--- a layer that prints its numbers, at every step")
+print("--- the ops of a step on 32 samples, in the order in which they run")
+model = classifier()
+model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+explained = set()
+for record in model.training_plan(32).records:
+    arrays = ", ".join(f"{p.name} {list(b.shape)}" for p, b in record.items())
+    print(f"{record.layer:9} {record.direction:8} {record.op.name}: {arrays}")
+    if record.op.name not in explained:  # the first sentence of what the contract says of it
+        explained.add(record.op.name)
+        print(" " * 19 + record.op.doc.split("\n")[0])
+
+print("\n--- a layer that prints its numbers, at every step")
 model = classifier(Look())
 model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
 model.fit(x, y, epochs=2, batch_size=32, verbose=0)
