@@ -455,6 +455,67 @@ def lstm() -> Rivals:
     return {"gpunet": lambda: model.train_on_batch(x, y), "PyTorch": eager}
 
 
+def gpt() -> Rivals:
+    """One training step of 4 blocks of a GPT: width 256, 4 heads, 128 tokens, batch 16, AdamW."""
+    import numpy as np
+    import torch
+    from torch.nn import functional
+
+    import gpunet
+    from gpunet.layers import Dense, LayerNormalization, TokenAndPositionEmbedding
+
+    vocabulary, length, width, heads, blocks, batch = 128, 128, 256, 4, 4, 16
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, vocabulary, (batch, length)).astype(np.int32) for _ in range(2))
+    block = {"activation": "gelu", "normalize_first": True}
+    model = gpunet.Sequential(
+        [
+            TokenAndPositionEmbedding(vocabulary, length, width, input_shape=(length,)),
+            *(gpunet.layers.TransformerDecoder(4 * width, heads, **block) for _ in range(blocks)),
+            LayerNormalization(epsilon=1e-5),
+            Dense(vocabulary),
+        ]
+    )
+    loss = gpunet.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(gpunet.optimizers.AdamW(1e-3), loss)
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before = torch.nn.LayerNorm(width)
+            self.project = torch.nn.Linear(width, 3 * width)
+            self.output = torch.nn.Linear(width, width)
+            self.between = torch.nn.LayerNorm(width)
+            self.inner = torch.nn.Linear(width, 4 * width)
+            self.outer = torch.nn.Linear(4 * width, width)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            shape = (batch, length, heads, width // heads)
+            qkv = (a.view(shape).transpose(1, 2) for a in self.project(self.before(x)).chunk(3, 2))
+            taken = functional.scaled_dot_product_attention(*qkv, is_causal=True)
+            x = x + self.output(taken.transpose(1, 2).reshape(batch, length, width))
+            return x + self.outer(functional.gelu(self.inner(self.between(x))))
+
+    tokens = torch.nn.Embedding(vocabulary, width)
+    places = torch.nn.Embedding(length, width)
+    stack = torch.nn.Sequential(
+        *(Block() for _ in range(blocks)),
+        torch.nn.LayerNorm(width),
+        torch.nn.Linear(width, vocabulary),
+    )
+    parameters = [*tokens.parameters(), *places.parameters(), *stack.parameters()]
+    step = torch.optim.AdamW(parameters, 1e-3, fused=True)
+    tx, ty, order = torch.from_numpy(x), torch.from_numpy(y).long(), torch.arange(length)
+
+    def eager() -> None:
+        step.zero_grad()
+        logits = stack(tokens(tx) + places(order))
+        functional.cross_entropy(logits.view(-1, vocabulary), ty.view(-1)).backward()
+        step.step()
+
+    return {"gpunet": lambda: model.train_on_batch(x, y), "PyTorch": eager}
+
+
 WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     # name: (what it is, how to make it, rounds)
     "small": (
@@ -487,6 +548,7 @@ WORKLOADS: dict[str, tuple[str, Callable[[], Rivals], int]] = {
     "depthwise": ("fit 3 depthwise convolutions, batch 64", depthwise, 5),
     "transposed": ("fit 2 transposed convolutions, batch 64", transposed, 8),
     "lstm": ("LSTM 64 -> 256, 64 steps, batch 32, return_sequences", lstm, 15),
+    "gpt": ("GPT: 4 blocks of width 256, 128 tokens, batch 16, AdamW", gpt, 8),
     "predict1": ("predict_on_batch 784-512-512-10, batch 1", lambda: predict(1), 20),
     "predict1024": ("predict_on_batch, batch 1024", lambda: predict(1024), 15),
 }
