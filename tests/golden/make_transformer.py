@@ -13,7 +13,22 @@ import numpy as np
 # layer, arguments, shapes of the inputs
 SIZES = {"intermediate_dim": 7, "num_heads": 2}
 GPT = SIZES | {"activation": "gelu", "normalize_first": True, "layer_norm_epsilon": 0.01}
+# A layer of integers is called on them, and on what came of that in reverse.
+INTEGERS = ("ReversibleEmbedding", "TokenAndPositionEmbedding")
 CASES = [
+    ("ReversibleEmbedding", {"input_dim": 7, "output_dim": 4}, [(5,)]),
+    ("ReversibleEmbedding", {"input_dim": 7, "output_dim": 4, "tie_weights": False}, [(5,)]),
+    ("ReversibleEmbedding", {"input_dim": 7, "output_dim": 4, "logit_soft_cap": 0.5}, [(5,)]),
+    (
+        "TokenAndPositionEmbedding",
+        {"vocabulary_size": 7, "sequence_length": 6, "embedding_dim": 4},
+        [(5,)],
+    ),
+    (
+        "TokenAndPositionEmbedding",
+        {"vocabulary_size": 7, "sequence_length": 5, "embedding_dim": 4, "tie_weights": False},
+        [(5,)],
+    ),
     ("PositionEmbedding", {"sequence_length": 5}, [(5, 6)]),
     ("PositionEmbedding", {"sequence_length": 9}, [(5, 6)]),
     ("SinePositionEncoding", {}, [(30, 6)]),
@@ -32,6 +47,18 @@ CASES = [
 BATCH = 3
 
 
+def call(layer, inputs):
+    """Call a layer of KerasHub or gpunet on its inputs."""
+    name = type(layer).__name__
+    if name == "ReversibleEmbedding":
+        return layer(layer(*inputs), reverse=True)
+    if name == "TokenAndPositionEmbedding":
+        is_ours = "reverse" in getattr(layer, "call_options", ())
+        back = layer if is_ours else layer.token_embedding
+        return back(layer(*inputs), reverse=True)
+    return layer(*inputs)
+
+
 def main() -> None:
     import keras
     import keras_hub
@@ -45,12 +72,16 @@ def main() -> None:
         layer = getattr(keras_hub.layers, name)(**arguments)
         x = [rng.standard_normal((BATCH, *shape)) for shape in shapes]
         inputs = [torch.tensor(array, requires_grad=True) for array in x]
-        layer(*inputs)
+        if name in INTEGERS:
+            x = [rng.integers(0, 7, (BATCH, *shape)) for shape in shapes]
+            inputs = [torch.tensor(array) for array in x]
+        call(layer, inputs)
         weights = [rng.uniform(-1, 1, weight.shape) for weight in layer.weights]
         layer.set_weights(weights)
-        y = layer(*inputs)
+        y = call(layer, inputs)
         dy = rng.standard_normal(tuple(y.shape))
-        wanted = [*inputs, *(weight.value for weight in layer.trainable_weights)]
+        differentiable = [] if name in INTEGERS else inputs
+        wanted = [*differentiable, *(weight.value for weight in layer.trainable_weights)]
         loss = (y * torch.tensor(dy)).sum()
         gradients = [torch.zeros_like(array) for array in wanted]
         if loss.requires_grad:

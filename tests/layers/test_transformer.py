@@ -32,27 +32,38 @@ def values(*shape, seed=0):
 
 
 def model_of(number, **more):
-    """A model of one layer of the golden cases, and the inputs' shapes."""
+    """A model of one layer of the golden cases."""
     name, arguments, shapes = golden.CASES[number]
-    inputs = [Input(shape) for shape in shapes]
+    dtype = "int32" if name in golden.INTEGERS else "float32"
+    inputs = [Input(shape, dtype=dtype) for shape in shapes]
     layer = getattr(layers, name)(**arguments, **more)
-    return Model(inputs, layer(*inputs)), shapes
+    return Model(inputs, golden.call(layer, inputs))
+
+
+def inputs_of(number, batch):
+    """Numbers, or integers, for the inputs of one of the golden cases."""
+    name, _, shapes = golden.CASES[number]
+    if name in golden.INTEGERS:
+        return [np.random.default_rng(0).integers(0, 7, (batch, *shape)) for shape in shapes]
+    return [values(batch, *shape, seed=i) for i, shape in enumerate(shapes)]
 
 
 @EACH
 def test_as_keras_hub(number):
     """Outputs and gradients from the same weights in the same order, in float64."""
     saved = {k.split(".")[1]: v for k, v in NUMBERS.items() if k.startswith(f"{number}.")}
-    model, shapes = model_of(number)
+    model = model_of(number)
     model.to("numpy", dtype="float64")
     parameters = model.layers[-1].parameters
     model.set_weights([saved[f"weight{i}"] for i in range(len(parameters))])
-    run = model.run([saved[f"x{i}"] for i in range(len(shapes))], training=True)
+    run = model.run([saved[f"x{i}"] for i in range(len(model.inputs))], training=True)
     rotary = golden.CASES[number][0] == "RotaryEmbedding"
     tolerance = {"rtol": 1e-6, "atol": 1e-6} if rotary else {"rtol": 1e-9, "atol": 1e-10}
     np.testing.assert_allclose(run.y, saved["y"], **tolerance)
     dx = run.backward(saved["dy"])
-    gradients = [*(dx if len(shapes) > 1 else [dx]), *(p.block.gradient(p) for p in parameters)]
+    dxs = dx if isinstance(dx, list) else [dx]
+    of_inputs = [] if golden.CASES[number][0] in golden.INTEGERS else dxs
+    gradients = [*of_inputs, *(p.block.gradient(p) for p in parameters)]
     for i, gradient in enumerate(gradients):
         np.testing.assert_allclose(gradient, saved[f"gradient{i}"], **tolerance)
 
@@ -60,8 +71,8 @@ def test_as_keras_hub(number):
 @EACH
 def test_gradients(number):
     dropout = {"dropout": 0.3} if number in BLOCKS else {}
-    model, shapes = model_of(number, **dropout)
-    x = [values(2, *shape, seed=i).astype(np.float64) for i, shape in enumerate(shapes)]
+    model = model_of(number, **dropout)
+    x = [a.astype(np.float64) if a.dtype == np.float32 else a for a in inputs_of(number, 2)]
     assert gradient_check(model, x) < 1e-6
 
 
@@ -69,18 +80,18 @@ def test_gradients(number):
 @EACH
 def test_kernels_agree_with_numpy(number):
     dropout = {"dropout": 0.3} if number in BLOCKS else {}
-    model, shapes = model_of(number, **dropout)
+    model = model_of(number, **dropout)
     model = Model(model.inputs, layers.Dense(2)(layers.Flatten()(model.outputs[0])))
     model.compile("sgd", "mse")
-    x = [values(4, *shape, seed=i) for i, shape in enumerate(shapes)]
+    x = inputs_of(number, 4)
     comparison = compare(model, "numpy", "emulator", x if len(x) > 1 else x[0], values(4, 2))
     assert comparison.ok, str(comparison)
 
 
 @EACH
 def test_models_make_the_same_model_again(number):
-    model, shapes = model_of(number)
-    x = [values(2, *shape, seed=i) for i, shape in enumerate(shapes)]
+    model = model_of(number)
+    x = inputs_of(number, 2)
     for again in (clone_model(model), model_from_json(model.to_json())):
         again.set_weights(model.get_weights())
         wanted = model.predict(x if len(x) > 1 else x[0], verbose=0)
