@@ -158,7 +158,4 @@ class Gated(Recurrent):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        of_cell = self.cell.get_config()
-        config = {**of_cell, **super().get_config()}
-        names = inspect.signature(type(self)).parameters
-        return {**config, **({"use_cudnn": self.use_cudnn} if "use_cudnn" in names else {})}
+        return {**self.cell.get_config(), **super().get_config()}

@@ -20,6 +20,8 @@ from gpunet.saving.configs import CustomObjects, shortened
 Place = tuple[str, int, int]
 """(layer, which call of it, which of the call's outputs); inputs have the call 0."""
 Calls = dict[Place, Tensor]
+_MASK_OPS = ("NotEqual", "Any")
+"""With these Keras writes the masks of Embedding and Masking into a model, as layers."""
 Keys = Sequence[str] | None
 Nested = Callable[[Mapping[str, Any], CustomObjects | None], Layer | None]
 """Makes the layer that stands for a nested model; None if a description is not that of a model."""
@@ -139,6 +141,8 @@ def graph_from_config(
     tensors: Calls = {}
     waiting: list[tuple[str, int, Layer, Any]] = []
     for entry in _entries(config):
+        if entry.get("class_name") in _MASK_OPS:
+            continue
         made, label = _layer(entry, custom_objects, nested), entry.get("name")
         calls = entry.get("inbound_nodes")
         if not isinstance(label, str) or not isinstance(calls, list):
@@ -192,12 +196,20 @@ def _argument(call: Any) -> tuple[list[Place], str, dict[str, Any]]:
     args = call.get("args") if isinstance(call, Mapping) else None
     kwargs = (call.get("kwargs") if isinstance(call, Mapping) else None) or {}
     said = kwargs.items() if isinstance(kwargs, Mapping) else [("", kwargs)]
-    options = {str(name): _option(value) for name, value in said if value is not None}
+    options = {str(n): _option(value) for n, value in said if not _says_nothing(n, value)}
     if not isinstance(args, list) or not args or "" in options:
         raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
     is_list = len(args) == 1 and isinstance(args[0], list)
     places = [_tensor_place(tensor) for tensor in (args[0] if is_list else args)]
     return places, "list" if is_list else "one" if len(args) == 1 else "many", options
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Whether an option of a call is what it is anyway: the tensor has the mask that Keras made."""
+    if name == "mask" and isinstance(value, Mapping):
+        label = _tensor_place(value)[0]
+        return label.rstrip("_0123456789") in ("not_equal", "any")
+    return value is None or (name == "training" and value is False)
 
 
 def _option(value: Any) -> Any:

@@ -47,10 +47,30 @@ def nested(k):
     return k.Model([a, b], [two, k.layers.Dense(1, name="end")(one)], name="outer")
 
 
+def recurrent(k):
+    x = k.Input((5, 4), name="x")
+    both = k.layers.Bidirectional(
+        k.layers.LSTM(3, "relu", return_sequences=True, name="lstm"), "sum", name="both"
+    )
+    y = k.layers.TimeDistributed(k.layers.Dense(4, name="dense"), name="each")(both(x))
+    y = k.layers.GRU(3, reset_after=False, return_sequences=True, name="gru")(y)
+    y, h = k.layers.SimpleRNN(2, return_sequences=True, return_state=True, name="simple")(y)
+    cells = [k.layers.LSTMCell(3, name="first"), k.layers.GRUCell(2, name="second")]
+    return k.Model(x, [k.layers.RNN(cells, name="cells")(y), h], name="r")
+
+
+def translator(k):
+    words, said = k.Input((7,), dtype="int32", name="words"), k.Input((5, 3), name="said")
+    embedded = k.layers.Embedding(10, 4, mask_zero=True, name="embedding")(words)
+    _, *states = k.layers.LSTM(6, return_state=True, name="encoder")(embedded)
+    decoder = k.layers.LSTM(6, return_sequences=True, name="decoder")
+    return k.Model([words, said], decoder(said, initial_state=states), name="t")
+
+
 def main():
     import keras
 
-    models = {"stack": stack(keras), "graph": graph(keras), "nested": nested(keras)}
+    models = {make.__name__: make(keras) for make in (stack, graph, nested, recurrent, translator)}
     PATH.write_text(
         json.dumps({name: json.loads(m.to_json()) for name, m in models.items()}) + "\n"
     )
