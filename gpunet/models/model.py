@@ -155,7 +155,7 @@ class Model(Subclassed):
     @property
     def blocks(self) -> list[Block]:
         """The blocks of those stretches."""
-        return [span.block for span in self.spans]
+        return [span.block for span in (self._graph or self.graph).spans]
 
     @property
     def weights(self) -> list[np.ndarray[Any, Any]]:
