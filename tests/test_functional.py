@@ -381,6 +381,64 @@ def test_a_layer_made_of_layers_in_sequential_freezes_and_is_copied():
     assert copy.layers[0].rate == 0.2
 
 
+# ------------------------------------------------------------------------ training, by call
+
+ONES = np.ones((50, 40), np.float32)
+
+
+def dropped(y):
+    return 0.3 < (y == 0).mean() < 0.7
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_dropout_in_predict_and_never(backend, eagerly):
+    x = Input((40,))
+    outputs = [layers.Dropout(0.5)(x, training=training) for training in (None, True, False)]
+    model = Model(x, outputs).to(backend)
+    model.compile("sgd", "mse", run_eagerly=eagerly)
+    by_pass, always, never = model.predict(ONES, verbose=0)
+    assert dropped(always)
+    assert not dropped(by_pass)
+    assert not dropped(never)
+    assert (model.predict(ONES, verbose=0)[1] != always).any()  # others each time
+    by_pass, always, never = model(ONES, training=True)
+    assert dropped(by_pass)
+    assert dropped(always)
+    assert not dropped(never)
+
+
+def test_a_frozen_base_keeps_its_statistics_when_it_is_trained_again():
+    """Keras' guide to transfer learning: the base is called with training=False."""
+    base = Sequential([layers.Dense(3, input_dim=4), layers.BatchNormalization()])
+    for training, kept in ((False, True), (None, False), (True, False)):
+        x = Input((4,))
+        model = Model(x, layers.Dense(1)(base(x, training=training)))
+        for again in (model, model_from_json(model.to_json()), clone_model(model)):
+            again.set_weights(model.get_weights())
+            again.compile("sgd", "mse")
+            *_, before = again.get_weights()[:6]
+            again.fit(X[0], Y[0], verbose=0)
+            assert np.array_equal(again.get_weights()[5], before) == kept
+            kernel = again.get_weights()[0]
+            assert not np.array_equal(kernel, base.get_weights()[0]) or again is model
+    data = np.random.default_rng(0).standard_normal((5, 4))
+    assert gradient_check(Model(x, base(x, training=False)), data, training=True) < 1e-6
+    assert gradient_check(Model(x, base(x, training=True)), data, training=False) < 1e-6
+
+
+def test_what_a_layer_of_layers_says_holds_within_unless_a_call_says_otherwise():
+    class Inner(layers.Layer):
+        def call(self, x, training):
+            always = layers.Dropout(0.5)(x, training=True)
+            return [layers.Dropout(0.5)(x, training=training), layers.Dropout(0.5)(x), always]
+
+    x = Input((40,))
+    for training, expected in ((None, [0, 0, 1]), (True, [1, 1, 1]), (False, [0, 0, 1])):
+        model = Model(x, Inner()(x, training=training))
+        assert [dropped(y) for y in model.predict(ONES, verbose=0)] == expected
+
+
 def test_dropout_within_differs_from_call_to_call():
     class Twice(layers.Layer):
         def __init__(self):
@@ -425,7 +483,7 @@ def test_mistakes_of_layers_made_of_layers():
         _WithWeights()(x)
     with pytest.raises(ArgumentError, match="must return a symbolic tensor or a list"):
         _Returns()(x)
-    with pytest.raises(ArgumentError, match="got training=True; leave it out"):
-        layers.Dropout(0.5)(x, training=True)
+    with pytest.raises(ArgumentError, match="and symbolic tensors as mask=, got training='yes'"):
+        layers.Dropout(0.5)(x, training="yes")
     with pytest.raises(ArgumentError, match=r"takes a list of input\(s\), got 2 arguments: write"):
         layers.Add()(x, x)

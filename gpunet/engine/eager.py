@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.inputs import device_dtype
@@ -96,5 +97,10 @@ def infer_eagerly(model: Model, arrays: Sequence[Array]) -> list[np.ndarray[Any,
         host = backend.to_numpy(array) if backend.owns(array) else np.asarray(array)
         values = backend.from_numpy(np.ascontiguousarray(host, dtype))
         inputs.append(op.given(tensor.name, values))
-    outputs = Pass(model.graph, op, len(arrays[0]), training=False).forward(inputs)
+    drawn = None
+    if any(node.options.get("training") for node in model.graph.nodes):
+        model.passes += 1
+        state = np.array([random.seed(), model.passes], np.uint64)
+        drawn = op.given("random", backend.from_numpy(state))
+    outputs = Pass(model.graph, op, len(arrays[0]), False, drawn).forward(inputs)
     return [y.numpy() for y in outputs]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet import random
 from gpunet.backend.spec import Array
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
@@ -33,7 +34,12 @@ class InferPlan:
         one_pass = Pass(model.graph, op, shapes[0][0], training=False)
         self._inputs, casts = model_input_buffers(op, model, shapes, dtypes)
         self._outputs = one_pass.forward(casts)
-        self.plan = Plan(op.records, [*self._inputs, *self._outputs])
+        self._model = model
+        # Random numbers are for layers that were called with training=True.
+        drawn = any(one_pass.random.storage in record.reads() for record in op.records)
+        self._random = one_pass.random if drawn else None
+        kept = [*self._inputs, *self._outputs]
+        self.plan = Plan(op.records, kept if self._random is None else [self._random, *kept])
 
     def run(self, lease: Lease, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
         """The outputs for one batch, on the host."""
@@ -41,5 +47,9 @@ class InferPlan:
         bound = lease.bound(self.plan, "infer", self.plan.records)
         for buffer, array in zip(self._inputs, arrays, strict=True):
             write(backend, bound[buffer], array)
+        if self._random is not None:
+            self._model.passes += 1
+            state = np.array([random.seed(), self._model.passes], np.uint64)
+            backend.write(bound[self._random], state)
         bound.program.run()
         return [backend.to_numpy(bound[buffer]) for buffer in self._outputs]

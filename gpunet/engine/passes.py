@@ -58,7 +58,7 @@ class Pass:
         for number, node in enumerate(self.graph.nodes):
             layer = node.layer
             self.op.layer = self.paths[layer]
-            if layer.passes_through(self.training):
+            if layer.passes_through(self._trains(node)):
                 x = self.value(node.inputs[0])
                 self.values[node.output] = x.reshape(*shapes[node.output])
                 self._contexts.append(None)
@@ -83,10 +83,14 @@ class Pass:
         """The shapes of all tensors for inputs of these shapes."""
         return self.graph.batch_shapes(inputs)
 
+    def _trains(self, node: Node) -> bool:
+        """Whether a call is to act as in training: what it says itself goes before the pass."""
+        return bool(node.options.get("training", self.training))
+
     def _context(self, node: Node, number: int) -> Context:
         """What forward finds: inputs, masks, options and weights."""
         layer, flags = node.layer, {n: v for n, v in node.options.items() if isinstance(v, bool)}
-        context = Context(self.op, self.training, number, self.random, flags)
+        context = Context(self.op, self._trains(node), number, self.random, flags)
         context.x = _single([self.value(tensor) for tensor in node.inputs], layer.inputs == 1)
         masks = [None if mask is None else self.value(mask) for mask in node.masks]
         context.mask = _single(masks, layer.inputs == 1)

@@ -14,7 +14,7 @@ from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.identifiers import snake_case
-from gpunet.layers.calls import checked_options, flat_inputs, in_order_of_attributes, masks_of
+from gpunet.layers import calls
 from gpunet.layers.context import Context as Context
 from gpunet.layers.sizes import shapes_out
 from gpunet.layers.weights import read_parameter, write_parameters
@@ -223,14 +223,13 @@ class Layer:
         return hasattr(self, "call")
 
     def __call__(
-        self, *inputs: Any, training: None = None, mask: Any = None, **options: Any
+        self, *inputs: Any, training: bool | None = None, mask: Any = None, **options: Any
     ) -> Any:
         """Call the layer on symbolic tensors.
 
         Args:
             inputs: a tensor, or a list of them; what else ``call`` takes if there is one.
-            training: accepted for Keras' sake: None. Whether a pass trains is decided by who runs
-                it, fit or predict.
+            training: None: in fit, not in predict; False: never, True: always act as in training.
             mask: a tensor of dtype "bool" that says which steps of the input are there (a list of
                 them, or None, where there are several inputs); None: the mask that it has already.
             options: True or False for what the layer names in ``call_options``, and tensors for
@@ -245,9 +244,9 @@ class Layer:
             ShapeError: shapes that the layer does not take.
         """
         given = {**options, "mask": mask, "training": training}
-        said = checked_options(self.label, self.call_options, self.call_tensors, given)
-        flat, form = flat_inputs(self.label, inputs)
-        masks = masks_of(self, flat, said.get("mask"))
+        said = calls.checked_options(self.label, self.call_options, self.call_tensors, given)
+        flat, form = calls.flat_inputs(self.label, inputs)
+        masks = calls.masks_of(self, flat, said.get("mask"))
         if self.is_composite:
             return self._call_layers(inputs, flat, form, said, masks)
         wrong_form = (len(inputs) > 1) > self.takes_arguments
@@ -292,7 +291,7 @@ class Layer:
                 "to the layers that it calls; a layer with weights of its own has forward and "
                 "backward."
             )
-        returned = self.call(*inputs, **options)  # type: ignore[attr-defined]
+        returned = calls.call_of(self, inputs, options)
         results = list(returned) if isinstance(returned, list | tuple) else [returned]
         if not results or not all(isinstance(result, Tensor) for result in results):
             raise ArgumentError(
@@ -304,6 +303,7 @@ class Layer:
         new = [mask for mask in found if mask is not None]
         body = Graph(known, [*results, *new], is_body=True)
         self._adopt(body)
+        calls.say_training(body, options)
         shapes = [result.shape for result in results]
         node = Node(self, flat, shapes, form, body, options, masks, [m.shape for m in new])
         outer = dict(zip(new, node.new_masks, strict=True))
@@ -315,7 +315,7 @@ class Layer:
     def _adopt(self, body: Graph) -> None:
         """The layers of a call's body, and their weights, are those of this layer."""
         new = [layer for layer in body.layers if layer not in self.sublayers]
-        self.sublayers = in_order_of_attributes(self, [*self.sublayers, *new])
+        self.sublayers = calls.in_order_of_attributes(self, [*self.sublayers, *new])
         for layer in new:
             if not self.trainable:
                 layer.trainable = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from gpunet.engine.graph import Option, Tensor
+from gpunet.engine.graph import Graph, Option, Tensor
 from gpunet.errors import ArgumentError, ShapeError, warn
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def checked_options(
 
     Args:
         label: the layer's name.
-        flags: the options that are True or False.
+        flags: the options that are True or False; ``training`` is one of every layer.
         tensors: those that are a tensor or a list of them; ``mask`` is one of every layer.
         given: what was given by name.
 
@@ -59,12 +60,7 @@ def checked_options(
     for name, value in given.items():
         if value is None and name in (*flags, *tensors, "mask", "training"):
             continue
-        if name == "training":
-            raise ArgumentError(
-                f"layer {label!r} got training={value!r}; leave it out: fit trains, predict does "
-                "not, and model.run(x, training=True) says it for a loop of your own."
-            )
-        is_flag = name in flags and isinstance(value, bool)
+        is_flag = name in (*flags, "training") and isinstance(value, bool)
         if not is_flag and not (name in (*tensors, "mask") and _are_tensors(value)):
             known = "".join(f", {flag}=True" for flag in flags)
             raise ArgumentError(
@@ -149,3 +145,24 @@ def in_order_of_attributes(owner: Any, layers: Sequence[Layer]) -> list[Layer]:
         return places.get(id(getattr(layer, "model", layer)), len(places))
 
     return sorted(layers, key=place)
+
+
+def call_of(owner: Any, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Let a layer or model with ``call`` call its layers.
+
+    Args:
+        owner: the layer or model.
+        inputs: the arguments.
+        options: what is said by name; training only if ``call`` has an argument of this name.
+    """
+    given = {name: value for name, value in options.items() if name != "training"}
+    if "training" in signature(owner.call).parameters:
+        given["training"] = options.get("training")
+    return owner.call(*inputs, **given)
+
+
+def say_training(body: Graph, options: Mapping[str, Any]) -> None:
+    """What a call of a layer of layers says of training holds for those that say nothing."""
+    if "training" in options:
+        for node in body.nodes:
+            node.options.setdefault("training", options["training"])

@@ -127,7 +127,7 @@ class MultiHeadAttention(Layer):
         key_mask: None = None,
         attention_mask: None = None,
         return_attention_scores: bool = False,
-        training: None = None,
+        training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
         """Call the layer on symbolic tensors.
@@ -141,7 +141,7 @@ class MultiHeadAttention(Layer):
             key_mask: the same.
             attention_mask: the same.
             return_attention_scores: False.
-            training: None; see `Layer`.
+            training: see `Layer`.
             use_causal_mask: whether query i sees the keys up to i alone.
 
         Returns:

@@ -64,7 +64,7 @@ class Recurrent(Layer):
         sequences: Any,
         initial_state: Any = None,
         mask: Any = None,
-        training: None = None,
+        training: bool | None = None,
     ) -> Any:
         """Call the layer on a symbolic tensor (batch, steps, features).
 
@@ -74,7 +74,7 @@ class Recurrent(Layer):
                 them; None for zeros, or for what a stateful layer kept.
             mask: a tensor of dtype "bool", (batch, steps): False where there is no step; None for
                 the mask that the inputs have, if any.
-            training: None; see `Layer`.
+            training: see `Layer`.
 
         Returns:
             The output; with return_state a list: the output and the last states.

@@ -214,7 +214,7 @@ class TransformerDecoder(_Block):
         decoder_sequence: Any,
         encoder_sequence: Any = None,
         use_causal_mask: bool = True,
-        training: None = None,
+        training: bool | None = None,
     ) -> Any:
         """Call the layer on symbolic tensors.
 
@@ -222,7 +222,7 @@ class TransformerDecoder(_Block):
             decoder_sequence: (batch, length, features).
             encoder_sequence: (batch, keys, features of its own), or None.
             use_causal_mask: True, as a decoder sees nothing that comes after.
-            training: None; see `Layer`.
+            training: see `Layer`.
 
         Returns:
             A tensor (batch, length, features).

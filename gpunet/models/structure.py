@@ -119,20 +119,23 @@ class Structure(Loops):
 
     # ------------------------------------------------------------- as a layer of another
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """The outputs for one batch, as NumPy arrays; or of symbolic tensors, symbolic ones.
 
         Args:
             x: a batch (a list or dict if there are several inputs), or symbolic tensors.
-            training: whether layers such as Dropout act; not for symbolic tensors.
+            training: whether layers such as Dropout act; for symbolic tensors None, as in the pass
+                that they are part of, False, never, or True, always.
         """
         tensors = symbolic(x)
         if tensors is None:
-            return super().__call__(x, training)
+            return super().__call__(x, bool(training))
         if isinstance(x, Mapping):
             check_names(x, self.input_names, "the call of a model", "input")
             tensors = [x[name] for name in self.input_names]
-        results = as_list(self.as_layer()(x if isinstance(x, Tensor) else tensors))
+        results = as_list(
+            self.as_layer()(x if isinstance(x, Tensor) else tensors, training=training)
+        )
         return self.as_outputs(results)
 
     @abstractmethod

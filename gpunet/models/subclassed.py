@@ -9,7 +9,7 @@ from gpunet import optimizers
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Input, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError
-from gpunet.layers.calls import attributes_of, in_order_of_attributes
+from gpunet.layers.calls import attributes_of, call_of, in_order_of_attributes
 from gpunet.models.loops import as_list
 from gpunet.models.nested import as_layer, symbolic
 from gpunet.models.structure import Structure
@@ -63,7 +63,7 @@ class Subclassed(Structure):
         held = [as_layer(item) for item in attributes_of(self)]
         fresh = [layer for layer in held if getattr(layer, "built_for", 0) is None]
         try:
-            outputs = self.call(inputs)  # type: ignore[attr-defined]
+            outputs = call_of(self, [inputs], {})
             if symbolic(outputs) is None:
                 raise ArgumentError(
                     f"call() of {self.name} must return a symbolic tensor, or a list or dict of "
@@ -115,7 +115,7 @@ class Subclassed(Structure):
         else:
             super().compile(**given)
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """The outputs for one batch; or of symbolic tensors, symbolic ones."""
         if self.waits and symbolic(x) is not None:
             self._connect_like(x)
