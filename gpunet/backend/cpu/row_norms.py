@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.backend.cpu.activations import add_column_sum
-from gpunet.backend.cpu.blocks import ONE, ones, repeated, row_blocks
+from gpunet.backend.cpu.blocks import (
+    ONE,
+    PIECE,
+    block_scratch,
+    each_block,
+    ones,
+    repeated,
+    sum_blocks,
+)
 from gpunet.backend.spec import Array
 
 
@@ -22,17 +30,20 @@ def layer_norm(
 ) -> None:
     """y = (x - m) * rstd * gamma + beta along each row."""
     columns = x.shape[1]
-    sum_up, shift = ones(columns, x), None if beta is None else repeated(beta, len(x))
-    for y_, mean_, rstd_, x_ in row_blocks(y, mean, rstd, x):
+    sum_up = ones(columns, x)
+    shift = None if beta is None else repeated(beta, len(x), PIECE)
+
+    def of_block(number: int, y_: Array, mean_: Array, rstd_: Array, x_: Array) -> None:
         centered = x_
+        scratch = block_scratch(x_.shape, x_.dtype)
         if norm in ("layer", "variance"):
             np.dot(x_, sum_up, mean_)
             np.divide(mean_, columns, out=mean_)
-            into = y_ if norm == "layer" else None
+            into = y_ if norm == "layer" else scratch
             centered = np.subtract(x_, mean_[:, None], out=into)
         else:
             mean_[...] = 0.0
-        scratch = np.multiply(centered, centered)
+        np.multiply(centered, centered, out=scratch)
         np.dot(scratch, sum_up, rstd_)
         _reciprocal_root(rstd_, columns, norm, epsilon)
         factor = rstd_[:, None]
@@ -41,6 +52,8 @@ def layer_norm(
         np.multiply(y_ if norm == "layer" else x_, factor, out=y_)
         if shift is not None:
             np.add(y_, shift[: len(y_)], out=y_)
+
+    each_block(of_block, y, mean, rstd, x)
 
 
 def _reciprocal_root(squares: Array, columns: int, norm: str, epsilon: float) -> None:
@@ -72,16 +85,17 @@ def layer_norm_backward(
     """dx = rstd * (dy * gamma - a - v * b); dgamma, dbeta = sums of dy * w and dy over rows."""
     columns = x.shape[1]
     weights = ones(columns, x) if gamma is None else gamma
-    for total in (dgamma, dbeta):
-        if total is not None and not accumulate:
-            total[...] = 0.0
-    for dx_, dy_, x_, mean_, rstd_ in row_blocks(dx, dy, x, mean, rstd):
-        centered = np.subtract(x_, mean_[:, None])
-        products = np.multiply(dy_, centered if norm == "layer" else x_)
+    sums = [np.empty_like(total) for total in (dgamma, dbeta) if total is not None]
+
+    def of_block(*sums_and_blocks: Array) -> None:
+        *sums_, dx_, dy_, x_, mean_, rstd_ = sums_and_blocks
+        centered = np.subtract(x_, mean_[:, None], out=block_scratch(x_.shape, x_.dtype))
+        products = block_scratch(x_.shape, x_.dtype, 1)
+        np.multiply(dy_, centered if norm == "layer" else x_, out=products)
         if dgamma is not None:
-            np.add(dgamma, np.dot(rstd_, products), out=dgamma)
+            np.dot(rstd_, products, sums_[0])
         if dbeta is not None:
-            add_column_sum(dbeta, dy_, accumulate=True)
+            add_column_sum(sums_[-1], dy_, accumulate=False)
         b = np.dot(products, weights)
         b *= rstd_
         if norm == "unit":
@@ -97,7 +111,16 @@ def layer_norm_backward(
             factor = np.dot(factor, gamma[None], products)
         np.multiply(dy_, factor, out=dx_)
         np.subtract(dx_, centered, out=dx_)
-        del centered, products, factor  # before the next block's are made
+
+    sum_blocks(of_block, sums, dx, dy, x, mean, rstd)
+    for total in (dbeta, dgamma):
+        if total is None:
+            continue
+        part = sums.pop()
+        if accumulate:
+            np.add(total, part, out=total)
+        else:
+            np.copyto(total, part)
 
 
 def spectral_scale(
