@@ -64,11 +64,44 @@ def gradients_of_norm(x, dy, gamma):
     return [a.tobytes() for a in (y, mean, rstd, dx, dgamma, dbeta)]
 
 
-def test_the_number_of_threads_changes_no_bit(count):
+def gradients_of_batch_norm(x, dy, gamma):
+    backend, how = backend_named("numba"), {"epsilon": 1e-3}
+    x, dy = x[None], dy[None]
+    y, dx = np.empty_like(x), np.empty_like(x)
+    dgamma, dbeta = np.empty_like(gamma), np.empty_like(gamma)
+    mean, variance = np.empty((2, 1, len(gamma)), x.dtype)
+    sums = np.empty((2, 1, len(gamma)), x.dtype)
+    backend.run("channel_moments", mean, variance, None, None, x)
+    backend.run("channel_norm", y, x, mean, variance, gamma, None, **how)
+    backend.run("channel_norm_sums", sums, dgamma, dbeta, dy, x, mean, variance, **how)
+    backend.run("channel_norm_backward", dx, dy, x, mean, variance, gamma, sums, **how)
+    return [a.tobytes() for a in (y, mean, variance, dx, dgamma, dbeta)]
+
+
+def loss_of(x, dy, gamma):
+    dx, loss, totals = np.empty_like(x), np.empty(len(x), x.dtype), np.zeros(2)
+    labels = (np.arange(len(x)) % 101).astype(np.int32)
+    arrays = dx, loss, None, totals, None, x, labels, None
+    backend_named("numba").run("softmax_cross_entropy", *arrays, scale=0.1)
+    return [a.tobytes() for a in (dx, loss, totals)]
+
+
+def update(x, dy, gamma):
+    weights, velocity = x.reshape(-1).copy(), np.zeros(x.size, x.dtype)
+    step, hyper = np.zeros(1, np.int64), np.array([0.1, 0.0, np.inf, 0.9])
+    segments = np.array([[0, x.size, 1, 1, 1, 0]], np.float64)
+    arrays = weights, velocity, step, dy.reshape(-1), segments, None, hyper
+    backend_named("numba").run("sgd", *arrays)
+    assert step[0] == 1
+    return [a.tobytes() for a in (weights, velocity)]
+
+
+@pytest.mark.parametrize("compute", [gradients_of_norm, gradients_of_batch_norm, loss_of, update])
+def test_the_number_of_threads_changes_no_bit(compute, count):
     results = []
     for threads in (1, 2, 3):
         count(threads)
-        results.append(gradients_of_norm(*large_norm()))
+        results.append(compute(*large_norm()))
     assert results[0] == results[1] == results[2]
 
 

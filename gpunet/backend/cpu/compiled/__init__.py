@@ -10,10 +10,18 @@ import numba
 import numpy as np
 
 from gpunet.backend.cpu import CpuBackend
-from gpunet.backend.cpu.compiled import activations, gemm, losses, memory, optimizers, row_norms
+from gpunet.backend.cpu.compiled import (
+    activations,
+    channel_norms,
+    gemm,
+    losses,
+    memory,
+    optimizers,
+    row_norms,
+)
 from gpunet.backend.spec import OPS
 
-FAMILIES = (activations, gemm, losses, memory, optimizers, row_norms)
+FAMILIES = (activations, channel_norms, gemm, losses, memory, optimizers, row_norms)
 FUNCTIONS = {
     name: getattr(family, name)
     for family in FAMILIES

@@ -1,0 +1,393 @@
+"""Normalization of channels: one pass through memory for each op, or one for all its sums."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from gpunet.backend.cpu import channel_norms as plain
+from gpunet.backend.cpu.activations import add_column_sum
+from gpunet.backend.cpu.compiled.kernel import (
+    bind_shares,
+    inlined,
+    kernel,
+    ones_or,
+    parts_of,
+    same_memory,
+    zeros_or,
+)
+from gpunet.backend.cpu.prepared import Call, bind, prepared
+from gpunet.backend.spec import Array
+
+FEW = 8
+"""Rows of so few channels are too short for a loop over each."""
+CHUNK = 512
+"""How many rows are summed in the precision of x before they go to sums in float64."""
+SAMPLE = 16
+"""Of so many rows a first mean is taken, around which squares are summed: then little cancels."""
+
+
+@prepared
+def channel_moments(
+    mean: Array,
+    variance: Array,
+    moving_mean: Array | None,
+    moving_variance: Array | None,
+    x: Array,
+    *,
+    momentum: float = 0.99,
+) -> Call:
+    """Mean and variance of each channel over the rows of each segment."""
+    segments, rows, channels = x.shape
+    if channels < FEW or rows == 0:
+        arrays = mean, variance, moving_mean, moving_variance, x
+        return bind(plain.channel_moments, *arrays, momentum=momentum)
+    parts = parts_of(rows, x[0].size)
+    sums = np.empty((segments * parts, 2, channels))
+    compute = bind_shares(partial(_moments, sums, x), len(sums), x.size)
+    # In place of None: moments that nobody sees.
+    moving_mean = zeros_or(moving_mean, channels, mean)
+    moving_variance = zeros_or(moving_variance, channels, mean)
+    moving = moving_mean, moving_variance, momentum
+
+    def run() -> None:
+        compute()
+        _finish_moments(mean, variance, *moving, sums, x)
+
+    return run
+
+
+@kernel
+def _moments(sums: Array, x: Array, start: int, stop: int) -> None:
+    """Sums of x - shift and of its squares, for each part of each segment."""
+    rows, channels, parts = x.shape[1], x.shape[2], len(sums) // len(x)
+    s, q = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    shift = np.empty(channels, x.dtype)
+    for unit in range(start, stop):
+        segment, part = x[unit // parts], unit % parts
+        _first_mean(shift, segment)
+        sums[unit] = 0.0
+        first, end = rows * part // parts, rows * (part + 1) // parts
+        for chunk in range(first, end, CHUNK):
+            s[:] = x.dtype.type(0)
+            q[:] = x.dtype.type(0)
+            for i in range(chunk, min(chunk + CHUNK, end)):
+                for j in range(channels):
+                    v = segment[i, j] - shift[j]
+                    s[j] += v
+                    q[j] += v * v
+            for j in range(channels):
+                sums[unit, 0, j] += s[j]
+                sums[unit, 1, j] += q[j]
+
+
+@kernel
+def _first_mean(shift: Array, segment: Array) -> None:
+    """The mean of some rows of a segment."""
+    rows = len(segment)
+    shift[:] = shift.dtype.type(0)
+    for sample in range(SAMPLE):
+        for j in range(len(shift)):
+            shift[j] += segment[rows * sample // SAMPLE, j] / shift.dtype.type(SAMPLE)
+
+
+@kernel
+def _finish_moments(
+    mean: Array,
+    variance: Array,
+    moving_mean: Array,
+    moving_variance: Array,
+    momentum: float,
+    sums: Array,
+    x: Array,
+) -> None:
+    parts, shift = len(sums) // len(x), np.empty(x.shape[2], x.dtype)
+    for segment in range(len(x)):
+        _first_mean(shift, x[segment])
+        for j in range(len(shift)):
+            s, q = 0.0, 0.0
+            for unit in range(segment * parts, (segment + 1) * parts):
+                s += sums[unit, 0, j]
+                q += sums[unit, 1, j]
+            s /= x.shape[1]
+            q = q / x.shape[1] - s * s
+            mean[segment, j] = shift[j] + s
+            variance[segment, j] = 0.0 if q < 0.0 else q
+    for j in range(len(moving_mean)):
+        moving_mean[j] = moving_mean[j] * momentum + mean[0, j] * (1.0 - momentum)
+        moving_variance[j] = moving_variance[j] * momentum + variance[0, j] * (1.0 - momentum)
+
+
+@prepared
+def channel_norm(
+    y: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    *,
+    epsilon: float,
+) -> Call:
+    """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta."""
+    segments, rows, channels = x.shape
+    if channels < FEW:
+        return bind(plain.channel_norm, y, x, mean, variance, gamma, beta, epsilon=epsilon)
+    vectors = mean, variance, ones_or(gamma, channels, x), zeros_or(beta, channels, x), epsilon
+    if same_memory(y, x):
+        work = partial(_norm_in_place, y, *vectors)
+    else:
+        work = partial(_norm, y, x, *vectors)
+    return bind_shares(work, segments * rows, x.size)
+
+
+@kernel
+def _norm(
+    y: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    start: int,
+    stop: int,
+) -> None:
+    rows, channels = x.shape[1], x.shape[2]
+    scale = np.empty(channels, x.dtype)
+    while start < stop:
+        segment, first = start // rows, start % rows
+        end = min(rows, first + stop - start)
+        m, y_, x_ = mean[segment], y[segment], x[segment]
+        for j in range(channels):
+            scale[j] = gamma[j] / np.sqrt(variance[segment, j] + x.dtype.type(epsilon))
+        for i in range(first, end):
+            for j in range(channels):
+                y_[i, j] = (x_[i, j] - m[j]) * scale[j] + beta[j]
+        start += end - first
+
+
+@kernel
+def _norm_in_place(
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    start: int,
+    stop: int,
+) -> None:
+    rows, channels = x.shape[1], x.shape[2]
+    scale = np.empty(channels, x.dtype)
+    while start < stop:
+        segment, first = start // rows, start % rows
+        end = min(rows, first + stop - start)
+        m, x_ = mean[segment], x[segment]
+        for j in range(channels):
+            scale[j] = gamma[j] / np.sqrt(variance[segment, j] + x.dtype.type(epsilon))
+        for i in range(first, end):
+            for j in range(channels):
+                x_[i, j] = (x_[i, j] - m[j]) * scale[j] + beta[j]
+        start += end - first
+
+
+@prepared
+def channel_norm_sums(
+    sums: Array,
+    dgamma: Array | None,
+    dbeta: Array | None,
+    dy: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    *,
+    epsilon: float,
+    accumulate: bool = False,
+) -> Call:
+    """Sums of dy and of dy * (x - mean) / sqrt(variance + epsilon) over rows."""
+    segments, rows, channels = x.shape
+    if channels < FEW:
+        arrays = sums, dgamma, dbeta, dy, x, mean, variance
+        return bind(plain.channel_norm_sums, *arrays, epsilon=epsilon, accumulate=accumulate)
+    parts = parts_of(rows, rows * channels)
+    of_parts = np.empty((segments * parts, 2, channels))
+    compute = bind_shares(partial(_sums, of_parts, dy, x, mean), len(of_parts), 2 * x.size)
+
+    def run() -> None:
+        compute()
+        _finish_sums(sums, of_parts, variance, epsilon)
+        for total, of_segments in ((dbeta, sums[0]), (dgamma, sums[1])):
+            if total is not None:
+                add_column_sum(total, of_segments, accumulate)
+
+    return run
+
+
+@kernel
+def _sums(sums: Array, dy: Array, x: Array, mean: Array, start: int, stop: int) -> None:
+    """Sums of dy and of dy * (x - mean), for each part of each segment."""
+    rows, channels, parts = x.shape[1], x.shape[2], len(sums) // len(x)
+    s, t = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    for unit in range(start, stop):
+        segment, part = unit // parts, unit % parts
+        m, dy_, x_ = mean[segment], dy[segment], x[segment]
+        sums[unit] = 0.0
+        first, end = rows * part // parts, rows * (part + 1) // parts
+        for chunk in range(first, end, CHUNK):
+            s[:] = x.dtype.type(0)
+            t[:] = x.dtype.type(0)
+            for i in range(chunk, min(chunk + CHUNK, end)):
+                for j in range(channels):
+                    s[j] += dy_[i, j]
+                    t[j] += dy_[i, j] * (x_[i, j] - m[j])
+            for j in range(channels):
+                sums[unit, 0, j] += s[j]
+                sums[unit, 1, j] += t[j]
+
+
+@kernel
+def _finish_sums(sums: Array, of_parts: Array, variance: Array, epsilon: float) -> None:
+    parts = len(of_parts) // max(len(variance), 1)
+    for segment in range(len(variance)):
+        for j in range(variance.shape[1]):
+            s, t = 0.0, 0.0
+            for unit in range(segment * parts, (segment + 1) * parts):
+                s += of_parts[unit, 0, j]
+                t += of_parts[unit, 1, j]
+            sums[0, segment, j] = s
+            sums[1, segment, j] = t / np.sqrt(variance[segment, j] + epsilon)
+
+
+@prepared
+def channel_norm_backward(
+    dx: Array,
+    dy: Array,
+    x: Array | None,
+    mean: Array | None,
+    variance: Array,
+    gamma: Array | None,
+    sums: Array | None,
+    *,
+    epsilon: float,
+    grouped: bool = False,
+) -> Call:
+    """dx = (gamma * dy - (s + v * t) / rows) / sqrt(variance + epsilon), the gradient of x.
+
+    It is linear in dy and x: dx = scale * dy - slope * (x - mean) - offset.
+    """
+    segments, rows, channels = dx.shape
+    if x is None or mean is None or sums is None or channels < FEW:
+        arrays = dx, dy, x, mean, variance, gamma, sums
+        return bind(plain.channel_norm_backward, *arrays, epsilon=epsilon, grouped=grouped)
+    vectors = mean, variance, ones_or(gamma, channels, dx), sums, epsilon, grouped
+    if same_memory(dx, dy):
+        work = partial(_backward_over_dy, dx, x, *vectors)
+    elif same_memory(dx, x):
+        work = partial(_backward_over_x, dx, dy, *vectors)
+    else:
+        work = partial(_backward, dx, dy, x, *vectors)
+    return bind_shares(work, segments * rows, 2 * dx.size)
+
+
+@inlined
+def _lines(
+    lines: Array,
+    variance: Array,
+    gamma: Array,
+    sums: Array,
+    epsilon: float,
+    grouped: bool,
+    rows: int,
+) -> None:
+    """Scale, slope and offset of the channels of a segment."""
+    number = lines.dtype.type
+    for j in range(len(variance)):
+        rstd = number(1) / np.sqrt(variance[j] + number(epsilon))
+        of_sums = (rstd if grouped else gamma[j] * rstd) / number(rows)
+        lines[0, j] = gamma[j] * rstd
+        lines[1, j] = sums[1, j] * of_sums * rstd
+        lines[2, j] = sums[0, j] * of_sums
+
+
+@kernel
+def _backward(
+    dx: Array,
+    dy: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array,
+    sums: Array,
+    epsilon: float,
+    grouped: bool,
+    start: int,
+    stop: int,
+) -> None:
+    rows, lines = x.shape[1], np.empty((3, x.shape[2]), x.dtype)
+    scale, slope, offset = lines[0], lines[1], lines[2]
+    while start < stop:
+        segment, first = start // rows, start % rows
+        end = min(rows, first + stop - start)
+        _lines(lines, variance[segment], gamma, sums[:, segment], epsilon, grouped, rows)
+        m, dx_, dy_, x_ = mean[segment], dx[segment], dy[segment], x[segment]
+        for i in range(first, end):
+            for j in range(len(m)):
+                v = (x_[i, j] - m[j]) * slope[j] + offset[j]
+                dx_[i, j] = dy_[i, j] * scale[j] - v
+        start += end - first
+
+
+@kernel
+def _backward_over_dy(
+    dx: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array,
+    sums: Array,
+    epsilon: float,
+    grouped: bool,
+    start: int,
+    stop: int,
+) -> None:
+    rows, lines = x.shape[1], np.empty((3, x.shape[2]), x.dtype)
+    scale, slope, offset = lines[0], lines[1], lines[2]
+    while start < stop:
+        segment, first = start // rows, start % rows
+        end = min(rows, first + stop - start)
+        _lines(lines, variance[segment], gamma, sums[:, segment], epsilon, grouped, rows)
+        m, dx_, x_ = mean[segment], dx[segment], x[segment]
+        for i in range(first, end):
+            for j in range(len(m)):
+                v = (x_[i, j] - m[j]) * slope[j] + offset[j]
+                dx_[i, j] = dx_[i, j] * scale[j] - v
+        start += end - first
+
+
+@kernel
+def _backward_over_x(
+    dx: Array,
+    dy: Array,
+    mean: Array,
+    variance: Array,
+    gamma: Array,
+    sums: Array,
+    epsilon: float,
+    grouped: bool,
+    start: int,
+    stop: int,
+) -> None:
+    rows, lines = dx.shape[1], np.empty((3, dx.shape[2]), dx.dtype)
+    scale, slope, offset = lines[0], lines[1], lines[2]
+    while start < stop:
+        segment, first = start // rows, start % rows
+        end = min(rows, first + stop - start)
+        _lines(lines, variance[segment], gamma, sums[:, segment], epsilon, grouped, rows)
+        m, dx_, dy_ = mean[segment], dx[segment], dy[segment]
+        for i in range(first, end):
+            for j in range(len(m)):
+                v = (dx_[i, j] - m[j]) * slope[j] + offset[j]
+                dx_[i, j] = dy_[i, j] * scale[j] - v
+        start += end - first
