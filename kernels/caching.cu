@@ -75,13 +75,17 @@ __device__ __forceinline__ float score(float* scores, const real* q, const real*
 {
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = THREADS / lanes;
     float largest = minus_infinity();
+    RealPack<WIDTH> own = {};  // a lane's part of the query, or the first of its parts
+    if (lane < units) {
+        own = load_pack<real, WIDTH>(q, lane);
+    }
     for (int first = seen.first; first < seen.end; first += groups) {  // all threads together
         const int row = first + group;
         float sum = 0.0f;
         if (row < seen.end) {
             const real* key = keys + (int64)row * row_size;
             for (int unit = lane; unit < units; unit += lanes) {
-                const RealPack<WIDTH> a = load_pack<real, WIDTH>(q, unit);
+                const RealPack<WIDTH> a = unit == lane ? own : load_pack<real, WIDTH>(q, unit);
                 const RealPack<WIDTH> b = load_pack<real, WIDTH>(key, unit);
 #pragma unroll
                 for (int j = 0; j < WIDTH; ++j) {

@@ -115,6 +115,15 @@ def test_positions(device, op):
     assert measured.counts.coalescing >= 0.85
 
 
+def test_a_step_of_attention_reads_its_cache_once(device):
+    """Beside keys and values there are the scores, one number for each row of 64 of both."""
+    call = next(call for call in CASES["cached_attention"].calls if "one" in label(call))
+    measured = measure(device, CASES["cached_attention"], call, elements=ELEMENTS)
+    assert measured.touched <= 1.05
+    assert measured.sectors <= 1.2
+    assert measured.counts.coalescing >= 0.9
+
+
 @pytest.mark.parametrize("multiprocessors", [1, 4, 16], ids=["tile128", "tile64", "tile32"])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])

@@ -106,6 +106,12 @@ CASES = (
                 "positions": given([5], "int32", "behind"),
             },
             {
+                "q": (2, 1, 3, 64),
+                "keys": (2, 40, 3, 64),
+                "values": (2, 40, 3, 64),
+                "positions": given([39], "int32", "one"),
+            },
+            {
                 "q": (2, 1, 2, 8),
                 "keys": (2, 3, 2, 8),
                 "values": (2, 3, 2, 8),
