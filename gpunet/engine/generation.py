@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.graph import Graph, Node, Tensor
@@ -162,8 +163,12 @@ class PositionsPlan:
         )
         self.inputs, casts = model_input_buffers(op, model, shapes, dtypes)
         (self.output,) = one_pass.forward(casts)
-        kept = [*self.inputs, self.positions, self.output]
-        changes = {self.inputs[moving].storage, self.positions.storage}
+        # Random numbers are for layers that were called with training=True.
+        drawn = any(one_pass.random.storage in record.reads() for record in op.records)
+        self.random = one_pass.random if drawn else None
+        grows = [self.inputs[moving], self.positions, *([one_pass.random] if drawn else [])]
+        kept = [*self.inputs, *grows, self.output]
+        changes = {buffer.storage for buffer in grows}
         once, each = _split(op.records, changes)
         made = {storage for record in once for storage in record.writes()}
         read = {b.storage: b for record in each for _, b in record.items() if b.storage in made}
@@ -281,6 +286,10 @@ class Generator:
         write(backend, each[plan.inputs[self._moving]], values)
         places = np.arange(self.position, self.position + count, dtype=np.int32)
         write(backend, each[plan.positions], places)
+        if plan.random is not None:
+            self.model.passes += 1
+            state = np.array([random.seed(), self.model.passes], np.uint64)
+            write(backend, each[plan.random], state)
         each.program.run()
         self.position += count
         return backend.to_numpy(each[plan.output])
