@@ -125,7 +125,8 @@ class Structure(Loops):
         Args:
             x: a batch (a list or dict if there are several inputs), or symbolic tensors.
             training: whether layers such as Dropout act; for symbolic tensors None, as in the pass
-                that they are part of, False, never, or True, always.
+                that they are part of, False, never, or True, always. (So Keras' guides have it; in
+                functional models Keras 3.15 itself lets the pass decide whatever was said.)
         """
         tensors = symbolic(x)
         if tensors is None:

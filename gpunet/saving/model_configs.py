@@ -55,7 +55,10 @@ def graph_config(
                 "cannot name; give it a mask that is an Input, or the tensor with that mask."
             )
         said = with_tensors(node.options, lambda tensor: _tensor_config(tensor, places[tensor]))
-        calls[node.layer].append({"args": arguments, "kwargs": said})
+        call = {"args": arguments, "kwargs": said}
+        if "training" in said:
+            call["training"] = said["training"]
+        calls[node.layer].append(call)
     entries = [
         {**serialize(tensor), "name": tensor.name, "inbound_nodes": []} for tensor in graph.inputs
     ]
@@ -197,6 +200,8 @@ def _argument(call: Any) -> tuple[list[Place], str, dict[str, Any]]:
     kwargs = (call.get("kwargs") if isinstance(call, Mapping) else None) or {}
     said = kwargs.items() if isinstance(kwargs, Mapping) else [("", kwargs)]
     options = {str(n): _option(value) for n, value in said if not _says_nothing(n, value)}
+    if isinstance(call, Mapping) and isinstance(call.get("training"), bool):
+        options["training"] = call["training"]
     if not isinstance(args, list) or not args or "" in options:
         raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
     is_list = len(args) == 1 and isinstance(args[0], list)
@@ -209,6 +214,7 @@ def _says_nothing(name: str, value: Any) -> bool:
     if name == "mask" and isinstance(value, Mapping):
         label = _tensor_place(value)[0]
         return label.rstrip("_0123456789") in ("not_equal", "any")
+    # Keras writes training=False for each call that says nothing; what was said stands beside args.
     return value is None or (name == "training" and value is False)
 
 
