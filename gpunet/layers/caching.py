@@ -13,11 +13,12 @@ from gpunet.layers.context import Context
 def attention_can_step(moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
     """Whether attention with these inputs (query, value and perhaps key) works step by step.
 
-    It does if queries see nothing that comes after them, or if all keys are there from the start.
+    It does if queries see nothing that comes after them, or if all keys are there from the start;
+    and if nothing is dropped.
     """
     query, *others = moving
-    causal = options.get("use_causal_mask", False)
-    return query and ((all(others) and bool(causal)) or not any(others))
+    causal, training = (bool(options.get(name)) for name in ("use_causal_mask", "training"))
+    return query and not training and ((all(others) and causal) or not any(others))
 
 
 def attends_to_cache(c: Context) -> bool:

@@ -91,6 +91,19 @@ def test_what_does_not_grow_is_computed_once():
     assert not any(record.arrays[0].storage.name in ("key", "value") for record in cross)
 
 
+def test_dropout_that_acts_at_each_call_draws_anew_at_each_step():
+    x = Input((LENGTH, 64))
+    model = Model(x, layers.Dropout(0.5)(x, training=True))
+    generator = Generator(model)
+    steps = [generator.extend(np.ones((1, 1, 64)))[0, 0] for _ in range(3)]
+    assert all(set(np.unique(step)) == {0.0, 2.0} for step in steps)
+    assert not np.array_equal(steps[0], steps[1])
+    assert not np.array_equal(steps[1], steps[2])
+    y = layers.MultiHeadAttention(2, 3, dropout=0.5)(x, x, training=True, use_causal_mask=True)
+    with pytest.raises(UsageError, match="needs whole sequences"):
+        Generator(Model(x, y)).extend(np.ones((1, 1, 64)))
+
+
 def test_weights_that_change_are_seen():
     model = decoder_only()
     generator = Generator(model, ROWS)
