@@ -260,6 +260,20 @@ def test_summary_names_connections_and_counts_what_lies_within():
     assert "encoder[0][0], encoder[1][0]" in text
 
 
+def test_summary_shows_what_lies_within_and_what_is_trained():
+    lines = []
+    model, inner = siamese()
+    inner.layers[1].trainable = False
+    model.summary(print_fn=lines.append, expand_nested=True, show_trainable=True)
+    cells = [[cell for cell in map(str.strip, line.split("  ")) if cell] for line in lines]
+    rows = {row[0]: row for row in cells if len(row) == 6}
+    assert rows["Layer (type)"][4:] == ["Trainable", "Connected to"]
+    assert rows["a (Input)"][4] == rows["add (Add)"][4] == "-"
+    assert rows["encoder (Sequential)"][4] == rows["└ dense (Dense)"][4] == "Y"
+    assert rows["└ dense_1 (Dense)"][4] == "N"
+    assert rows["end (Dense)"][4:] == ["Y", "add[0][0]"]
+
+
 def test_intermediate_outputs():
     model, inner = siamese()
     hidden = Model(model.inputs, model.get_layer("add").output)

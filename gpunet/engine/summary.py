@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from gpunet.models import Model
 
 
-def print_summary(model: Model, batch_size: int, print_fn: Callable[[str], Any]) -> None:
+def print_summary(
+    model: Model,
+    batch_size: int,
+    print_fn: Callable[[str], Any],
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+) -> None:
     """Print what `gpunet.models.Model.summary` promises."""
     fixed = [tensor.batch_size for tensor in model.graph.inputs if tensor.batch_size is not None]
     batch_size = fixed[0] if fixed else batch_size
     plan, what = _plan_to_show(model, batch_size)
     print_fn(f'Model: "{model.name}"')
-    for line in _table(_rows(model, plan)):
+    for line in _table(_rows(model, plan, expand_nested, show_trainable)):
         print_fn(line)
     for line in _totals(model, plan, what, batch_size):
         print_fn(line)
@@ -36,34 +42,50 @@ def _plan_to_show(model: Model, batch_size: int) -> tuple[Plan, str]:
     return model.inference_plan(batch_size), "inference"
 
 
-def _rows(model: Model, plan: Plan) -> list[list[str]]:
+def _rows(model: Model, plan: Plan, expand_nested: bool, show_trainable: bool) -> list[list[str]]:
     """A row for each call of a layer; a connection is a layer, which call of it, which output."""
     cost: dict[str, int] = {}
     for record in plan.recorded:
         for path in _parents(record.layer):
             cost[path] = cost.get(path, 0) + flops(record)
-    rows = [["Layer (type)", "Output Shape", "Param #", "FLOPs", "Connected to"]]
+    rows = [["Layer (type)", "Output Shape", "Param #", "FLOPs", "Trainable", "Connected to"]]
     places: dict[Tensor, str] = {}
     for tensor in model.graph.inputs:
         places[tensor] = f"{tensor.name}[0][0]"
-        rows.append([f"{tensor.name} (Input)", str(tensor.shape), "0", "0", "-"])
+        rows.append([f"{tensor.name} (Input)", str(tensor.shape), "0", "0", "-", "-"])
     calls: dict[Layer, int] = {}
-    for node in model.graph.calls:
+
+    def add(node: Node, path: str, indent: str) -> None:
         layer, shapes = node.layer, [tensor.shape for tensor in node.outputs]
         call = calls[layer] = calls.get(layer, -1) + 1
         places.update((t, f"{layer.label}[{call}][{t.index}]") for t in node.outputs)
         rows.append(
             [
-                f"{layer.label} ({_type(layer)})",
+                f"{indent}{layer.label} ({_type(layer)})",
                 str(shapes[0] if len(shapes) == 1 else shapes),
                 f"{layer.count_params():,}" if call == 0 else "shared",
-                f"{cost.get(layer.label, 0):,}" if call == 0 else "shared",
+                f"{cost.get(path, 0):,}" if call == 0 else "shared",
+                _trains(layer),
                 ", ".join(places[t] for t in dict.fromkeys(_read_by(node)) if t in places),
             ]
         )
-    if all(len(_read_by(node)) == 1 for node in model.graph.calls) and len(calls) == len(rows) - 2:
-        return [row[:-1] for row in rows]  # a plain stack: each layer reads the one above
-    return rows
+        for inner in node.body.calls if node.body is not None and expand_nested else ():
+            add(inner, f"{path}/{inner.layer.label}", f"   {indent or '└ '}")
+
+    for node in model.graph.calls:
+        add(node, node.layer.label, "")
+    outer = {node.layer for node in model.graph.calls}
+    once = len(model.graph.calls) == len(outer) and len(model.graph.inputs) == 1
+    is_stack = once and all(len(_read_by(node)) == 1 for node in model.graph.calls)
+    shown = [True, True, True, True, show_trainable, not is_stack]  # a stack reads the one above
+    return [[cell for cell, show in zip(row, shown, strict=True) if show] for row in rows]
+
+
+def _trains(layer: Layer) -> str:
+    """Y or N; a dash without weights."""
+    if not layer.parameters:
+        return "-"
+    return "Y" if any(parameter.is_trainable for parameter in layer.parameters) else "N"
 
 
 def _read_by(node: Node) -> list[Tensor]:

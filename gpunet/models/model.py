@@ -387,14 +387,17 @@ class Model(Subclassed):
 
     # ---------------------------------------------------------------------- summary
 
-    def summary(self, batch_size: int = 32, print_fn: Callable[[str], Any] = print) -> None:
+    def summary(
+        self, batch_size: int = 32, print_fn: Callable[[str], Any] = print, **options: bool
+    ) -> None:
         """Print layers, shapes, weights, memory, FLOPs, what is fused and what runs where.
 
         Args:
             batch_size: the batch size that memory and FLOPs are given for, if no Input has one.
             print_fn: what prints a line.
+            options: Keras' expand_nested, rows for what lies within, and show_trainable.
         """
-        print_summary(self, batch_size, print_fn)
+        print_summary(self, batch_size, print_fn, **options)
 
     def profile(self, x: Any, y: Any, steps: int = 10) -> Profile:
         """Time each op of a training step on one batch; weights and counters stay as they are.
