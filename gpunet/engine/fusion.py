@@ -33,6 +33,7 @@ class _Uses:
 
     def __init__(self, records: Sequence[Record], kept: set[Storage]) -> None:
         self.kept = kept
+        self.gone: set[Record] = set()  # records that others have taken the place of
         self.writers: dict[Storage, list[Record]] = {}
         self.readers: dict[Storage, list[Record]] = {}
         for record in records:
@@ -47,7 +48,9 @@ class _Uses:
             return None
         readers = self.readers.get(buffer.storage, [])
         writers = self.writers.get(buffer.storage, [])
-        return readers[0] if len(readers) == 1 and len(writers) == 1 else None
+        if len(readers) != 1 or len(writers) != 1 or readers[0] in self.gone:
+            return None
+        return readers[0]
 
     def writer(self, buffer: Buffer | None) -> Record | None:
         """The one record that writes a buffer."""
@@ -69,12 +72,34 @@ def fuse(records: Sequence[Record], kept: set[Storage]) -> list[Record]:
     changed = True
     while changed:
         fused = drop_dead(fused, kept)
-        uses = _Uses(fused, kept)
-        changed = any(rule(fused, record, uses) for rule in RULES for record in list(fused))
+        changed = _apply_rules(fused, _Uses(fused, kept))
     for record in fused:
         if record.function is None:
             record.op.check(record.arrays, record.attributes)
     return fused
+
+
+def _apply_rules(records: list[Record], uses: _Uses) -> bool:
+    """Apply the first rule that fits anywhere; returns whether there is one.
+
+    A rule that merges a record with its only reader goes on with the records behind: of them and
+    their memory ``uses`` is still right. A step of a cell occurs hundreds of times in a plan.
+    """
+    for rule in RULES:
+        found = False
+        for record in list(records):
+            if record in uses.gone:
+                continue
+            reader = uses.only_reader(record.arrays[0]) if rule in MERGING else None
+            if not rule(records, record, uses):
+                continue
+            if reader is None:
+                return True
+            uses.gone |= {record, reader}
+            found = True
+        if found:
+            return True
+    return False
 
 
 def drop_dead(
@@ -311,6 +336,14 @@ RULES: tuple[Callable[[list[Record], Record, _Uses], bool], ...] = (
     gather_and_scale,
     unwanted_places,
 )
+MERGING = (
+    add_of_copy,
+    gemm_and_bias_act,
+    convolution_and_bias_act,
+    bias_and_activation,
+    gemm_and_act_backward,
+)
+"""The rules that put one op in the place of a record and the only reader of its first array."""
 
 
 def _transposes(gemm: Record) -> dict[str, Any]:
