@@ -60,8 +60,9 @@ def convolution(
     """y = activation(x * kernel + bias)."""
     axes = axes_of(kernel.shape, strides, padding, dilation)
     matrix, epilogue = kernel.reshape(-1, y.shape[4]), Epilogue(bias, activation, parameters)
-    task, rest = _convolution(y, x, matrix, axes, groups, epilogue, scratch)
-    return bind_slabs([task], rest)
+    epilogue, scratch, repeat = repeated(epilogue, scratch)
+    task, scratch = _convolution(y, x, matrix, axes, groups, epilogue, scratch)
+    return bind_slabs([task], scratch, repeat)
 
 
 @prepared
@@ -81,6 +82,7 @@ def transposed_convolution(
 ) -> Call:
     """y = activation(x *^T kernel + bias)."""
     epilogue, tasks = Epilogue(bias, activation, parameters), []
+    epilogue, scratch, repeat = repeated(epilogue, scratch)
     along = zip(y.shape[1:4], kernel.shape, strides, dilation, padding, strict=False)
     for phases in product(*(_phases(*axis) for axis in along)):
         places, taps, axes = zip(*phases, strict=True)
@@ -88,7 +90,7 @@ def transposed_convolution(
         seen = y[(slice(None), *places)]
         task, scratch = _convolution(seen, x, turned, axes, groups, epilogue, scratch)
         tasks += [task._replace(before=_both(turn, task.before))]
-    return bind_slabs(tasks, scratch)
+    return bind_slabs(tasks, scratch, repeat)
 
 
 def _both(first: Call, then: Call | None) -> Call:
@@ -178,7 +180,6 @@ def _convolution(
     if fits_winograd(y, x, axes, groups):
         return winograd(y, x, matrix, axes, epilogue, scratch)
     width, filters = y.shape[3:]
-    epilogue, scratch, repeat = repeated(epilogue, width, scratch)
 
     def multiply(slab: Slab, scratch: Array) -> Call:
         result, rest, copy_result = bind_result(y[slab], scratch)  # (positions, outputs)
@@ -201,7 +202,7 @@ def _convolution(
         return run
 
     cost = _cost(y, x, len(matrix), axes)
-    return Task(y.shape, cost, PATCHES, multiply, repeat), scratch
+    return Task(y.shape, cost, PATCHES, multiply), scratch
 
 
 def _cost(y: Array, x: Array, patch: int, axes: Sequence[Axis]) -> Callable[[int, int, int], int]:

@@ -8,11 +8,12 @@ each element of the window are repeated along such a row: 64 images of 32x32x64 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, bind_result, repeated
+from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, bind_result
 from gpunet.backend.cpu.prepared import Call
 from gpunet.backend.cpu.slabs import Cost, Slab, SumTask, Task, bind_sum, counts_of
 from gpunet.backend.cpu.windows import Axis, bind_region, region_size, split, windows
@@ -42,18 +43,14 @@ def row_products(
     (taps * inputs of a group, outputs).
     """
     width, channels = y.shape[3:]
-    epilogue, scratch, repeat = repeated(epilogue, width, scratch)
     by_row = _has_rows(y, x, axes)
+    before = None
     if by_row:
         rows, scratch = split(scratch, len(matrix), width, channels)
+        before = partial(np.copyto, rows, matrix[:, None, :])
         weights = rows.reshape(*_taps(axes), width * channels)
     else:
         weights = matrix.reshape(*_taps(axes), -1, groups, channels // groups)
-
-    def before() -> None:
-        repeat()
-        if by_row:
-            rows[:] = matrix[:, None, :]
 
     def multiply(slab: Slab, scratch: Array) -> Call:
         y_ = y[slab]

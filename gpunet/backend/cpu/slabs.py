@@ -74,8 +74,14 @@ class SumTask(NamedTuple):
     finish: Callable[[Array, Array], Call]
 
 
-def bind_slabs(tasks: Sequence[Task], scratch: Array) -> Call:
-    """The call that does tasks which do not wait for each other, all of their slabs in threads."""
+def bind_slabs(tasks: Sequence[Task], scratch: Array, before: Call) -> Call:
+    """The call that does tasks which do not wait for each other, all of their slabs in threads.
+
+    Args:
+        tasks: what is to be done.
+        scratch: memory for slabs.
+        before: what is to be done before all tasks.
+    """
     room = _aligned(scratch.size // AREAS)
     cut = [slabs(task.shape, task.cost, min(task.limit, room)) for task in tasks]
     jobs = [(task, slab) for task, pieces in zip(tasks, cut, strict=True) for slab in pieces]
@@ -93,6 +99,7 @@ def bind_slabs(tasks: Sequence[Task], scratch: Array) -> Call:
 
     def run() -> None:
         with blas() as threads:
+            before()
             for task in tasks:
                 if task.before is not None:
                     task.before()

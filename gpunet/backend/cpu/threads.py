@@ -10,6 +10,7 @@ What a piece of work computes does not depend on the number of threads, nor on w
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Work = Callable[[int, Iterator[int]], object]
 
@@ -105,12 +106,20 @@ def in_threads(work: Work, pieces: int, threads: int) -> None:
     if threads <= 1:
         work(0, numbers)
         return
-    pool = _pool(threads - 1)
-    others = [pool.submit(work, thread, numbers) for thread in range(1, threads)]
+    errors = np.geterr()  # each thread has its own
+
+    def work_with(thread: int) -> None:
+        with np.errstate(**errors):
+            work(thread, numbers)
+
+    others: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # while Python ends, there are no more threads
+        for thread in range(1, threads):
+            others.append(_pool(threads - 1).submit(work_with, thread))
     try:
         work(0, numbers)
     finally:
         begun = [other for other in others if not other.cancel()]
-        errors = [other.exception() for other in begun]  # waits for them
-    for error in filter(None, errors):
+        raised = [other.exception() for other in begun]  # waits for them
+    for error in filter(None, raised):
         raise error

@@ -78,11 +78,17 @@ def bind_region(
         for part, start in zip(inside, starts, strict=True)
     ]
     target = padded[(slice(None), *within)]
+    edges = [
+        padded[(slice(None),) * (axis + 1) + (beside,)]
+        for axis, part in enumerate(within)
+        for beside in (slice(0, part.start), slice(part.stop, None))
+    ]
+    edges = [edge for edge in edges if edge.size] if found.size else [padded]
 
     def copy() -> None:
-        padded.fill(0.0)
-        if found.size:
-            np.copyto(target, found)
+        for edge in edges:
+            edge.fill(0.0)
+        np.copyto(target, found)
 
     return padded, rest, copy
 

@@ -19,10 +19,11 @@ of products: `gpunet.backend.precision` says how large, and a test holds both to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from gpunet.backend.cpu.epilogue import Epilogue, bind_finish, repeated
+from gpunet.backend.cpu.epilogue import Epilogue, bind_finish
 from gpunet.backend.cpu.prepared import Call
 from gpunet.backend.cpu.slabs import Cost, Slab, SumTask, Task, bind_sum, counts_of
 from gpunet.backend.cpu.windows import Axis, bind_region, region_size, split
@@ -77,13 +78,9 @@ def winograd(
 ) -> tuple[Task, Array]:
     """y[o] = epilogue(sum over t of x[first + o * stride + t * step] matrix[t])."""
     channels, filters = x.shape[4], y.shape[4]
-    epilogue, scratch, repeat = repeated(epilogue, _tiles(y)[1], scratch)
     kernels, scratch = split(scratch, EDGE * EDGE, channels, filters)
-    by_tap, by_element = matrix.reshape(9, -1), kernels.reshape(EDGE * EDGE, -1)
-
-    def before() -> None:
-        repeat()
-        np.matmul(KERNELS, by_tap, out=by_element)
+    by_element = kernels.reshape(EDGE * EDGE, -1)
+    before = partial(np.matmul, KERNELS, matrix.reshape(9, -1), out=by_element)
 
     def multiply(slab: Slab, scratch: Array) -> Call:
         transformed, rest, transform = _bind_inputs(x, y, slab, axes, scratch)

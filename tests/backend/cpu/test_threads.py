@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from gpunet.backend.cpu.threads import Blas, blas, in_threads
@@ -46,6 +47,20 @@ def test_an_error_in_a_thread_is_raised_after_all_have_finished(guilty):
     with pytest.raises(ValueError, match="in a thread"):
         in_threads(work, 2, 2)
     assert finished == [1 - guilty]
+
+
+def test_what_numpy_shall_do_about_overflow_holds_in_all_threads():
+    both = threading.Barrier(2, timeout=60)
+
+    def work(thread, numbers):
+        for _ in numbers:
+            both.wait()
+            np.exp(np.full(3, 1e3, np.float32))
+
+    with np.errstate(over="ignore"):
+        in_threads(work, 2, 2)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        in_threads(work, 2, 2)
 
 
 def test_work_within_work_does_not_wait_for_itself():
@@ -106,3 +121,14 @@ def test_a_forked_process_has_threads_of_its_own():
         os._exit(0)
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_while_python_ends_there_is_one_thread():
+    code = """if True:
+        import atexit
+        from gpunet.backend.cpu.threads import in_threads
+        work = lambda thread, numbers: print(thread, *numbers)
+        atexit.register(in_threads, work, 3, 2)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert done.stdout.split() == [b"0", b"0", b"1", b"2"], done.stderr
