@@ -36,7 +36,7 @@ def lstm(
     """All steps of an LSTM, from z = x kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, scale, shift, h_, c_, product, h_before, c_before = _parts(
+    a, scale, shift, h_, c_, product, h_before, c_before = scratch_parts(
         scratch, *[of_gates] * 3, *[state] * 5
     )
     i, f, g, o = _gates(a)
@@ -100,7 +100,7 @@ def lstm_backward(
     """The gradients of z and of the first state, from those of y and of the last state."""
     batch, steps, units = cells.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, da, dh_, dc_, tanh_c, product, dh_after, dc_after, transposed = _parts(
+    a, da, dh_, dc_, tanh_c, product, dh_after, dc_after, transposed = scratch_parts(
         scratch, of_gates, of_gates, *[state] * 6, (4 * units, units)
     )
     (i, f, g, o), (da_i, da_f, da_g, da_o) = _gates(a), _gates(da)
@@ -171,7 +171,7 @@ def gru(
     """All steps of a GRU, from x = inputs kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, m, h_, product, h_before = _parts(scratch, of_gates, of_gates, *[state] * 3)
+    a, m, h_, product, h_before = scratch_parts(scratch, of_gates, of_gates, *[state] * 3)
     (z, r, g), m_g = _gates(a, 3), m[:, 2 * units :]
     sigmoids, of_sigmoids = a[:, : 2 * units], m[:, : 2 * units]
     sequences = [_steps(part, reverse) for part in (x, gates)] + [_steps(y), _steps(memories)]
@@ -229,7 +229,7 @@ def gru_backward(
     """The gradients of x, of m and of the first state, from those of y and of the last state."""
     batch, steps, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, da, dm_, dh_, product, dh_after, transposed = _parts(
+    a, da, dm_, dh_, product, dh_after, transposed = scratch_parts(
         scratch, *[of_gates] * 3, *[state] * 3, (3 * units, units)
     )
     (z, r, g), (da_z, da_r, da_g) = _gates(a, 3), _gates(da, 3)
@@ -336,7 +336,7 @@ def previous_steps(y: Array, x: Array, first: Array | None, *, reverse: bool = F
     np.copyto(ordered[:, :1], 0.0 if first is None else first[:, None])
 
 
-def _parts(scratch: Array, *shapes: tuple[int, int]) -> Iterator[Array]:
+def scratch_parts(scratch: Array, *shapes: tuple[int, int]) -> Iterator[Array]:
     """Matrices one after another in scratch memory."""
     start = 0
     for rows, columns in shapes:

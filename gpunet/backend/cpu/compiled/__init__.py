@@ -17,11 +17,12 @@ from gpunet.backend.cpu.compiled import (
     losses,
     memory,
     optimizers,
+    recurrent,
     row_norms,
 )
 from gpunet.backend.spec import OPS
 
-FAMILIES = (activations, channel_norms, gemm, losses, memory, optimizers, row_norms)
+FAMILIES = (activations, channel_norms, gemm, losses, memory, optimizers, recurrent, row_norms)
 FUNCTIONS = {
     name: getattr(family, name)
     for family in FAMILIES
