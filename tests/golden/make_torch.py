@@ -18,8 +18,9 @@ def last(tensor: torch.Tensor, spatial: bool) -> np.ndarray:
 def made(parts: tuple | list) -> torch.nn.Module:
     modules = []
     for kind, given, options in parts:
-        recurrent = {"batch_first": True} if kind in ("RNN", "LSTM", "GRU") else {}
-        modules.append(getattr(torch.nn, kind)(*given, **options, **recurrent))
+        is_sequence = kind in ("RNN", "LSTM", "GRU", "MultiheadAttention")
+        order = {"batch_first": True} if is_sequence else {}
+        modules.append(getattr(torch.nn, kind)(*given, **options, **order))
     return modules[0] if len(modules) == 1 else torch.nn.Sequential(*modules)
 
 
@@ -34,7 +35,8 @@ def numbers(
     found = {f"state.{k}": v.numpy().copy() for k, v in module.state_dict().items()}
     x = cases.inputs(shape)
     tensor = torch.tensor(cases.to_first(x) if spatial else x, requires_grad=True)
-    y = module(tensor)
+    attends = isinstance(module, torch.nn.MultiheadAttention)
+    y = module(*[tensor] * (3 if attends else 1))
     y = y[0] if isinstance(y, tuple) else y
     found["y"] = last(y, spatial)
     dy = cases.output_gradient(found["y"].shape)
@@ -48,6 +50,7 @@ def main() -> None:
     torch.manual_seed(0)
     todo = {str(i): (case.module, case.shape, case.spatial) for i, case in enumerate(cases.CASES)}
     todo["network"] = (cases.NETWORK, cases.NETWORK_SHAPE, True)
+    todo["attention"] = (cases.ATTENTION, cases.LINE, False)
     todo |= {kind: (parts, cases.LINE, False) for kind, parts in cases.STACKS.items()}
     found = {
         f"{name}/{key}": value

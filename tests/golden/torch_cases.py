@@ -173,6 +173,8 @@ STACKS = {
     kind: [(kind, [4, 3], {"num_layers": 2, "bidirectional": True})] for kind in ("LSTM", "GRU")
 }
 """Two recurrent layers of two directions, on samples of the shape LINE."""
+ATTENTION = [("MultiheadAttention", [4, 2], {})]
+"""Self-attention of two heads on samples of this shape."""
 
 NUMBERS: Any = np.load(PATH, allow_pickle=False) if PATH.exists() else {}
 

@@ -133,6 +133,15 @@ def test_stacks_of_two_directions(kind, dtype, limit):
     check(model, golden.saved(kind), golden.LINE, False, dtype, limit)
 
 
+@EACH
+def test_self_attention(dtype, limit):
+    x = Input(golden.LINE)
+    model = Model(x, layers.MultiHeadAttention(2, 2)(x, x))
+    check(model, golden.saved("attention"), golden.LINE, False, dtype, limit)
+    for array, weight in zip(from_torch(model, to_torch(model)), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, weight)
+
+
 # ------------------------------------------------------------------------------ there and back
 
 MADE = [
