@@ -240,12 +240,13 @@ def _layers(target: Any, table: Table) -> list[tuple[str, Layer, list[Row]]]:
 
 
 def _kind(layer: Layer, table: Table) -> str:
-    """The entry of a layer, of the one that it takes to each step, or of its cell."""
-    for thing in (layer, getattr(layer, "layer", None), getattr(layer, "cell", None)):
+    """The entry of a layer, of the one that it takes to each step, or of its cell; "" if none."""
+    for thing in (layer, getattr(layer, "layer", None)):
         for cls in type(thing).__mro__:
-            if cls.__name__.removesuffix("Cell") in table:
-                return cls.__name__.removesuffix("Cell")
-    return ""
+            if cls.__name__ in table:
+                return cls.__name__
+    name = type(getattr(layer, "cell", None)).__name__.removesuffix("Cell")
+    return name if name in table else ""
 
 
 def _by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -295,6 +295,9 @@ def test_layers_without_a_layout():
     with pytest.raises(ArgumentError, match="no layout for the weights of layer 'gru' of type GRU"):
         to_torch(model)  # as PyTorch has no such layer
     assert to_onnx(model)["gru.B"].shape == (1, 18)
+    model = Sequential([layers.ConvLSTM2D(2, 3, input_shape=(3, 5, 6, 2))])
+    with pytest.raises(ArgumentError, match="no layout for the weights of layer 'conv_lstm2d'"):
+        to_torch(model)
     model = Sequential([layers.Dense(3, input_dim=4)])
     with pytest.raises(ShapeError, match=r"weights have the shapes \[\(4, 3\), \(3,\)\], got \[\("):
         to_torch(model, [np.ones(3)])
