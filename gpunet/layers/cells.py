@@ -100,6 +100,14 @@ class RecurrentCell(Layer):
             )
         return activation
 
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """A cell is one step of a layer, and not called itself.
+
+        Raises:
+            ArgumentError: it is called.
+        """
+        raise not_called(self)
+
     def bias_shape(self) -> tuple[int, ...]:
         """The shape of the bias."""
         return (self.gates * self.units,)
@@ -320,6 +328,14 @@ class Activated:
         dx = self.c.scratch(dy.shape, f"d{self.activation.name}")
         self.activation.backward(op, dx, dy, self.saved)
         return dx
+
+
+def not_called(cell: Layer) -> ArgumentError:
+    """What to say where a cell is called."""
+    return ArgumentError(
+        f"{type(cell).__name__} is a step of a recurrent layer, and not called itself; call "
+        "layers.RNN(cell) on a sequence."
+    )
 
 
 def sizes_of(state_size: Any) -> list[Any]:

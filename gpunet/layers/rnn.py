@@ -9,7 +9,7 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
-from gpunet.layers.cells import sizes_of
+from gpunet.layers.cells import not_called, sizes_of
 from gpunet.layers.recurrent import Recurrent
 from gpunet.layers.unrolled import StepContext
 
@@ -116,6 +116,14 @@ class StackedRNNCells(Layer):
             raise ArgumentError("StackedRNNCells takes each cell once; make another one.")
         self.cells = list(cells)
         self._names: list[dict[str, str]] = []  # of each cell's weights: own name -> name here
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Cells are one step of a layer, and not called themselves.
+
+        Raises:
+            ArgumentError: they are called.
+        """
+        raise not_called(self)
 
     @property
     def state_size(self) -> list[Any]:

@@ -18,7 +18,7 @@ from gpunet.saving.configs import public_classes
 pytestmark = pytest.mark.emulator
 
 # The first that a layer takes is used.
-SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2), (2, 32), (6, 6), (3, 2, 5, 2)]
+SHAPES = [(12,), (4, 6), (6, 6, 2), (4, 4, 4, 2), (2, 32), (6, 6), (3, 2, 5, 2), (2, 2, 3, 2, 1)]
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((10, 5)).astype(np.float32)
 CLASSES = RANDOM.integers(0, 3, 10).astype(np.int32)
@@ -74,7 +74,10 @@ def around(layer, shape):
     h = layers.Reshape(shape)(layers.Dense(math.prod(shape), "tanh")(x))
     if layer.inputs != 1:
         h = [h, layers.Reshape(shape)(layers.Dense(math.prod(shape))(x))]
+    if hasattr(layer, "state_size"):
+        layer = layers.RNN(layer)
     y = layer(*h) if layer.takes_arguments else layer(h)
+    y = y[0] if isinstance(y, list) else y
     return Model(x, layers.Dense(3, "softmax")(layers.Flatten()(y)))
 
 

@@ -378,6 +378,8 @@ def test_gradients_of_a_stateful_layer():
         (lambda: layers.RNN([Leaky(), 2]), "StackedRNNCells takes a cell"),
         (lambda: layers.RNN(Leaky(0)), "RNN takes a cell whose state_size is a positive integer"),
         (lambda: layers.RNN([cell := Leaky(), cell]), "takes each cell once; make another one"),
+        (lambda: layers.GRUCell(2)(Input((3,))), r"call layers.RNN\(cell\) on a sequence"),
+        (lambda: layers.StackedRNNCells([Leaky()])(Input((3,))), "is a step of a recurrent layer"),
         (lambda: layers.LSTMCell(0), "LSTM takes a positive integer for units, got 0"),
         (lambda: layers.LSTM(2)(Input((4, 3)), initial_state=Input((2,))), "has 2 state.s., got"),
         (lambda: layers.GRU(2, stateful=True)(Input((4, 3))), r"say for how many .* batch_size="),
