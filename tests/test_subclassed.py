@@ -74,6 +74,8 @@ def test_it_can_be_built_called_saved_and_nested(tmp_path):
     whole = Model(x, layers.Dense(1)(inner(x)))
     assert inner.built
     assert whole.count_params() == inner.count_params() + 6
+    for array, own in zip(whole.get_weights(), inner.get_weights(), strict=False):
+        np.testing.assert_array_equal(array, own)
     stacked = Sequential([layers.Dense(3), Net(5), layers.Dense(1)])
     assert stacked.predict(X, verbose=0).shape == (12, 1)
 

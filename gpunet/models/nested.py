@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpunet.engine.graph import Tensor
+from gpunet.engine.graph import Graph, Tensor
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.saving.configs import CustomObjects
@@ -36,6 +36,12 @@ class NestedModel(Layer):
         """Call each layer of the model as the model does."""
         flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
         return self.model.replay(flat)
+
+    def _adopt(self, body: Graph) -> None:
+        """Layers and weights are those of the model, in its order."""
+        super()._adopt(body)
+        self.sublayers = list(self.model.graph.layers)
+        self.parameters = list(self.model.graph.parameters)
 
     def description(self) -> dict[str, Any]:
         """That of the model, under the name that it has here."""
