@@ -22,6 +22,11 @@ _ATTENTION = {
 """The matrices between queries and keys, and an array whose last axis is the size of a head."""
 
 
+_FUSED_ATTENTION = {"fused_attention": (1, 1), "fused_attention_backward": (3, 2)}
+"""How many products have the size of queries, and how many that of values, as their inner or outer
+size: backward makes the weights again."""
+
+
 def flops(record: Record) -> int:
     """Floating-point operations: 2 m n k for a product, else one an element of the largest array.
 
@@ -46,9 +51,21 @@ def flops(record: Record) -> int:
     if record.op.name in _ATTENTION:
         weights, rows = (record[name] for name in _ATTENTION[record.op.name])
         return 0 if weights is None or rows is None else 2 * weights.size * rows.shape[-1]
+    if record.op.name in _FUSED_ATTENTION:
+        return _of_fused_attention(record)
     if record.op.name in ("gather", "copy", "fill"):
         return 0
     return max((buffer.size for _, buffer in record.items()), default=0)
+
+
+def _of_fused_attention(record: Record) -> int:
+    q, v = record["q"], record["v"]
+    if q is None or v is None:
+        return 0
+    batch, length, heads, size = q.shape
+    of_queries, of_values = _FUSED_ATTENTION[record.op.name]
+    inner = of_queries * size + of_values * v.shape[3]
+    return 2 * batch * heads * length * v.shape[1] * inner
 
 
 def least_bytes(record: Record) -> int:

@@ -49,6 +49,7 @@ from gpunet.ops.convolution import (
     transposed_convolution,
 )
 from gpunet.ops.embedding import embedding, embedding_backward
+from gpunet.ops.fused_attention import fused_attention, fused_attention_backward
 from gpunet.ops.gemm import batched_gemm, gemm, gemm_act_backward, gemm_bias_act, gemm_column_sum
 from gpunet.ops.images import (
     adjust_image,
@@ -176,6 +177,8 @@ __all__ = [
     "embedding_backward",
     "fill",
     "focal_cross_entropy",
+    "fused_attention",
+    "fused_attention_backward",
     "gather",
     "gaussian_dropout",
     "gaussian_noise",

@@ -51,7 +51,8 @@ def enlarged(
     if op.family == "gemm":
         sizes = dict.fromkeys(("m", "n", "k"), product)
     named = {dim for of in dims.values() for dim in of}
-    keeps_samples = op.family in ("attention", "caching", "convolution", "pooling", "recurrent")
+    sequences = ("attention", "caching", "fused_attention", "recurrent")
+    keeps_samples = op.family in (*sequences, "convolution", "pooling")
     keeps_samples |= op.family in ("positions", "sequence_losses") and "batch" in named
     if keeps_samples:  # images and sequences stay as they are, there are only more of them
         of_one = max(math.prod(a.shape[1:]) for name, a in arrays.items() if "batch" in dims[name])

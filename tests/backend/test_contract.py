@@ -159,8 +159,9 @@ def large_arguments(name):
     if OPS[name].family == "recurrent":
         sizes |= {"batch": 128, "steps": 32, "units": 64, "inputs": 32}
         sizes["gate_units"] = 64 * (4 if name.startswith("lstm") else 3)
-    if OPS[name].family == "attention":
+    if OPS[name].family in ("attention", "fused_attention"):
         sizes |= {"batch": 16, "heads": 4, "length": 128, "keys": 128, "size": 128}
+        sizes |= {"key_heads": 2, "value_size": 128}
     if OPS[name].family == "caching":
         sizes |= {"batch": 8, "length": 2, "heads": 8, "key_heads": 8, "capacity": 1024}
         sizes |= {"size": 16, "value_size": 16}

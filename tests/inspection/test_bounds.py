@@ -14,6 +14,11 @@ from gpunet.emulator import record_launches
 from gpunet.inspection.measure import measure, variants
 from gpunet.models import Sequential
 from gpunet.testing.cases import CASES
+from gpunet.testing.cases.fused_attention import (
+    DROPPED,
+    arguments_of_backward,
+    arguments_of_both,
+)
 from gpunet.testing.enlarged import largest_call
 from gpunet.testing.op_checks import label
 
@@ -137,6 +142,41 @@ def test_products_have_no_bank_conflicts_and_coalesce(device, multiprocessors, t
     assert measured.counts.coalescing == 1.0
     assert measured.counts.wide_share >= 0.85  # the smallest tile stores pairs of floats
     assert measured.counts.bank_conflicts <= 2.0
+
+
+# Queries, keys and heads' sizes with whole tiles; what each visit of a tile must move in numbers
+# of a head. Forward a tile of queries moves itself, its outputs, and all keys and values that it
+# sees; backward the same holds for the tiles of queries, and then for those of keys.
+LENGTH, SIZE, ROWS = 192, 64, 64
+
+
+def attention_bytes(causal, forward):
+    tiles = LENGTH // ROWS
+    visits = tiles * (tiles + 1) // 2 if causal else tiles**2
+    own, passing = (2, 2) if forward else (4 + 4, 2 + 2)
+    of_tile = 4 * ROWS * SIZE
+    return of_tile * (own * tiles + passing * visits)
+
+
+@pytest.mark.parametrize("flags", [{}, {"causal": True}, DROPPED], ids=["plain", "causal", "rate"])
+@pytest.mark.parametrize("op", ["fused_attention", "fused_attention_backward"])
+def test_attention_moves_keys_and_values_once_for_each_tile_of_queries(device, op, flags):
+    call = arguments_of_both((1, LENGTH, 1, SIZE, LENGTH, 1, SIZE), **flags)
+    if op == "fused_attention_backward":
+        call = arguments_of_backward(call)
+    measured = measure(device, CASES[op], call, elements=1)
+    least = attention_bytes("causal" in flags, forward=op == "fused_attention")
+    assert measured.counts.moved <= 1.1 * least
+    assert measured.counts.sectors * 32 <= 1.1 * least
+    assert measured.counts.wide_share >= 0.95
+    assert measured.counts.bank_conflicts <= 1.1
+
+
+def test_attention_masks_cost_little(device):
+    masks = ("query_mask", "key_mask", "attention_mask")
+    call = arguments_of_both((1, LENGTH, 1, SIZE, LENGTH, 1, SIZE), *masks)
+    measured = measure(device, CASES["fused_attention"], call, elements=1)
+    assert measured.counts.sectors * 32 <= 1.3 * attention_bytes(causal=False, forward=True)
 
 
 def test_a_kernel_that_wastes_sectors_exceeds_the_bounds(device):

@@ -12,6 +12,8 @@ import numpy as np
 from gpunet.backend.cpu.blocks import BLOCK, ONE, flat_blocks, row_blocks
 from gpunet.backend.spec import Array
 
+_NUMBERS = 8  # words of 32 bits that one counter gives
+
 
 class _Lane(threading.local):
     """One Philox generator a thread: moving it costs 0.6 us, making a new one 6."""
@@ -20,11 +22,11 @@ class _Lane(threading.local):
         self.philox = np.random.Philox(0)
         self.buffer = np.zeros(4, np.uint64)
 
-    def start(self, seed: int, node: int, number: int) -> np.random.Philox:
-        """The generator with key (seed, 0) at the start of counter (0, node, number, 0)."""
+    def start(self, seed: int, node: int, number: int, block: int = 0) -> np.random.Philox:
+        """The generator with key (seed, 0) at the start of counter (block, node, number, 0)."""
         state: Any = {
             "bit_generator": "Philox",
-            "state": {"counter": (0, node, number, 0), "key": (seed, 0)},
+            "state": {"counter": (block, node, number, 0), "key": (seed, 0)},
             "buffer": self.buffer,
             "buffer_pos": 4,  # nothing of the buffer is left
             "has_uint32": 0,
@@ -52,6 +54,15 @@ def dropout(y: Array, x: Array, random: Array, *, rate: float, node: int) -> Non
         kept = np.greater_equal(words, threshold).reshape(x_.shape)
         np.multiply(x_, factor, out=y_)
         np.multiply(y_, kept, out=y_)
+
+
+def kept_numbers(random: Array, first: int, count: int, *, rate: float, node: int) -> Array:
+    """Whether `dropout` keeps so many elements of an array from its element ``first`` on."""
+    seed, number = random.tolist()
+    block, before = divmod(first, _NUMBERS)
+    philox = _lane.start(seed, node, number, block)
+    words = philox.random_raw((before + count + 1) // 2).view(np.uint32)
+    return np.greater_equal(words[before : before + count], _threshold(rate))
 
 
 def _threshold(rate: float) -> int:

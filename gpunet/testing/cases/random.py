@@ -15,11 +15,12 @@ from gpunet.testing.op_checks import (
 
 def dropout(x: Array, random: Array, rate: float, node: int) -> Values:
     """Random numbers from NumPy's own generator, as the contract numbers them."""
-    uniform = _uniform(x.shape, random, node)
+    uniform = uniform_numbers(x.shape, random, node)
     return {"y": np.where(uniform >= np.float32(rate), x / (1 - rate), 0.0)}
 
 
-def _uniform(shape: tuple[int, ...], random: Array, node: int) -> Array:
+def uniform_numbers(shape: tuple[int, ...], random: Array, node: int) -> Array:
+    """As many as an array of this shape has, in the order of its elements."""
     seed, number = (int(word) for word in random)
     philox = np.random.Philox(key=[seed, 0], counter=[0, node, number, 0])
     return np.random.Generator(philox).random(shape, np.float32)
@@ -27,14 +28,14 @@ def _uniform(shape: tuple[int, ...], random: Array, node: int) -> Array:
 
 def spatial_dropout(x: Array, random: Array, rate: float, node: int) -> Values:
     """One number for all positions."""
-    uniform = _uniform((x.shape[0], 1, x.shape[2]), random, node)
+    uniform = uniform_numbers((x.shape[0], 1, x.shape[2]), random, node)
     return {"y": np.where(uniform >= np.float32(rate), x / (1 - rate), 0.0)}
 
 
 def _normal(shape: tuple[int, ...], random: Array, node: int) -> Array:
     """Box and Muller's pairs."""
     size = int(np.prod(shape))
-    uniform = _uniform((size + size % 2,), random, node).astype(np.float64).reshape(-1, 2)
+    uniform = uniform_numbers((size + size % 2,), random, node).astype(np.float64).reshape(-1, 2)
     radius, angle = np.sqrt(-2.0 * np.log(1.0 - uniform[:, 0])), 2.0 * np.pi * uniform[:, 1]
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return pairs.reshape(-1)[:size].reshape(shape)
