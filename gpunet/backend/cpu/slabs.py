@@ -74,7 +74,7 @@ class SumTask(NamedTuple):
     finish: Callable[[Array, Array], Call]
 
 
-def bind_slabs(tasks: Sequence[Task], scratch: Array, before: Call) -> Call:
+def bind_slabs(tasks: Sequence[Task], scratch: Array, before: Call = lambda: None) -> Call:
     """The call that does tasks which do not wait for each other, all of their slabs in threads.
 
     Args:
