@@ -31,6 +31,13 @@ class Names:
         self._names: dict[Storage, str] = {}
         self._homes: dict[Storage, Storage] = {}
         self._kept = plan.kept
+        # Ops may see a weight in another shape, a kernel (1, height, width, ...) for example.
+        paths = model.graph.paths
+        self._shapes = {
+            f"{paths.get(p.layer, p.layer.label)}.{d}{p.name}": p.shape
+            for p in model.parameters
+            for d in ("", "d")
+        }
         self._labels = {layer.label for layer in model.graph.layers}
         self._recorded = {b.storage.name for record in plan.recorded for _, b in record.items()}
         self._owners = self._find_owners([*plan.recorded, *plan.needed])
@@ -66,7 +73,8 @@ class Names:
     def _add(self, buffer: Buffer, parameter: str) -> None:
         storage = self._home(buffer)
         if storage not in self.arrays:
-            self.arrays[storage] = buffer
+            shape = self._shapes.get(storage.name) if storage.resolve is not None else None
+            self.arrays[storage] = buffer if shape is None else buffer.reshape(*shape)
             # An optimizer's slots have the op's names: velocity, momentums.
             raw = parameter if storage.name.startswith("slot_") else storage.name
             self._names[storage] = self.new(self._readable(raw, self._owners.get(storage, "")))

@@ -22,6 +22,7 @@ CLASSES = RNG.integers(0, 3, len(X))
 ONE_HOT = np.eye(3, dtype=np.float32)[CLASSES]
 BITS = RNG.integers(0, 2, (len(X), 3)).astype(np.float32)
 NUMBERS = RNG.standard_normal((len(X), 3)).astype(np.float32)
+IMAGES = RNG.standard_normal((len(X), 6, 8, 2)).astype(np.float32)
 PIXELS = RNG.integers(0, 256, (len(X), 2, 3)).astype(np.uint8)
 
 # Runs a script as its own program, in an interpreter in which gpunet cannot be imported.
@@ -55,6 +56,22 @@ def graph():
     return Model(x, layers.Dense(3)(layers.Dropout(0.25)(y)))
 
 
+def images(data_format="channels_last"):
+    """Kernels that ops see in other shapes than the layers: convolutions, norms, a PReLU."""
+    how, first = {"data_format": data_format}, data_format == "channels_first"
+    stack = [
+        layers.Conv2D(4, 3, padding="same", activation="relu", **how),
+        layers.BatchNormalization(1 if first else -1),
+        layers.MaxPooling2D(**how),
+        layers.SeparableConv2D(3, 2, **how),
+        layers.Conv2DTranspose(2, 3, strides=2, **how),
+        layers.PReLU(shared_axes=[2, 3] if first else [1, 2]),
+        layers.GlobalAveragePooling2D(**how),
+        layers.Dense(3),
+    ]
+    return Sequential([Input((2, 6, 8) if first else (6, 8, 2)), *stack])
+
+
 def compiled(model):
     model.compile("sgd", "mse")
     return model
@@ -78,6 +95,21 @@ CASES_OF_MODELS = {
     ),
     "adam": (lambda: stack("linear", 0.3), optimizers.Adam(0.01), "mse", X, NUMBERS),
     "graph": (graph, "adam", "mse", PIXELS, NUMBERS),
+    "images": (images, optimizers.SGD(0.1, 0.9), "mse", IMAGES, NUMBERS),
+    "images, channels first": (
+        lambda: images("channels_first"),
+        "sgd",
+        "mse",
+        IMAGES.reshape(-1, 2, 6, 8),
+        NUMBERS,
+    ),
+    "recurrent": (
+        lambda: Sequential([layers.GRU(3, input_shape=(6, 16))]),
+        "sgd",
+        "mse",
+        IMAGES.reshape(-1, 6, 16),
+        NUMBERS,
+    ),
     "several blocks": (lambda: stack("relu", 0.5, 5000), "sgd", "mse", X, NUMBERS),
 }
 
