@@ -392,12 +392,13 @@ def _capacity(tensor: Tensor, wanted: int | None) -> int:
     if len(tensor.shape) < 2 or (length is None and wanted is None):
         raise ArgumentError(
             f"input {tensor.name!r} of shape {tensor.shape} does not say how many positions there "
-            "may be; say capacity=."
+            "may be; say max_length= (of generate), or capacity= (of a Generator)."
         )
     if wanted is not None and (not isinstance(wanted, int) or wanted < 1):
-        raise ArgumentError(f"capacity must be a positive integer, got {wanted!r}.")
+        raise ArgumentError(f"the number of positions must be a positive integer, got {wanted!r}.")
     if length is not None and wanted is not None and wanted > length:
         raise ArgumentError(
-            f"input {tensor.name!r} has {length} positions, got capacity={wanted}; make it longer."
+            f"input {tensor.name!r} has {length} positions, but {wanted} are wanted; make it "
+            "longer, or say fewer."
         )
     return wanted or length or 1
