@@ -55,9 +55,12 @@ def max_pool(
 
     def of_slab(slab: Slab) -> Call:
         y_ = y[slab]
-        places = [(y_[outputs], x[inputs]) for outputs, inputs in _places(slab, y, x, axes)]
+        slices = list(_places(slab, y, x, axes))
+        places = [(y_[outputs], x[inputs]) for outputs, inputs in slices]
         whole = places[0][0].shape == y_.shape  # no window hangs over the edge there
-        find = None if argmax is None else _bind_find(argmax[slab], y, x, slab, axes)
+        find = None
+        if argmax is not None:
+            find = _bind_find(argmax[slab], places, [outputs for outputs, _ in slices])
 
         def run() -> None:
             if whole:
@@ -76,24 +79,30 @@ def max_pool(
     return _bind_slabs(of_slab, y)
 
 
-def _bind_find(argmax: Array, y: Array, x: Array, slab: Slab, axes: Sequence[Axis]) -> Call:
+def _bind_find(
+    argmax: Array, places: Sequence[tuple[Array, Array]], slices: Sequence[Slices]
+) -> Call:
     """The first place whose input is the output; the last where the output is NaN.
 
     Bytes are multiplied and compared 64 at a time, which a masked copy is not.
+
+    Args:
+        argmax: of a slab.
+        places: for each place the outputs and the inputs there.
+        slices: which outputs of the slab these are.
     """
-    places, y_ = list(_places(slab, y, x, axes)), y[slab]
     last = argmax.dtype.type(len(places) - 1)
-    views = [(y_[outputs], x[inputs], argmax[outputs], outputs) for outputs, inputs in places]
+    found = [argmax[outputs] for outputs in slices[:-1]]
 
     def run() -> None:
         argmax.fill(0)  # for the time being the distance from the last place
         hit = block_scratch(argmax.shape, np.bool_)
         distance = block_scratch(argmax.shape, argmax.dtype, 1)
-        for place, (of_y, of_x, of_argmax, outputs) in enumerate(views[:-1]):
-            np.equal(of_y, of_x, out=hit[outputs])
-            far = argmax.dtype.type(last - place)
-            np.multiply(hit.view(np.uint8)[outputs], far, out=distance[outputs])
-            np.maximum(of_argmax, distance[outputs], out=of_argmax)
+        for place, of_argmax in enumerate(found):
+            hit_, distance_ = hit[slices[place]], distance[slices[place]]
+            np.equal(*places[place], out=hit_)
+            np.multiply(hit_.view(np.uint8), argmax.dtype.type(last - place), out=distance_)
+            np.maximum(of_argmax, distance_, out=of_argmax)
         np.subtract(last, argmax, out=argmax)
 
     return run
