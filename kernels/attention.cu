@@ -7,7 +7,8 @@
 //
 // Shapes: q, y and dy (batch, length, heads, size), k, v and dv (batch, keys, heads, size), scores
 // and weights (batch, heads, length, keys); a head of the former is a matrix whose rows lie heads
-// size apart. If causal, query i sees the keys up to i alone. No aliasing.
+// size apart. If causal, query i sees the keys up to i alone; the masks are bytes, 0 where a key is
+// not seen, as in fused_attention.cu. No aliasing.
 //
 // Method: the tiles of gemm.cuh, for each pair of a sample and a head (blockIdx.y). A block of
 // attention_weights owns the rows of a tile and goes along the keys twice: the first time for each
@@ -87,6 +88,12 @@ __device__ __forceinline__ void values_of_heads(real* y, const real* weights, co
 
 // ---------------------------------------------------------------------------------- the softmax
 
+// Which keys are seen. window: a query sees keys nearer than this.
+struct Sight {
+    const unsigned char *query_mask, *key_mask, *attention_mask;
+    int causal, window;
+};
+
 // Writes the weights of the TILE rows from first_row on.
 template <int PER, int DEPTH>
 struct WeightRows {
@@ -97,8 +104,8 @@ struct WeightRows {
     Matrix<real> weights;
     Matrix<const real> q, k;
     float scale;
-    bool causal;
-    int first_row, across, down;
+    Sight sight;
+    int sample, first_row, across, down;
     float scores[PER][PER];
     OnlineSoftmax rows[PER];
 
@@ -112,12 +119,21 @@ struct WeightRows {
     }
     __device__ __forceinline__ bool sees(int row, int column) const
     {
-        return column < weights.columns && (!causal || column <= row);
+        if (row >= weights.rows || column >= weights.columns || (sight.causal && column > row)
+            || column - row >= sight.window || row - column >= sight.window) {
+            return false;
+        }
+        const int64 query = (int64)sample * weights.rows + row;
+        const int64 key = (int64)sample * weights.columns + column;
+        return (sight.query_mask == nullptr || sight.query_mask[query])
+               && (sight.key_mask == nullptr || sight.key_mask[key])
+               && (sight.attention_mask == nullptr
+                   || sight.attention_mask[query * weights.columns + column]);
     }
     // How many keys the tile's rows see.
     __device__ __forceinline__ int seen() const
     {
-        return causal ? smaller(weights.columns, first_row + TILE) : weights.columns;
+        return sight.causal ? smaller(weights.columns, first_row + TILE) : weights.columns;
     }
 
     // scores = scale q k^T of the tile of keys that begins at first_column.
@@ -213,7 +229,8 @@ struct WeightRows {
 
 template <int PER, int DEPTH>
 __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, const real* k,
-                                                 float scale, int causal, const Sizes& n)
+                                                 float scale, const Sight& sight,
+                                                 const Sizes& n)
 {
     constexpr int TILE = SIDE * PER;
     __shared__ __align__(16) float q_tile[DEPTH][TILE + PADDING], k_tile[DEPTH][TILE + PADDING];
@@ -223,7 +240,8 @@ __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, c
                                        head_of(q, pair, n.length, n),
                                        head_of(k, pair, n.keys, n),
                                        scale,
-                                       causal != 0,
+                                       sight,
+                                       pair / n.heads,
                                        (int)blockIdx.x * TILE,
                                        thread % SIDE,
                                        thread / SIDE,
@@ -243,11 +261,13 @@ __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, c
                                             {pairs, heads, length, keys, size});                  \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_weights_tile##TILE(        \
-        real* weights, const real* q, const real* k, float scale, int causal, int pairs,          \
-        int heads, int length, int keys, int size)                                                \
+        real* weights, const real* q, const real* k, const unsigned char* query_mask,             \
+        const unsigned char* key_mask, const unsigned char* attention_mask, float scale,          \
+        int causal, int window, int pairs, int heads, int length, int keys, int size)             \
     {                                                                                             \
-        weights_of_heads<TILE / SIDE, DEPTH>(weights, q, k, scale, causal,                        \
-                                             {pairs, heads, length, keys, size});                 \
+        weights_of_heads<TILE / SIDE, DEPTH>(                                                     \
+            weights, q, k, scale, {query_mask, key_mask, attention_mask, causal, window},         \
+            {pairs, heads, length, keys, size});                                                  \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_values_tile##TILE(         \
         real* y, const real* weights, const real* v, float scale, int accumulate, int pairs,      \

@@ -2,6 +2,7 @@
 //
 //   row_mask      mask = whether a row differs from a value   element size read, 1 byte a row written
 //   either_mask   y = a or b                                  2 bytes read, 1 written
+//   both_mask     y = a and b                                 2 bytes read, 1 written
 //   masked_rows   y = x where the mask is 1, else 0           a masked row is not read at all
 //   mask_shares   shares = mask / sum(mask) of each row       1 byte read (twice), 4 written
 //
@@ -44,6 +45,13 @@ extern "C" __global__ void either_mask(uint8* y, const uint8* a, const uint8* b,
 {
     for (int64 i = grid_thread(); i < n; i += grid_threads()) {
         y[i] = a[i] | b[i];
+    }
+}
+
+extern "C" __global__ void both_mask(uint8* y, const uint8* a, const uint8* b, int64 n)
+{
+    for (int64 i = grid_thread(); i < n; i += grid_threads()) {
+        y[i] = a[i] & b[i];
     }
 }
 

@@ -272,7 +272,8 @@ class Graph:
                 shapes.update((tensor, tensor.batch_shape(rows)) for tensor in node.outputs)
                 continue
             sizes = [(None, *shapes[self.origin(tensor)][1:]) for tensor in node.inputs]
-            for tensor, shape in zip(node.outputs, node.layer.shapes_out(sizes), strict=True):
+            found = node.layer.shapes_out(sizes, node.options)
+            for tensor, shape in zip(node.outputs, found, strict=True):
                 shapes[tensor] = (rows, *(dim or 0 for dim in shape[1:]))
         shapes.update((tensor, shapes[self.origin(tensor)]) for tensor in self.outputs)
         return shapes

@@ -15,8 +15,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.contract import OPS
+from gpunet.backend.contract.fused_attention import LARGEST_SIZE
 from gpunet.backend.spec import Array, Op, Parameter, dtype_of_kind
 from gpunet.errors import ArgumentError, UsageError
+
+
+LARGEST_HEAD = LARGEST_SIZE
+"""The size of heads up to which attention is one op."""
 
 
 class Storage:
@@ -248,10 +253,16 @@ class Recorder:
             )
             if buffer is not None and parameter.written and buffer.storage.gradient
         ]
-        again = [target for target in targets if target[2].storage in self._written]
-        self._written.update(buffer.storage for _, _, buffer in targets)
+        storages = [buffer.storage for _, _, buffer in targets]
+        again = [
+            target
+            for place, target in enumerate(targets)  # an op may write one gradient twice
+            if storages[place] in self._written or storages[place] in storages[:place]
+        ]
+        self._written.update(storages)
         sums = [t for t in targets if t[1].role == "sum"]
-        if again and "accumulate" in record.attributes and again == sums:
+        is_sum = again == sums and len(set(storages)) == len(storages)
+        if again and "accumulate" in record.attributes and is_sum:
             record.attributes["accumulate"] = True
             return []
         repeated = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.engine.graph import Shape
-from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.engine.graph import Option, Shape
+from gpunet.engine.recorder import LARGEST_HEAD, Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.caching import attend_to_cache, attends_to_cache, attention_can_step
@@ -18,8 +19,10 @@ class Attention(Layer):
     """y = softmax(query key^T) value, for each sample; called on [query, value] or with a key.
 
     Shapes: query (batch, length, features), value (batch, keys, outputs), key (batch, keys,
-    features), y (batch, length, outputs). The value is also the key where there is none. With
-    ``use_causal_mask=True`` in the call, query i sees the keys up to i alone.
+    features), y (batch, length, outputs). The value is also the key where there is none. A masked
+    query takes nothing, a masked value is taken by none; see `Layer` for masks. With
+    ``use_causal_mask=True`` in the call, query i sees the keys up to i alone; with
+    ``return_attention_scores=True`` it also returns the softmax (batch, length, keys).
 
     Args:
         use_scale: whether query key^T is multiplied by a number that is learned.
@@ -42,7 +45,8 @@ class Attention(Layer):
     """
 
     inputs = None
-    call_options = ("use_causal_mask",)
+    call_options = ("use_causal_mask", "return_attention_scores")
+    supports_masking = True
 
     def __init__(
         self,
@@ -69,13 +73,33 @@ class Attention(Layer):
     def check_same_features(self, shape: Any) -> None:
         """One number fits inputs of any shape."""
 
+    def __call__(self, *inputs: Any, mask: Any = None, **options: Any) -> Any:
+        """Call the layer on a list of symbolic tensors, [query, value] or [query, value, key].
+
+        Args:
+            inputs: the list.
+            mask: [query_mask, value_mask], tensors of dtype bool or None.
+            options: use_causal_mask=True: query i sees the keys up to i alone;
+                return_attention_scores=True: the softmax is returned, too.
+
+        Returns:
+            y, or [y, scores] with scores (batch, length, keys).
+
+        Raises:
+            ArgumentError: something else than such tensors; an unknown option.
+            ShapeError: shapes that do not fit each other.
+        """
+        if isinstance(mask, list) and len(mask) == 2 and len(inputs[0]) == 3:
+            mask = [*mask, None]
+        return super().__call__(*inputs, mask=mask, **options)
+
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:
         """(batch, length, outputs)."""
         query, value, key = checked_shapes(self, input_shape)
         if query[2] != key[2]:
             raise ShapeError(
-                f"Attention {self.label!r} takes a query and a key of the same features, got "
-                f"{query} and {key}; give one of them a Dense layer."
+                f"{type(self).__name__} {self.label!r} takes a query and a key of the same "
+                f"features, got {query} and {key}; give one of them a Dense layer."
             )
         return (*query[:2], value[2])
 
@@ -83,22 +107,48 @@ class Attention(Layer):
         """With a causal mask, or keys that are there from the start."""
         return attention_can_step(moving, options)
 
+    def output_shapes(
+        self, input_shape: tuple[Shape, ...], options: Mapping[str, Option]
+    ) -> list[Shape]:
+        """That of y, and if they are wanted that of the scores."""
+        shapes = super().output_shapes(input_shape, options)
+        query, value, *_ = input_shape
+        scores = (*query[:2], value[1])
+        return [*shapes, scores] if options.get("return_attention_scores") else shapes
+
     def forward(self, op: Recorder, c: Context) -> None:
-        """y = softmax(scale query key^T) value."""
+        """y = softmax(scale query key^T) value; 0 for queries that are masked."""
         query, value, key = with_key(c.x)
         if self.use_scale:
             scaled = c.scratch(query.shape, "scaled")
             op.gemm(scaled.reshape(-1, 1), query.reshape(-1, 1), c.scale.reshape(1, 1))
             query = scaled
         q, k, v = (_one_head(array) for array in (query, key, value))
-        attend(op, c, _one_head(c.y), q, k, v, scale=1.0, rate=self.dropout)
+        (y, scores), masks = outputs_of(c), Masks(*c.mask[:2])
+        taken = y
+        if scores is not None:  # of masked queries, too
+            scores = scores.reshape(scores.shape[0], 1, *scores.shape[1:])
+            masks = Masks(None, masks.keys)
+            taken = y if c.mask[0] is None else c.scratch(y.shape, "taken")
+        y_, rate = _one_head(taken), self.dropout
+        attend(op, c, y_, q, k, v, scale=1.0, rate=rate, masks=masks, scores=scores)
+        if taken is not y:
+            op.masked_rows(y.rows, taken.rows, c.mask[0].reshape(-1))
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dvalue directly, dquery and dkey through the softmax."""
         dquery, dvalue, dkey = with_key(c.dx)
+        dy, dscores = gradients_of(op, c)
+        if isinstance(c.y, tuple) and c.mask[0] is not None:
+            dtaken = c.scratch(dy.shape, "dtaken")
+            op.masked_rows(dtaken.rows, dy.rows, c.mask[0].reshape(-1))
+            dy = dtaken
+        if dscores is not None:
+            dscores = dscores.reshape(dscores.shape[0], 1, *dscores.shape[1:])
         dq = c.scratch(dquery.shape, "dscaled") if self.use_scale else dquery
         dqkv = (_one_head(dq), _one_head(dkey), _one_head(dvalue))
-        attend_backward(op, c, _one_head(c.dy), *dqkv, scale=1.0, rate=self.dropout)
+        dy_, rate = _one_head(dy), self.dropout
+        attend_backward(op, c, dy_, *dqkv, scale=1.0, rate=rate, dscores=dscores)
         if self.use_scale:
             dscaled, query, scale = dq.reshape(-1, 1), c.x[0].reshape(-1, 1), c.scale.reshape(1, 1)
             op.gemm(c.dscale.reshape(1, 1), query, dscaled, ta=True)
@@ -117,6 +167,37 @@ class Attention(Layer):
 # ------------------------------------------------------------ what attention layers share
 
 
+class Masks(NamedTuple):
+    """Which keys queries see, uint8: 1 where one does, 0 where not; None where all do.
+
+    Attributes:
+        queries: (batch, length).
+        keys: (batch, keys).
+        pairs: (batch, length, keys).
+    """
+
+    queries: Buffer | None = None
+    keys: Buffer | None = None
+    pairs: Buffer | None = None
+
+
+NO_MASKS = Masks()
+
+
+class _Attended(NamedTuple):
+    """What forward leaves for backward: logsumexp, or the weights before and after dropout."""
+
+    q: Buffer
+    k: Buffer
+    v: Buffer
+    y: Buffer
+    masks: Masks
+    options: dict[str, Any]
+    logsumexp: Buffer | None = None
+    weights: Buffer | None = None
+    kept: Buffer | None = None
+
+
 def attend(
     op: Recorder,
     c: Context,
@@ -127,21 +208,54 @@ def attend(
     *,
     scale: float,
     rate: float,
+    masks: Masks = NO_MASKS,
+    sliding_window: int | None = None,
+    scores: Buffer | None = None,
 ) -> None:
-    """y = dropout(softmax(scale q k^T)) v, for arrays (batch, length or keys, heads, size)."""
+    """y = dropout(softmax(scale q k^T)) v, for arrays (batch, length or keys, heads, size).
+
+    Where k and v have fewer heads, several heads of q in a row share one of theirs.
+
+    Args:
+        op: the recorder.
+        c: the context.
+        y: what the queries take of the values.
+        q: queries.
+        k: keys.
+        v: values.
+        scale: of the products.
+        rate: the share of the weights that is dropped in training.
+        masks: which keys queries see.
+        sliding_window: if given, query i sees keys j with |i - j| < sliding_window alone.
+        scores: where to write the weights before dropout, (batch, heads, length, keys). Then, and
+            if heads are larger than `LARGEST_HEAD`, the weights are stored; else they never exist
+            as a whole.
+    """
     if attends_to_cache(c):
-        attend_to_cache(op, c, y, q, k, v, scale=scale)
+        window = sliding_window
+        attend_to_cache(op, c, y, q, k, v, scale=scale, mask=masks.keys, sliding_window=window)
         return
-    batch, length, heads, _ = q.shape
-    weights = c.scratch((batch, heads, length, k.shape[1]), "weights")
+    batch, length, heads, size = q.shape
     causal = c.options.get("use_causal_mask", False)
-    op.attention_weights(weights, q, k, scale=scale, causal=causal)
+    options = {"scale": scale, "causal": causal, "sliding_window": sliding_window}
+    dropped = c.training and rate > 0
+    if scores is None and max(size, v.shape[3]) <= LARGEST_HEAD:
+        logsumexp = c.scratch((batch, heads, length), "logsumexp")
+        if dropped:
+            options |= {"rate": rate, "node": c.node}
+        random = c.random if dropped else None
+        op.fused_attention(y, logsumexp, q, k, v, *masks, random, **options)
+        c.saved = _Attended(q, k, v, y, masks, options, logsumexp)
+        return
+    k_, v_ = (_for_each_head(op, c, array, heads) for array in (k, v))
+    weights = scores or c.scratch((batch, heads, length, k.shape[1]), "weights")
+    op.attention_weights(weights, q, k_, *masks, **options)
     kept = weights
-    if c.training and rate > 0:
+    if dropped:
         kept = c.scratch(weights.shape, "kept")
         op.dropout(kept, weights, c.random, rate=rate, node=c.node)
-    op.attention_values(y, kept, v)
-    c.saved = (q, k, v, weights, kept)
+    op.attention_values(y, kept, v_)
+    c.saved = _Attended(q, k_, v_, y, masks, options, None, weights, kept)
 
 
 def attend_backward(
@@ -154,18 +268,74 @@ def attend_backward(
     *,
     scale: float,
     rate: float,
+    dscores: Buffer | None = None,
 ) -> None:
-    """dv = weights^T dy; dq and dk are products with the gradient of the scores."""
-    q, k, v, weights, kept = c.saved
-    op.attention_values_backward(dv, kept, dy)
-    dweights, dscores = (c.scratch(weights.shape, name) for name in ("dweights", "dscores"))
+    """The gradients of q, k and v from that of y and, where they were wanted, of the scores."""
+    q, k, v, y, masks, options, logsumexp, weights, kept = c.saved
+    if logsumexp is not None:
+        random = c.random if "rate" in options else None
+        op.fused_attention_backward(
+            dq, dk, dv, dy, y, logsumexp, q, k, v, *masks, random, **options
+        )
+        return
+    with _each_head_backward(op, c, dv, v) as dv_:
+        op.attention_values_backward(dv_, kept, dy)
+    dweights, dproducts = (c.scratch(weights.shape, name) for name in ("dweights", "dproducts"))
     op.attention_scores(dweights, dy, v)
     if kept is not weights:
         dkept, dweights = dweights, c.scratch(weights.shape, "dweights")
         op.dropout(dweights, dkept, c.random, rate=rate, node=c.node)
-    op.softmax_backward(dscores, dweights, weights)
-    op.attention_values(dq, dscores, k, scale=scale)
-    op.attention_values_backward(dk, dscores, q, scale=scale)
+    if dscores is not None:
+        op.add(dweights, dweights, dscores)
+    op.softmax_backward(dproducts, dweights, weights)
+    op.attention_values(dq, dproducts, k, scale=scale)
+    with _each_head_backward(op, c, dk, k) as dk_:
+        op.attention_values_backward(dk_, dproducts, q, scale=scale)
+
+
+def _for_each_head(op: Recorder, c: Context, array: Buffer, heads: int) -> Buffer:
+    """Keys or values with a head for each of the queries'."""
+    batch, keys, key_heads, size = array.shape
+    if key_heads == heads:
+        return array
+    repeated = c.scratch((batch, keys, heads, size), "repeated")
+    shapes = ((batch, keys, count, 1, size) for count in (heads, key_heads))
+    large, small = (x.reshape(*shape) for x, shape in zip((repeated, array), shapes, strict=True))
+    op.repeat(large, small, times=(1, heads // key_heads, 1))
+    return repeated
+
+
+@contextmanager
+def _each_head_backward(
+    op: Recorder, c: Context, gradient: Buffer, repeated: Buffer
+) -> Iterator[Buffer]:
+    """A gradient with a head for each of the queries', which is then added up to the given one."""
+    batch, keys, key_heads, size = gradient.shape
+    heads = repeated.shape[2]
+    if key_heads == heads:
+        yield gradient
+        return
+    large = c.scratch(repeated.shape, "drepeated")
+    yield large
+    dx = gradient.reshape(batch, keys, key_heads, 1, size)
+    dy = large.reshape(batch, keys, heads, 1, size)
+    op.repeat_backward(dx, dy, times=(1, heads // key_heads, 1))
+
+
+def outputs_of(c: Context) -> tuple[Buffer, Buffer | None]:
+    """y, and the scores if the call wants them."""
+    return c.y if isinstance(c.y, tuple) else (c.y, None)
+
+
+def gradients_of(op: Recorder, c: Context) -> tuple[Buffer, Buffer | None]:
+    """dy and perhaps dscores; a dy of zeros if nothing but the scores was used."""
+    if not isinstance(c.y, tuple):
+        return c.dy, None
+    dy, dscores = c.dy
+    if dy is None:
+        dy = c.scratch(c.y[0].shape, "dy")
+        op.fill(dy, value=0.0)
+    return dy, dscores
 
 
 def with_key(things: Any) -> tuple[Any, Any, Any]:

@@ -126,6 +126,11 @@ class Layer:
         """
         return tuple(input_shape)
 
+    def output_shapes(self, input_shape: Any, options: Mapping[str, Option]) -> list[Shape]:
+        """The shapes of all outputs, of which the options of a call may ask for more."""
+        shapes = self.compute_output_shape(input_shape)
+        return shapes if isinstance(shapes, list) else [shapes]
+
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         """Which steps of the output are there.
 
@@ -193,15 +198,8 @@ class Layer:
         for rule in (constraint, regularizer):
             if rule is not None:
                 rule.check(tuple(shape))
-        parameter = Parameter(
-            name,
-            tuple(shape),
-            initializers.get(initializer),
-            self,
-            trainable,
-            regularizer,
-            constraint,
-        )
+        start = initializers.get(initializer)
+        parameter = Parameter(name, tuple(shape), start, self, trainable, regularizer, constraint)
         self.parameters.append(parameter)
         return parameter
 
@@ -257,9 +255,9 @@ class Layer:
             )
         shapes = tuple(tensor.shape for tensor in flat)
         self.ensure_built(shapes[0] if self.inputs == 1 else shapes)
-        outputs = self.shapes_out(shapes)
-        one = self.inputs == 1
-        answer = self.compute_mask(flat[0] if one else tuple(flat), masks[0] if one else masks)
+        outputs = self.shapes_out(shapes, said)
+        of_one = (flat[0], masks[0]) if self.inputs == 1 else (tuple(flat), masks)
+        answer = self.compute_mask(*of_one)
         answers = answer if isinstance(answer, list) else [answer]
         new = [mask for mask in answers if isinstance(mask, tuple)]
         node = Node(self, flat, outputs, form, None, said, masks, new)
@@ -268,9 +266,7 @@ class Layer:
             output.mask = next(made) if isinstance(answer, tuple) else answer
         return node.output if len(outputs) == 1 else list(node.outputs)
 
-    def shapes_out(self, shapes: Sequence[Shape]) -> list[Shape]:
-        """The shapes of all outputs for inputs of these shapes (batch first, None)."""
-        return shapes_out(self, shapes)
+    shapes_out = shapes_out
 
     def _call_layers(
         self,

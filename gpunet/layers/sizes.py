@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gpunet.engine.graph import Shape
+from gpunet.engine.graph import Option, Shape
 from gpunet.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ TRIED = (240, 480)
 """Sizes in the place of an unknown one: large enough for windows, and with many divisors."""
 
 
-def shapes_out(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
+def shapes_out(layer: Layer, shapes: Sequence[Shape], options: Mapping[str, Option]) -> list[Shape]:
     """The shapes of all outputs of a layer for inputs of these shapes (batch first, None).
 
     Layers compute with sizes, so one that is not known (None) is tried with two numbers: the sizes
@@ -25,12 +25,12 @@ def shapes_out(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
         ShapeError: shapes that the layer does not take.
     """
     if all(None not in shape[1:] for shape in shapes):
-        return _shapes(layer, shapes)
+        return _shapes(layer, shapes, options)
     tried = []
     for size in TRIED:
         sized = [(shape[0], *(dim or size for dim in shape[1:])) for shape in shapes]
         try:
-            tried.append(_shapes(layer, sized))
+            tried.append(_shapes(layer, sized, options))
         except ShapeError as error:
             error.args = (f"{error} ({size} stands for a size that differs from batch to batch)",)
             raise
@@ -40,6 +40,5 @@ def shapes_out(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
     ]
 
 
-def _shapes(layer: Layer, shapes: Sequence[Shape]) -> list[Shape]:
-    out = layer.compute_output_shape(shapes[0] if layer.inputs == 1 else tuple(shapes))
-    return out if isinstance(out, list) else [out]
+def _shapes(layer: Layer, shapes: Sequence[Shape], options: Mapping[str, Option]) -> list[Shape]:
+    return layer.output_shapes(shapes[0] if layer.inputs == 1 else tuple(shapes), options)

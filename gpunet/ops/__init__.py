@@ -76,7 +76,7 @@ from gpunet.ops.losses import (
     softmax_focal_cross_entropy,
     tversky,
 )
-from gpunet.ops.masks import either_mask, mask_shares, masked_rows, row_mask
+from gpunet.ops.masks import both_mask, either_mask, mask_shares, masked_rows, row_mask
 from gpunet.ops.memory import add, copy, fill, gather, next_batch, scale_shift
 from gpunet.ops.merging import maximum, maximum_backward, minimum, multiply, subtract
 from gpunet.ops.metrics import (
@@ -154,6 +154,7 @@ __all__ = [
     "bias_act_backward",
     "binary_cross_entropy",
     "binary_focal_cross_entropy",
+    "both_mask",
     "cached_attention",
     "categorical_hinge",
     "channel_moments",

@@ -22,16 +22,37 @@ def attention_scores(q: Any, k: Any, scale: float = 1.0) -> Array:
     return run_op("attention_scores", {"q": q, "k": k}, scale=scale)["scores"]
 
 
-def attention_weights(q: Any, k: Any, scale: float = 1.0, causal: bool = False) -> Array:
+def attention_weights(
+    q: Any,
+    k: Any,
+    query_mask: Any = None,
+    key_mask: Any = None,
+    attention_mask: Any = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> Array:
     """The softmax of `attention_scores` along the keys: with which weights queries take values.
 
-    If causal, query i sees the keys up to i alone.
+    Args:
+        q: queries (batch, length, heads, size).
+        k: keys (batch, keys, heads, size).
+        query_mask: uint8 (batch, length), 0 where a query sees nothing: its weights are 0.
+        key_mask: uint8 (batch, keys), 0 where a key is seen by nobody.
+        attention_mask: uint8 (batch, length, keys), 0 where a query does not see a key.
+        scale: the factor; 1 / sqrt(size) as a rule.
+        causal: whether query i sees the keys up to i alone.
+        sliding_window: if given, query i sees the keys j with |i - j| < sliding_window alone.
 
     >>> attention_weights([[[[1.0]], [[1.0]]]], [[[[3.0]], [[3.0]]]], causal=True)
     array([[[[1. , 0. ],
              [0.5, 0.5]]]], dtype=float32)
     """
-    return run_op("attention_weights", {"q": q, "k": k}, scale=scale, causal=causal)["weights"]
+    arrays = {"q": q, "k": k, "query_mask": query_mask, "key_mask": key_mask}
+    flags: dict[str, Any] = {"causal": causal, "sliding_window": sliding_window}
+    arrays["attention_mask"] = attention_mask
+    return run_op("attention_weights", arrays, scale=scale, **flags)["weights"]
 
 
 def attention_values(weights: Any, v: Any, scale: float = 1.0) -> Array:

@@ -27,6 +27,16 @@ def either_mask(a: Any, b: Any) -> Array:
     return run_op("either_mask", {"a": a, "b": b})["y"]
 
 
+def both_mask(a: Any, b: Any) -> Array:
+    """1 where a and b, uint8 of one shape, are 1, else 0.
+
+    >>> import numpy as np
+    >>> both_mask(np.uint8([0, 1, 1]), np.uint8([0, 0, 1]))
+    array([0, 0, 1], dtype=uint8)
+    """
+    return run_op("both_mask", {"a": a, "b": b})["y"]
+
+
 def masked_rows(x: Any, mask: Any) -> Array:
     """x (rows, columns) with 0 in the rows whose mask is 0.
 

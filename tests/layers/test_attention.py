@@ -158,7 +158,7 @@ def test_what_keras_writes_is_read():
 def test_an_option_that_a_config_invents_is_refused():
     x = Input((5, 4))
     text = Model(x, layers.Attention()([x, x], use_causal_mask=True)).to_json()
-    with pytest.raises(ArgumentError, match=r"'attention' takes tensors, use_causal_mask=True and"):
+    with pytest.raises(ArgumentError, match=r"'attention' takes tensors, use_causal_mask=True, "):
         model_from_json(text.replace("use_causal_mask", "use_acausal_mask"))
 
 

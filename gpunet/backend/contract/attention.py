@@ -25,13 +25,29 @@ def attention_scores(scores: Out, q: In, k: In, *, scale: float = 1.0) -> None:
     """scores = scale * q k^T for each sample and head."""
 
 
-@op(weights=_WEIGHTS, q=_QUERIES, k=_KEYS)
+@op(
+    weights=_WEIGHTS,
+    q=_QUERIES,
+    k=_KEYS,
+    query_mask="uint8: batch length",
+    key_mask="uint8: batch keys",
+    attention_mask="uint8: batch length keys",
+)
 def attention_weights(
-    weights: Out, q: In, k: In, *, scale: float = 1.0, causal: bool = False
+    weights: Out,
+    q: In,
+    k: In,
+    query_mask: In | None = None,
+    key_mask: In | None = None,
+    attention_mask: In | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    sliding_window: int | None = None,
 ) -> None:
-    """weights = softmax(scale * q k^T) along the keys, for each sample and head.
+    """weights = softmax(scale * q k^T) along the keys that are seen, 0 for the others.
 
-    If causal, query i sees the keys up to i alone: the weights of those behind are 0.
+    Which these are says the module `fused_attention`. A query that sees no key has weights of 0.
     """
 
 

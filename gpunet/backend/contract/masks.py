@@ -15,6 +15,11 @@ def either_mask(y: Out, a: In, b: In) -> None:
     """y = 1 where a or b is 1, else 0."""
 
 
+@op(y="uint8: ...", a="uint8: ...", b="uint8: ...", in_place="y=a y=b")
+def both_mask(y: Out, a: In, b: In) -> None:
+    """y = 1 where a and b are 1, else 0."""
+
+
 @op(y="rows columns", x="rows columns", mask="uint8: rows", in_place="y=x")
 def masked_rows(y: Out, x: In, mask: In) -> None:
     """y = x in rows whose mask is 1, else 0, whatever x is there."""

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from gpunet.backend.cpu.activations import softmax
+from gpunet.backend.cpu.activations import row_max
+from gpunet.backend.cpu.blocks import INFINITY, ONE, ZERO, ones
 from gpunet.backend.cpu.prepared import Call, bind, bind_blocks, prepared
 from gpunet.backend.spec import Array
 
@@ -33,27 +36,80 @@ def attention_scores(scores: Array, q: Array, k: Array, *, scale: float = 1.0) -
 
 @prepared
 def attention_weights(
-    weights: Array, q: Array, k: Array, *, scale: float = 1.0, causal: bool = False
+    weights: Array,
+    q: Array,
+    k: Array,
+    query_mask: Array | None = None,
+    key_mask: Array | None = None,
+    attention_mask: Array | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    sliding_window: int | None = None,
 ) -> Call:
-    """weights = softmax(scale * q k^T) along the keys, for each sample and head."""
-    length, keys = weights.shape[2:]
-    behind = ~np.tri(length, keys, dtype=bool) if causal else None
+    """weights = softmax(scale * q k^T) along the keys that are seen, 0 for the others."""
+    queries, keys = (slice(0, size) for size in weights.shape[2:])
 
     @prepared
-    def of_samples(weights_: Array, q_: Array, k_: Array) -> Call:
+    def of_samples(weights_: Array, q_: Array, k_: Array, *masks: Array | None) -> Call:
         product = bind(attention_scores, weights_, q_, k_, scale=scale)
-        rows = weights_.reshape(weights_.size // max(keys, 1), keys)
-        along_rows = bind(softmax, rows, rows)
 
         def run() -> None:
-            product()
-            if behind is not None:
-                np.copyto(weights_, -np.inf, where=behind)
-            along_rows()
+            if weights_.size:
+                product()
+                hide_unseen(weights_, queries, keys, masks, causal, sliding_window)
+                _, totals = exponentiate(weights_)
+                np.divide(weights_, totals[..., None], out=weights_)
 
         return run
 
-    return bind_blocks(of_samples, weights, q, k)
+    return bind_blocks(of_samples, weights, q, k, query_mask, key_mask, attention_mask)
+
+
+def hide_unseen(
+    scores: Array,
+    queries: slice,
+    keys: slice,
+    masks: Sequence[Array | None],
+    causal: bool,
+    sliding_window: int | None,
+) -> None:
+    """scores (samples, ..., queries, keys) = -inf where a query does not see a key.
+
+    The masks, of queries, keys and both, are of all queries and keys of the samples.
+    """
+    query_mask, key_mask, attention_mask = masks
+    i = np.arange(queries.start, queries.stop)[:, None]
+    j = np.arange(keys.start, keys.stop)
+    between = (slice(None), *[None] * (scores.ndim - 3))  # samples, then heads
+    hidden = []
+    if causal and keys.stop - 1 > queries.start:
+        hidden.append(j > i)
+    if sliding_window is not None:
+        hidden.append(np.abs(j - i) >= sliding_window)
+    if query_mask is not None:
+        hidden.append(query_mask[(*between, queries, None)] == 0)
+    if key_mask is not None:
+        hidden.append(key_mask[(*between, None, keys)] == 0)
+    if attention_mask is not None:
+        hidden.append(attention_mask[(*between, queries, keys)] == 0)
+    for where in hidden:
+        np.copyto(scores, -INFINITY, where=where)
+
+
+def exponentiate(scores: Array) -> tuple[Array, Array]:
+    """scores = exp(scores - largest) along the keys; returns largest and the sums of the result.
+
+    Of scores that are all -inf it makes zeros, and a sum of 1: the largest has exp(0), if there is
+    one.
+    """
+    keys = scores.shape[-1]
+    largest = row_max(scores.reshape(-1, keys)).reshape(scores.shape[:-1])
+    shift = np.where(np.isneginf(largest), ZERO, largest)
+    np.subtract(scores, shift[..., None], out=scores)
+    np.exp(scores, out=scores)
+    totals = np.matmul(scores, ones(keys, scores))
+    return largest, np.maximum(totals, ONE, out=totals)
 
 
 @prepared

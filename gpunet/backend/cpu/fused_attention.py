@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.backend.contract.fused_attention import BLOCK, queries_of_block
-from gpunet.backend.cpu.activations import row_max
-from gpunet.backend.cpu.blocks import INFINITY, ONE, ZERO, ones
+from gpunet.backend.cpu.attention import exponentiate, hide_unseen
+from gpunet.backend.cpu.blocks import ONE, ZERO
 from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.cpu.random import kept_numbers
 from gpunet.backend.cpu.slabs import Slab, Task, bind_slabs
@@ -94,23 +94,8 @@ class _Weights:
 
     def hide(self, scores: Array, block: _Block) -> None:
         """scores (samples, heads, group, queries, keys) = -inf where a key is not seen."""
-        samples, _, queries, keys = block
-        i = np.arange(queries.start, queries.stop)[:, None]
-        j = np.arange(keys.start, keys.stop)
-        query_mask, key_mask, attention_mask = self.masks
-        if self.causal:
-            np.copyto(scores, -INFINITY, where=j > i)
-        if self.window is not None:
-            np.copyto(scores, -INFINITY, where=np.abs(j - i) >= self.window)
-        if query_mask is not None:
-            seen = query_mask[samples, None, None, queries, None]
-            np.copyto(scores, -INFINITY, where=seen == 0)
-        if key_mask is not None:
-            seen = key_mask[samples, None, None, None, keys]
-            np.copyto(scores, -INFINITY, where=seen == 0)
-        if attention_mask is not None:
-            seen = attention_mask[samples, None, None, queries, keys]
-            np.copyto(scores, -INFINITY, where=seen == 0)
+        masks = [None if mask is None else mask[block.samples] for mask in self.masks]
+        hide_unseen(scores, block.queries, block.keys, masks, self.causal, self.window)
 
     def factors(self, scratch: Array, like: Array, block: _Block) -> Array:
         """1 / (1 - rate) for each weight that is kept, 0 for the others."""
@@ -187,12 +172,7 @@ def _attend(
     np.multiply(q, scale, out=scaled)
     np.matmul(_joined(scaled), k.swapaxes(2, 3), out=_joined(powers))
     weights.hide(powers, block)
-    largest = row_max(powers.reshape(-1, k.shape[2])).reshape(logsumexp.shape)
-    shift = np.where(np.isneginf(largest), ZERO, largest)  # where no key is seen
-    np.subtract(powers, shift[..., None], out=powers)
-    np.exp(powers, out=powers)
-    total = np.matmul(powers, ones(k.shape[2], powers))
-    np.maximum(total, ONE, out=total)  # the largest has exp(0), if there is one
+    largest, total = exponentiate(powers)
     if weights.rate > 0:
         np.multiply(powers, weights.factors(rest, powers, block), out=powers)
     np.matmul(_joined(powers), v, out=_joined(taken))

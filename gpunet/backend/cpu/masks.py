@@ -20,6 +20,11 @@ def either_mask(y: Array, a: Array, b: Array) -> None:
     np.bitwise_or(a, b, out=y)
 
 
+def both_mask(y: Array, a: Array, b: Array) -> None:
+    """y = 1 where a and b are 1, else 0."""
+    np.bitwise_and(a, b, out=y)
+
+
 def masked_rows(y: Array, x: Array, mask: Array) -> None:
     """y = x in rows whose mask is 1, else 0, whatever x is there."""
     for y_, x_, mask_ in row_blocks(y, x, mask):

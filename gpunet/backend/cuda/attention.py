@@ -28,14 +28,20 @@ def attention_weights(
     weights: Array,
     q: Array,
     k: Array,
+    query_mask: Array | None = None,
+    key_mask: Array | None = None,
+    attention_mask: Array | None = None,
     *,
     scale: float = 1.0,
     causal: bool = False,
+    sliding_window: int | None = None,
 ) -> None:
-    """weights = softmax(scale * q k^T) along the keys, for each sample and head."""
+    """weights = softmax(scale * q k^T) along the keys that are seen, 0 for the others."""
     tile = _tile(device, weights, weights.shape[2], 1)
     blocks = ceil_div(weights.shape[2], tile)
-    args = (weights, q, k, np.float32(scale), np.int32(causal))
+    window = np.int32(seen_distance(weights.shape[2], weights.shape[3], sliding_window))
+    masks = (query_mask, key_mask, attention_mask)
+    args = (weights, q, k, *masks, np.float32(scale), np.int32(causal), window)
     _launch(device, "attention_weights", tile, blocks, args, weights, q)
 
 
@@ -69,6 +75,11 @@ def attention_values_backward(
     blocks = ceil_div(dv.shape[1], tile) * ceil_div(dv.shape[3], tile)
     args = (dv, weights, dy, np.float32(scale), np.int32(accumulate))
     _launch(device, "attention_values_backward", tile, blocks, args, weights, dv)
+
+
+def seen_distance(length: int, keys: int, sliding_window: int | None) -> int:
+    """How near a key must be to be seen: without a window, nearer than none is far."""
+    return min(sliding_window or length + keys, length + keys)
 
 
 def _tile(device: Device, weights: Array, rows: int, columns: int) -> int:

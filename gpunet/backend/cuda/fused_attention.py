@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunet.backend.cuda.attention import seen_distance
 from gpunet.backend.cuda.device import Device
 from gpunet.backend.cuda.grids import MAX_GRID_Y, ceil_div
 from gpunet.backend.spec import Array
@@ -117,8 +118,7 @@ def _flags(
     causal: bool,
     sliding_window: int | None,
 ) -> tuple[Any, ...]:
-    everything = q.shape[1] + k.shape[1]  # nothing is so far apart
-    window = min(sliding_window or everything, everything)
+    window = seen_distance(q.shape[1], k.shape[1], sliding_window)
     numbers = (np.float32(scale), np.float32(rate), np.uint64(node))
     return (*numbers, np.int32(causal), np.int32(window))
 

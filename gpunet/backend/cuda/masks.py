@@ -22,9 +22,18 @@ def row_mask(device: Device, mask: Array, x: Array, *, value: float = 0.0) -> No
 
 def either_mask(device: Device, y: Array, a: Array, b: Array) -> None:
     """y = 1 where a or b is 1, else 0."""
+    _combine(device, "either_mask", y, a, b)
+
+
+def both_mask(device: Device, y: Array, a: Array, b: Array) -> None:
+    """y = 1 where a and b are 1, else 0."""
+    _combine(device, "both_mask", y, a, b)
+
+
+def _combine(device: Device, symbol: str, y: Array, a: Array, b: Array) -> None:
     if y.size:
         args = (y, a, b, np.int64(y.size))
-        device.launch("masks", "either_mask", None, flat_grid(device, y.size), (THREADS,), args)
+        device.launch("masks", symbol, None, flat_grid(device, y.size), (THREADS,), args)
 
 
 def masked_rows(device: Device, y: Array, x: Array, mask: Array) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from gpunet.testing.op_checks import Array, Case, Gradient, Values
+from gpunet.testing.op_checks import Array, Case, Gradient, Maker, Values, integers
 
 
 def attention_scores(q: Array, k: Array, scale: float = 1.0) -> Values:
@@ -12,16 +14,43 @@ def attention_scores(q: Array, k: Array, scale: float = 1.0) -> Values:
     return {"scores": scale * np.einsum("blhs,bkhs->bhlk", q, k)}
 
 
-def attention_weights(q: Array, k: Array, scale: float = 1.0, causal: bool = False) -> Values:
-    """Their softmax along the keys, query by query."""
+def seen(
+    shape: tuple[int, ...],
+    query_mask: Array | None = None,
+    key_mask: Array | None = None,
+    attention_mask: Array | None = None,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> Array:
+    """Which keys each query sees, for weights of this shape: (batch, heads, length, keys)."""
+    i, j = np.arange(shape[2])[:, None], np.arange(shape[3])
+    found = np.ones(shape, bool)
+    found &= (j <= i) | (not causal)
+    found &= np.abs(i - j) < (sliding_window or max(shape) + 1)
+    if query_mask is not None:
+        found &= query_mask[:, None, :, None] != 0
+    if key_mask is not None:
+        found &= key_mask[:, None, None, :] != 0
+    if attention_mask is not None:
+        found &= attention_mask[:, None] != 0
+    return found
+
+
+def softmax_of_seen(scores: Array, is_seen: Array) -> tuple[Array, Array]:
+    """The softmax of scores over the keys that are seen, and its logsumexp."""
+    scores = np.where(is_seen, scores, -np.inf)
+    largest = np.max(scores, axis=-1, keepdims=True, initial=-1e300)
+    powers = np.exp(scores - largest)
+    total = powers.sum(axis=-1, keepdims=True)
+    weights = np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
+    with np.errstate(divide="ignore"):
+        return weights, (largest + np.log(total))[..., 0]
+
+
+def attention_weights(q: Array, k: Array, scale: float = 1.0, **of_seen: Any) -> Values:
+    """Their softmax along the keys."""
     scores = attention_scores(q, k, scale)["scores"]
-    weights = np.zeros_like(scores)
-    for i in range(scores.shape[2]):
-        seen = slice(i + 1 if causal else None)
-        row = scores[:, :, i, seen]
-        powers = np.exp(row - row.max(axis=-1, keepdims=True))
-        weights[:, :, i, seen] = powers / powers.sum(axis=-1, keepdims=True)
-    return {"weights": weights}
+    return {"weights": softmax_of_seen(scores, seen(scores.shape, **of_seen))[0]}
 
 
 def attention_values(weights: Array, v: Array, scale: float = 1.0) -> Values:
@@ -57,6 +86,21 @@ def _of_queries_and_keys(more: tuple[Values, ...]) -> tuple[Values, ...]:
     )
 
 
+def mask(*shape: int) -> Maker:
+    """Zeros and ones."""
+    return integers(*shape, high=2, dtype="uint8")
+
+
+def _with_masks(flags: Values, *names: str) -> tuple[Values, ...]:
+    calls = []
+    for batch, heads, length, keys, size in _SIZES[1:5]:
+        shapes = {"query_mask": (length,), "key_mask": (keys,), "attention_mask": (length, keys)}
+        masks = {name: mask(batch, *shapes[name]) for name in names}
+        q, k = (batch, length, heads, size), (batch, keys, heads, size)
+        calls.append({"q": q, "k": k, **masks, **flags})
+    return tuple(calls)
+
+
 def _of_weights(other: str, more: tuple[Values, ...]) -> tuple[Values, ...]:
     """Calls with weights, and v (for each key) or dy (for each query)."""
     return tuple(
@@ -85,7 +129,13 @@ CASES = (
     Case(
         "attention_weights",
         attention_weights,
-        _of_queries_and_keys(({}, {"causal": True}, {"scale": 3.0, "causal": True})),
+        (
+            *_of_queries_and_keys(({}, {"causal": True}, {"scale": 3.0, "causal": True})),
+            *_with_masks({"sliding_window": 5}),
+            *_with_masks({"causal": True}, "key_mask"),
+            *_with_masks({"scale": 0.5}, "query_mask", "attention_mask"),
+            *_with_masks({"causal": True}, "query_mask", "key_mask", "attention_mask"),
+        ),
         float32=2e-5,
     ),
     Case(

@@ -6,30 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.testing.cases.attention import mask, seen, softmax_of_seen
 from gpunet.testing.cases.random import uniform_numbers
-from gpunet.testing.op_checks import Array, Case, Gradient, Maker, Values, given, integers
-
-
-def seen(
-    shape: tuple[int, ...],
-    query_mask: Array | None = None,
-    key_mask: Array | None = None,
-    attention_mask: Array | None = None,
-    causal: bool = False,
-    sliding_window: int | None = None,
-) -> Array:
-    """Which keys each query sees, for weights of this shape: (batch, heads, length, keys)."""
-    i, j = np.arange(shape[2])[:, None], np.arange(shape[3])
-    found = np.ones(shape, bool)
-    found &= (j <= i) | (not causal)
-    found &= np.abs(i - j) < (sliding_window or max(shape) + 1)
-    if query_mask is not None:
-        found &= query_mask[:, None, :, None] != 0
-    if key_mask is not None:
-        found &= key_mask[:, None, None, :] != 0
-    if attention_mask is not None:
-        found &= attention_mask[:, None] != 0
-    return found
+from gpunet.testing.op_checks import Array, Case, Gradient, Maker, Values, given
 
 
 def for_each_head(array: Array, heads: int) -> Array:
@@ -50,13 +29,7 @@ def fused_attention(
     """Softmax of what is seen, query by query; the weights, some of them dropped, times values."""
     k, v = for_each_head(k, q.shape[2]), for_each_head(v, q.shape[2])
     scores = scale * np.einsum("blhs,bkhs->bhlk", q, k)
-    scores[~seen(scores.shape, **of_seen)] = -np.inf
-    largest = np.max(scores, axis=-1, keepdims=True, initial=-1e300)
-    powers = np.exp(scores - largest)
-    total = powers.sum(axis=-1, keepdims=True)
-    weights = np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
-    with np.errstate(divide="ignore"):
-        logsumexp = (largest + np.log(total))[..., 0]
+    weights, logsumexp = softmax_of_seen(scores, seen(scores.shape, **of_seen))
     weights = weights * _factors(weights.shape, random, rate, node)
     return {"y": np.einsum("bhlk,bkhs->blhs", weights, v), "logsumexp": logsumexp}
 
@@ -118,10 +91,6 @@ _PLAIN, _SMALL, _WIDE, _MIDDLE, _GROUPED = _SIZES[2], _SIZES[1], _SIZES[8], _SIZ
 _A_SEED = given([7, 3], "uint64", "random")
 
 
-def _mask(*shape: int) -> Maker:
-    return integers(*shape, high=2, dtype="uint8")
-
-
 def arguments_of_both(sizes: tuple[int, ...], *masks: str, **flags: Any) -> Values:
     """The arrays that both ops read, with some masks.
 
@@ -133,7 +102,7 @@ def arguments_of_both(sizes: tuple[int, ...], *masks: str, **flags: Any) -> Valu
         "q": (batch, length, heads, size),
         "k": (batch, keys, key_heads, size),
         "v": (batch, keys, key_heads, value_size),
-        **{name: _mask(batch, *shapes[name]) for name in masks},
+        **{name: mask(batch, *shapes[name]) for name in masks},
         "scale": round(size**-0.5, 3),
         **flags,
     }

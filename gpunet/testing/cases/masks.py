@@ -17,6 +17,11 @@ def either_mask(a: Array, b: Array) -> Values:
     return {"y": np.maximum(a, b)}
 
 
+def both_mask(a: Array, b: Array) -> Values:
+    """Where both are 1."""
+    return {"y": np.minimum(a, b)}
+
+
 def masked_rows(x: Array, mask: Array) -> Values:
     """Nothing in rows that are not there."""
     return {"y": np.where(mask[:, None] == 1, x, 0.0)}
@@ -49,6 +54,11 @@ CASES = (
     Case(
         "either_mask",
         either_mask,
+        tuple({"a": _bits(*shape), "b": _bits(*shape)} for shape in ((5, 7), (0, 3), (3000,))),
+    ),
+    Case(
+        "both_mask",
+        both_mask,
         tuple({"a": _bits(*shape), "b": _bits(*shape)} for shape in ((5, 7), (0, 3), (3000,))),
     ),
     Case(
