@@ -39,6 +39,7 @@ EXAMPLES = [
     layers.Activation("tanh"),
     layers.Embedding(7, 3, "ones", "l2", constraints.MaxNorm(1.5), True, name="words"),
     layers.Masking(-1.0, name="gaps"),
+    layers.GroupQueryAttention(4, 6, 2, 0.1, False, 3, use_gate=True, bias_initializer="ones"),
     layers.Dense(
         3,
         "relu",
@@ -161,7 +162,7 @@ FAMILIES = [
 # input_*: a model's Input says it; the rest: Dense and MultiHeadAttention take them only to say
 # that they have no such thing.
 NOT_IN_CONFIG = {"self", "kwargs", "input_shape", "input_dim", "lora_rank", "lora_alpha"}
-NOT_IN_CONFIG |= {"attention_axes", "sliding_window", "flash_attention", "use_gate"}
+NOT_IN_CONFIG |= {"attention_axes", "flash_attention"}
 NOT_IN_CONFIG |= {"common", "unknown"}  # collected keywords
 NOT_IN_CONFIG |= {"use_cudnn"}  # which changes nothing
 NOT_IN_CONFIG |= {"weights"}  # first values of Bidirectional, which a model saves as its weights

@@ -19,7 +19,6 @@ from gpunet.backend.contract.fused_attention import LARGEST_SIZE
 from gpunet.backend.spec import Array, Op, Parameter, dtype_of_kind
 from gpunet.errors import ArgumentError, UsageError
 
-
 LARGEST_HEAD = LARGEST_SIZE
 """The size of heads up to which attention is one op."""
 

@@ -24,6 +24,7 @@ from gpunet.layers.depthwise import (
 )
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.function import FunctionLayer
+from gpunet.layers.group_query_attention import GroupQueryAttention
 from gpunet.layers.gru import GRU, GRUCell
 from gpunet.layers.images import CenterCrop, Resizing
 from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
@@ -182,6 +183,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Input",
     "LSTMCell",
     "Layer",

@@ -14,11 +14,12 @@ def attention_can_step(moving: Sequence[bool], options: Mapping[str, Any]) -> bo
     """Whether attention with these inputs (query, value and perhaps key) works step by step.
 
     It does if queries see nothing that comes after them, or if all keys are there from the start;
-    and if nothing is dropped.
+    and if nothing is dropped, no scores are wanted and no masks are given.
     """
     query, *others = moving
-    causal, training = (bool(options.get(name)) for name in ("use_causal_mask", "training"))
-    return query and not training and ((all(others) and causal) or not any(others))
+    said = {name for name, value in options.items() if value is not None and value is not False}
+    others_done = (all(others) and "use_causal_mask" in said) or not any(others)
+    return query and said <= {"use_causal_mask"} and others_done
 
 
 def attends_to_cache(c: Context) -> bool:

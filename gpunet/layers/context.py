@@ -22,7 +22,7 @@ class Context:
 
     Attributes:
         saved: what forward keeps for backward: arrays of an activation, or statistics.
-        hidden: what else a layer of several steps keeps: the result of the first.
+        hidden: what else a layer of several steps keeps: results of the first ones.
         mask: which steps of the input are there, uint8 (batch, steps), or None where all are; a
             tuple where the layer has several inputs.
         new_mask: the mask of the output, if the layer makes one; see `Layer.compute_mask`.
@@ -42,7 +42,7 @@ class Context:
     mask: Any
     new_mask: Buffer
     saved: Any
-    hidden: Buffer
+    hidden: Any
     training: bool
     options: Mapping[str, bool]
     node: int

@@ -54,6 +54,102 @@ def test_as_keras(number):
         np.testing.assert_allclose(gradient, saved[f"gradient{i}"], rtol=1e-10, atol=1e-11)
 
 
+def masked_model(number, dropout=0.0):
+    """A model of one layer of the masked cases; its inputs are those of the layer, then masks."""
+    name, arguments, options, shapes, names = golden.MASKED[number]
+    inputs = [Input(shape) for shape in shapes]
+    length, keys = shapes[0][0], shapes[1][0]
+    sizes = {"query_mask": (length,), "attention_mask": (length, keys)}
+    masks = {mask: Input(sizes.get(mask, (keys,)), dtype="bool", name=mask) for mask in names}
+    layer = getattr(layers, name)(**arguments, dropout=dropout)
+    outputs = golden.call_masked(layer, inputs, options, masks)
+    return Model([*inputs, *masks.values()], outputs if len(outputs) > 1 else outputs[0])
+
+
+def masked_data(number):
+    _, _, _, shapes, names = golden.MASKED[number]
+    saved = {k.split(".")[1]: v for k, v in NUMBERS.items() if k.startswith(f"m{number}.")}
+    return saved, [saved[f"x{i}"] for i in range(len(shapes))] + [saved[name] for name in names]
+
+
+EACH_MASKED = pytest.mark.parametrize("number", range(len(golden.MASKED)))
+
+
+@EACH_MASKED
+def test_masks_and_scores_as_keras(number):
+    """Outputs and gradients, also with respect to the scores, in float64."""
+    saved, data = masked_data(number)
+    model = masked_model(number)
+    model.to("numpy", dtype="float64")
+    parameters = model.layers[-1].parameters
+    model.set_weights([saved[f"weight{i}"] for i in range(len(parameters))])
+    run = model.run(data, training=True)
+    ys = list(run.y) if isinstance(run.y, list | tuple) else [run.y]
+    for i, y in enumerate(ys):
+        np.testing.assert_allclose(y, saved[f"y{i}"], rtol=1e-9, atol=1e-12)
+    dys = [saved[f"dy{i}"] for i in range(len(ys))]
+    found = run.backward(dys if len(dys) > 1 else dys[0])
+    count = len(golden.MASKED[number][3])
+    gradients = [*found[:count], *(p.block.gradient(p) for p in parameters)]
+    for i, gradient in enumerate(gradients):
+        np.testing.assert_allclose(gradient, saved[f"gradient{i}"], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.emulator
+@pytest.mark.filterwarnings("ignore::gpunet.errors.GpunetWarning")  # Flatten knows no masks
+@EACH_MASKED
+def test_masks_and_scores_on_kernels(number):
+    """A training step with dropout, op by op."""
+    _, data = masked_data(number)
+    data = [x.astype(np.float32) if x.dtype == np.float64 else x for x in data]
+    model = masked_model(number, dropout=0.25)
+    outputs = [layers.Flatten()(y) for y in model.outputs]
+    head = layers.Dense(2)(outputs[0] if len(outputs) == 1 else layers.Concatenate()(outputs))
+    model = Model(model.inputs, head)
+    model.compile("sgd", "mse")
+    comparison = compare(model, "numpy", "emulator", data, values(3, 2))
+    assert comparison.ok, str(comparison)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_scores_change_nothing_else(rate):
+    """Stored or not, the weights are the same, and the same ones are dropped."""
+    x, mask = Input((9, 6)), Input((9,), dtype="bool")
+    shared = layers.MultiHeadAttention(2, 4, dropout=rate)
+    options = {"use_causal_mask": True, "value_mask": mask}
+    fused = Model([x, mask], shared(x, x, **options))
+    stored = Model([x, mask], shared(x, x, return_attention_scores=True, **options)[0])
+    data = [values(3, 9, 6), np.random.default_rng(1).random((3, 9)) < 0.7]
+    runs = [model.run(data, training=True) for model in (fused, stored)]
+    if rate == 0:
+        np.testing.assert_allclose(runs[0].y, runs[1].y, rtol=1e-5, atol=1e-6)
+    ops = [{r.op.name for r in model.inference_plan(3).records} for model in (fused, stored)]
+    assert "fused_attention" in ops[0] - ops[1]
+    assert "attention_weights" in ops[1] - ops[0]
+
+
+def test_nothing_is_nan_where_no_key_is_seen():
+    x, mask = Input((4, 6)), Input((4,), dtype="bool")
+    layer = layers.MultiHeadAttention(2, 3, use_bias=False)
+    y, scores = layer(x, x, value_mask=mask, return_attention_scores=True)
+    data = [values(2, 4, 6), np.zeros((2, 4), bool)]
+    for model in (Model([x, mask], [y, scores]), Model([x, mask], layer(x, x, value_mask=mask))):
+        run = model.run(data, training=True)
+        ys = run.y if isinstance(run.y, list | tuple) else [run.y]
+        assert all(not np.any(array) for array in ys)
+
+
+def test_masks_of_inputs_are_used_and_passed_on():
+    tokens = Input((None,), dtype="int32")
+    x = layers.Embedding(7, 6, mask_zero=True)(tokens)
+    attended = layers.MultiHeadAttention(2, 3)(x, x)
+    assert attended.mask is x.mask
+    model = Model(tokens, attended)
+    filled = model.predict(np.array([[3, 1, 4, 0, 0]], np.int32), verbose=0)
+    short = model.predict(np.array([[3, 1, 4]], np.int32), verbose=0)
+    np.testing.assert_allclose(filled[:, :3], short, rtol=1e-5)
+
+
 @EACH
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients(number, dropout):
@@ -189,7 +285,13 @@ def test_attention_learns_to_look_up():
         (lambda: layers.MultiHeadAttention(2, 3, -1), "a positive integer for value_dim, got -1"),
         (lambda: layers.MultiHeadAttention(2, 3, output_shape=(3, "x")), "for output_shape, got"),
         (lambda: layers.MultiHeadAttention(2, 3, dropout=1.0), "below 1, got 1.0"),
-        (lambda: layers.MultiHeadAttention(2, 3, use_gate=True), "no use_gate, got True: leave"),
+        (
+            lambda: layers.MultiHeadAttention(2, 3, use_gate=1),
+            "for use_bias and use_gate, got .* 1",
+        ),
+        (lambda: layers.MultiHeadAttention(2, 3, sliding_window=0), "for sliding_window, got 0"),
+        (lambda: layers.GroupQueryAttention(3, 4, 3), "divides num_query_heads, got 3 and 4"),
+        (lambda: layers.GroupQueryAttention(3, 4, 2, flash_attention=True), "no flash_attention"),
         (lambda: layers.MultiHeadAttention(2, 3, attention_axes=2), "no attention_axes, got 2"),
         (lambda: layers.MultiHeadAttention(2, 3, seed=0), "no seed, got 0: leave it out"),
         (lambda: layers.Attention(score_mode="concat"), "score_mode=\"dot\", got 'concat'"),
@@ -210,15 +312,19 @@ def test_calls_that_do_not_fit():
         heads(x, x, short)
     with pytest.raises(ArgumentError, match=r"'m' takes two or three inputs, .* got 1"):
         heads(x)
-    with pytest.raises(ArgumentError, match="'m' takes use_causal_mask=True and no other masks"):
+    with pytest.raises(ArgumentError, match="'m' takes a symbolic tensor of dtype bool as attent"):
         heads(x, x, attention_mask=x)
-    with pytest.raises(ArgumentError, match="and returns no scores"):
-        heads(x, x, return_attention_scores=True)
+    with pytest.raises(ShapeError, match=r"a value_mask of shape \(None, 3\), got \(None, 5\)"):
+        heads(x, short, value_mask=Input((5,), dtype="bool"))
+    with pytest.raises(ShapeError, match="takes a query and a value of the same features, got"):
+        layers.GroupQueryAttention(2, 2, 1)(x, wide)
     with pytest.raises(ArgumentError, match=r"'m' is called on symbolic tensors, got .* ndarray"):
         heads(values(2, 5, 4), x)
     with pytest.raises(ArgumentError, match="'m' is called on symbolic tensors, got an object of"):
         heads(x, key=x)
     heads(x, x)
+    with pytest.raises(ArgumentError, match=r"'m' takes two or three inputs, .* got 1"):
+        heads(x)
     with pytest.raises(ShapeError, match=r"'m' was built for .* \[4, 4, 4\] .*got \[4, 7, 7\]"):
         heads(x, wide)
     with pytest.raises(ShapeError, match="'a' takes a query and a key of the same features"):
