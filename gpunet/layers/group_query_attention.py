@@ -49,7 +49,7 @@ class GroupQueryAttention(ProjectedAttention):
         >>> x = Input((10, 16))
         >>> y = GroupQueryAttention(head_dim=8, num_query_heads=4, num_key_value_heads=2)(x, x)
         >>> Model(x, y).count_params()
-        1632
+        1616
     """
 
     def __init__(
