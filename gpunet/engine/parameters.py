@@ -36,6 +36,7 @@ class Parameter:
         regularizer: its penalty in the loss, or None.
         constraint: what is done to it after each step, or None.
         layer: the layer that made it.
+        is_state: whether it is what a layer keeps from batch to batch, and no weight.
         block: the block that holds it, once a model has been made of its layer.
         has_gradient: whether a backward has left a gradient that no step has used yet.
     """
@@ -57,6 +58,7 @@ class Parameter:
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
+        self.is_state = False
         self.block: Block | None = None
         self.offset = 0
         self.has_gradient = False

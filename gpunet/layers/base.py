@@ -17,7 +17,7 @@ from gpunet.identifiers import snake_case
 from gpunet.layers import calls
 from gpunet.layers.context import Context as Context
 from gpunet.layers.sizes import shapes_out
-from gpunet.layers.weights import read_parameter, write_parameters
+from gpunet.layers.weights import read_parameter, weights_of, write_parameters
 from gpunet.saving.configs import describe
 
 
@@ -414,7 +414,7 @@ class Layer:
 
     def get_weights(self) -> list[Any]:
         """Copies of the weights as NumPy arrays, in the order in which build made them."""
-        return [read_parameter(parameter) for parameter in self.parameters]
+        return [read_parameter(parameter) for parameter in weights_of(self.parameters)]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the weights; nothing changes if one of them does not fit.
@@ -422,11 +422,11 @@ class Layer:
         Raises:
             ShapeError: a wrong number or shape.
         """
-        write_parameters(f"layer {self.label!r}", self.parameters, weights)
+        write_parameters(f"layer {self.label!r}", weights_of(self.parameters), weights)
 
     def count_params(self) -> int:
         """The number of elements of all weights."""
-        return sum(parameter.size for parameter in self.parameters)
+        return sum(parameter.size for parameter in weights_of(self.parameters))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; without input_shape, which a model's Input says."""

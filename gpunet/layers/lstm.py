@@ -195,8 +195,8 @@ class LSTM(Gated):
         go_backwards: whether to go from the last step to the first; h of every step then stands in
             this order, too.
         stateful: whether a batch starts from the states in which the one before ended, sample by
-            sample, until `reset_state`. The Input must say the batch size. The states are weights
-            that are not trained: they are saved with the others.
+            sample, until ``reset_state()``. The Input must say the batch size. `Model.save_weights`
+            saves the states, too; models of another batch size leave them out.
         unroll: accepted as in Keras: no step needs unrolling.
         use_cudnn: accepted as in Keras: kernels are always gpunet's own.
         zero_output_for_mask: whether the output of masked steps is zero.

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.engine.graph import Shape, Tensor
+from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.cells import sizes_of
 from gpunet.layers.unrolled import Unrolled, zeros
-from gpunet.layers.weights import block_of
+from gpunet.layers.weights import read_parameter, write_parameters
 
 _FLAGS = (
     "return_sequences",
@@ -159,7 +160,8 @@ class Recurrent(Layer):
         if self.stateful:
             for number, shape in enumerate(self.state_shapes(input_shape)):
                 shape = (self.batch_size or 1, *shape)
-                self.add_weight(f"state{number}", shape, "zeros", trainable=False)
+                state = self.add_weight(f"state{number}", shape, "zeros", trainable=False)
+                state.is_state = True
 
     def forget_build(self) -> None:
         """Go back to before the first call."""
@@ -181,18 +183,30 @@ class Recurrent(Layer):
 
     # ------------------------------------------------------------------ states that are kept
 
-    def reset_state(self) -> None:
-        """Set the states that a stateful layer keeps to zero."""
-        for parameter in self._kept_states():
-            block = block_of(parameter)
-            block.backend.write(block.value(parameter), np.zeros(parameter.shape, np.float32))
+    @property
+    def states(self) -> list[Any]:
+        """The states that a stateful layer keeps, as NumPy arrays (batch, size)."""
+        return [read_parameter(parameter) for parameter in self._kept_states()]
 
-    def reset_states(self) -> None:
+    def reset_state(self, states: Any = None) -> None:
+        """Set the states that a stateful layer keeps.
+
+        Args:
+            states: what to set them to, a list of arrays such as ``layer.states``; None for zeros.
+
+        Raises:
+            ShapeError: another number of states, or another shape.
+        """
+        kept = self._kept_states()
+        values = [np.zeros(parameter.shape) for parameter in kept]
+        write_parameters(self.where, kept, values if states is None else _flat(states))
+
+    def reset_states(self, states: Any = None) -> None:
         """Keras' other name of `reset_state`."""
-        self.reset_state()
+        self.reset_state(states)
 
-    def _kept_states(self) -> list[Any]:
-        return self.parameters[-len(self.state_sizes) :] if self.stateful else []
+    def _kept_states(self) -> list[Parameter]:
+        return [parameter for parameter in self.parameters if parameter.is_state]
 
     # ------------------------------------------------------------------ forward and backward
 

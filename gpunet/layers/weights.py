@@ -10,6 +10,11 @@ from gpunet.engine.parameters import Block, Parameter
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 
 
+def weights_of(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Those of the parameters that are weights, and not kept from batch to batch."""
+    return [parameter for parameter in parameters if not parameter.is_state]
+
+
 def read_parameter(parameter: Parameter) -> Any:
     """A copy of a weight as a NumPy array."""
     block = block_of(parameter)

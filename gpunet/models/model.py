@@ -25,7 +25,7 @@ from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.identifiers import snake_case
-from gpunet.layers.weights import block_of, read_parameter, write_parameters
+from gpunet.layers.weights import block_of, read_parameter, weights_of, write_parameters
 from gpunet.models.loops import as_list
 from gpunet.models.nested import NestedModel, layer_from_description
 from gpunet.models.subclassed import Subclassed
@@ -145,7 +145,7 @@ class Model(Subclassed):
     @property
     def parameters(self) -> list[Parameter]:
         """All weights, in the order of the layers."""
-        return list(self.graph.parameters)
+        return weights_of(self.graph.parameters)
 
     @property
     def spans(self) -> list[Span]:

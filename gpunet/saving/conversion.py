@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.layers.weights import weights_of
 from gpunet.saving.layouts import ONNX, TORCH, Array, Row, Table
 
 if TYPE_CHECKING:
@@ -150,14 +151,14 @@ def _from(target: Any, state: Mapping[str, Any], table: Table, where: str) -> li
         for part in _parts(rows):
             module = next(given)
             arrays |= {_joined(part, key): value for key, value in module.items()}
-        own = {p.name: p for p in target.parameters if p.layer is layer}
+        own = {p.name: p for p in weights_of(target.parameters) if p.layer is layer}
         values = _ours(where, f"layer {path or layer.label!r}", rows, arrays, own)
         order = _feature_order(target, layer)
         for key, value in values.items():
             if order is not None and _meets_features(own, key):
                 value = value[order]
             weights[own[key]] = np.ascontiguousarray(value)
-    return [weights[parameter] for parameter in target.parameters]
+    return [weights[parameter] for parameter in weights_of(target.parameters)]
 
 
 def _ours(
@@ -190,7 +191,7 @@ def _ours(
 
 def _to(target: Any, weights: Sequence[Any] | None, table: Table) -> dict[str, Array]:
     arrays = target.get_weights() if weights is None else list(weights)
-    parameters = target.parameters
+    parameters = weights_of(target.parameters)
     shapes = [np.shape(array) for array in arrays]
     if shapes != [parameter.shape for parameter in parameters]:
         raise ShapeError(
@@ -223,8 +224,8 @@ def _layers(target: Any, table: Table) -> list[tuple[str, Layer, list[Row]]]:
             f"layer {target.label!r} has no weights yet; make a model of it, and build that, first."
         )
     found = []
-    for layer in dict.fromkeys(parameter.layer for parameter in target.parameters):
-        names = {p.name for p in layer.parameters if p.layer is layer}
+    for layer in dict.fromkeys(parameter.layer for parameter in weights_of(target.parameters)):
+        names = {p.name for p in weights_of(layer.parameters) if p.layer is layer}
         rows = [row for row in table.get(_kind(layer, table), ()) if names.issuperset(row.ours)]
         cell = getattr(layer, "cell", layer)
         if table is TORCH and not getattr(cell, "reset_after", True):

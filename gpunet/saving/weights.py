@@ -11,10 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.errors import ArgumentError
-from gpunet.layers.weights import write_parameters
+from gpunet.layers.weights import read_parameter, write_parameters
 
 if TYPE_CHECKING:
+    from gpunet.engine.parameters import Parameter
     from gpunet.models import Model
+
+_STATE = " (state)"
+"""The end of the names of states in a file."""
 
 
 def save_weights(model: Model, path: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -31,8 +35,8 @@ def save_weights(model: Model, path: str | os.PathLike[str], overwrite: bool = T
     Raises:
         ArgumentError: another ending, or a file that exists and may not be replaced.
     """
-    arrays = dict(zip(_names(model), model.get_weights(), strict=True))
-    write_file(_checked(path), overwrite, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    arrays = {name: read_parameter(p) for name, p in _named(model).items()}
+    write_file(_checked(path), overwrite, lambda file: np.savez(file, **arrays))
 
 
 def write_file(target: Path, overwrite: bool, write: Callable[[IO[bytes]], Any]) -> None:
@@ -88,21 +92,31 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def _write(model: Model, arrays: Mapping[str, Any], target: Path) -> None:
-    names = _names(model)
-    missing = [name for name in names if name not in arrays]
-    extra = [name for name in arrays if name not in names]
+    named = _named(model)
+    missing = [name for name, p in named.items() if name not in arrays and not p.is_state]
+    extra = [name for name in arrays if name not in named and not name.endswith(_STATE)]
     if missing or extra:
         raise ArgumentError(
             f"{target} does not belong to {model.name}: it lacks {', '.join(missing) or 'nothing'} "
             f"and has besides {', '.join(extra) or 'nothing'}."
         )
-    values = [arrays[name] for name in names]
-    write_parameters(f"{model.name} (from {target})", model.parameters, values)
+    # States are taken where they are of as many samples.
+    fitting = {
+        name: p
+        for name, p in named.items()
+        if not p.is_state or (name in arrays and arrays[name].shape == p.shape)
+    }
+    values = [arrays[name] for name in fitting]
+    write_parameters(f"{model.name} (from {target})", list(fitting.values()), values)
 
 
-def _names(model: Model) -> list[str]:
+def _named(model: Model) -> dict[str, Parameter]:
+    """All weights, and what layers keep from batch to batch, by their names in the file."""
     paths = model.graph.paths
-    return [f"{paths.get(p.layer, p.layer.label)}/{p.name}" for p in model.parameters]
+    return {
+        f"{paths.get(p.layer, p.layer.label)}/{p.name}{_STATE if p.is_state else ''}": p
+        for p in model.graph.parameters
+    }
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

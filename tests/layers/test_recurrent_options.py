@@ -300,8 +300,7 @@ def test_a_stateful_layer_goes_on_where_the_last_batch_ended(make, backend):
     layer = make(stateful=True, return_sequences=True)
     model = Sequential([Input((3, 2), batch_size=2), layer]).to(backend)
     free = Sequential([Input((6, 2)), make(return_sequences=True)]).to(backend)
-    count = len(free.get_weights())
-    free.set_weights(model.get_weights()[:count])
+    free.set_weights(model.get_weights())
     x = RNG(5).standard_normal((2, 6, 2))
     whole = free.predict(x, verbose=0)
     parts = [model.predict(x[:, :3], verbose=0), model.predict(x[:, 3:], verbose=0)]
@@ -311,12 +310,12 @@ def test_a_stateful_layer_goes_on_where_the_last_batch_ended(make, backend):
     np.testing.assert_allclose(model.predict(x[:, :3], verbose=0), whole[:, :3], atol=1e-6)
 
 
-def stateful_model(backend="numpy"):
+def stateful_model(backend="numpy", batch_size=2, stateful=True):
     model = Sequential(
         [
-            Input((3, 2), batch_size=2),
-            layers.LSTM(4, stateful=True, return_sequences=True),
-            layers.GRU(3, stateful=True),
+            Input((3, 2), batch_size=batch_size),
+            layers.LSTM(4, stateful=stateful, return_sequences=True),
+            layers.GRU(3, stateful=stateful),
             layers.Dense(1),
         ]
     ).to(backend)
@@ -331,6 +330,29 @@ def test_states_are_saved_with_the_weights(tmp_path):
     model.save_weights(tmp_path / "weights.npz")
     other.load_weights(tmp_path / "weights.npz")
     np.testing.assert_array_equal(model.predict(x, verbose=0), other.predict(x, verbose=0))
+    # A model of another batch size, or without states, takes the weights alone.
+    for one in (stateful_model(batch_size=1), stateful_model(stateful=False)):
+        one.load_weights(tmp_path / "weights.npz")
+        for a, b in zip(one.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not stateful_model(batch_size=1).layers[0].states[0].any()
+
+
+def test_states_are_no_weights():
+    model = stateful_model()
+    assert len(model.get_weights()) == 8 == len(model.trainable_weights)
+    assert model.count_params() == stateful_model(stateful=False).count_params()
+    lstm, x = model.layers[0], RNG(6).standard_normal((2, 3, 2))
+    assert (len(lstm.get_weights()), len(lstm.states)) == (3, 2)
+    model.predict(x, verbose=0)
+    before = lstm.states
+    first = model.predict(x, verbose=0)
+    lstm.reset_state(before)
+    for a, b in zip(lstm.states, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first.shape == (2, 1)
+    with pytest.raises(ShapeError, match="LSTM 'lstm' has 2 weights, got 1"):
+        lstm.reset_state(before[:1])
 
 
 @pytest.mark.emulator
@@ -343,9 +365,11 @@ def test_stateful_training_on_the_device():
         one.fit(x, y, **fit)
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for a, b in zip(model.layers[0].states, other.layers[0].states, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     other.layers[0].reset_state()
-    assert not other.layers[0].get_weights()[-1].any()
-    assert other.layers[1].get_weights()[-1].any()
+    assert not any(state.any() for state in other.layers[0].states)
+    assert other.layers[1].states[0].any()
 
 
 def test_gradients_of_a_stateful_layer():
