@@ -45,9 +45,9 @@ def _fits_mask(name: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None
 
 
 def _of_lstm(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
-    """A step's gates with the constants of their formulas, and its states."""
+    """A step's gates with the constants of their formulas, its states, the recurrent kernel."""
     batch, _, units = shapes["cells"]
-    return (3 * LSTM_GATES + 5) * batch * units
+    return (3 * LSTM_GATES + 5) * batch * units + LSTM_GATES * units * units
 
 
 def _of_lstm_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
@@ -57,9 +57,9 @@ def _of_lstm_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
 
 
 def _of_gru(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
-    """A step's gates and what the last state adds to them, and its state."""
+    """A step's gates and what the last state adds to them, its state, the recurrent kernel."""
     batch, _, units = shapes["y"]
-    return (2 * GRU_GATES + 3) * batch * units
+    return (2 * GRU_GATES + 3) * batch * units + GRU_GATES * units * units
 
 
 def _of_gru_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:

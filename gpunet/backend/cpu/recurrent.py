@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunet.backend.cpu.blocks import HALF, ONE
 from gpunet.backend.cpu.prepared import Call, prepared
+from gpunet.backend.cpu.small_products import bind_product
 from gpunet.backend.spec import Array
 
 
@@ -36,15 +37,18 @@ def lstm(
     """All steps of an LSTM, from z = x kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, scale, shift, h_, c_, product, h_before, c_before = scratch_parts(
-        scratch, *[of_gates] * 3, *[state] * 5
+    a, scale, shift, h_, c_, product, h_before, c_before, memory = scratch_parts(
+        scratch, *[of_gates] * 3, *[state] * 5, recurrent_kernel.shape
     )
     i, f, g, o = _gates(a)
     sequences = [_steps(part, reverse) for part in (z, gates)] + [_steps(y), _steps(cells)]
     find_stays, stays = _stays(mask, y.shape[1], reverse)
 
+    copy_kernel, multiply = bind_product(a, h_, recurrent_kernel, memory)
+
     def run() -> None:
         find_stays()
+        copy_kernel()
         # Arrays of the gates' shape: one ufunc over all columns takes less time than over some.
         scale.fill(0.5)
         shift.fill(0.5)
@@ -56,7 +60,7 @@ def lstm(
             if stays_t is not None:
                 np.copyto(h_before, h_)
                 np.copyto(c_before, c_)
-            np.dot(h_, recurrent_kernel, a)
+            multiply()
             np.add(a, z_t, out=a)
             np.multiply(a, scale, out=a)
             np.tanh(a, out=a)
@@ -100,8 +104,8 @@ def lstm_backward(
     """The gradients of z and of the first state, from those of y and of the last state."""
     batch, steps, units = cells.shape
     of_gates, state = (batch, 4 * units), (batch, units)
-    a, da, dh_, dc_, tanh_c, product, dh_after, dc_after, transposed = scratch_parts(
-        scratch, of_gates, of_gates, *[state] * 6, (4 * units, units)
+    a, da, dh_, dc_, tanh_c, product, dh_after, dc_after, memory = scratch_parts(
+        scratch, of_gates, of_gates, *[state] * 6, recurrent_kernel.shape
     )
     (i, f, g, o), (da_i, da_f, da_g, da_o) = _gates(a), _gates(da)
     sigmoids = (a[:, : 2 * units], da[:, : 2 * units]), (o, da_o)
@@ -111,9 +115,11 @@ def lstm_backward(
     sequences = [_steps(part, reverse) for part in (dz, gates)] + [dys, _steps(cells), before]
     backwards = list(reversed(list(zip(*sequences, stays, strict=True))))
 
+    copy_kernel, multiply = bind_product(dh_, da, recurrent_kernel, memory, tb=True)
+
     def run() -> None:
         find_stays()
-        np.copyto(transposed, recurrent_kernel.T)
+        copy_kernel()
         np.copyto(dh_, 0.0 if dh is None else dh)
         np.copyto(dc_, 0.0 if dc is None else dc)
         for dz_t, gates_t, dy_t, cells_t, c_before, stays_t in backwards:
@@ -142,7 +148,7 @@ def lstm_backward(
                 np.copyto(da, 0.0, where=stays_t)
             np.copyto(dz_t, da)
             np.multiply(dc_, f, out=dc_)
-            np.dot(da, transposed, dh_)
+            multiply()
             if stays_t is not None:
                 np.copyto(dh_, dh_after, where=stays_t)
                 np.copyto(dc_, dc_after, where=stays_t)
@@ -171,19 +177,24 @@ def gru(
     """All steps of a GRU, from x = inputs kernel + bias."""
     batch, _, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, m, h_, product, h_before = scratch_parts(scratch, of_gates, of_gates, *[state] * 3)
+    a, m, h_, product, h_before, memory = scratch_parts(
+        scratch, of_gates, of_gates, *[state] * 3, recurrent_kernel.shape
+    )
     (z, r, g), m_g = _gates(a, 3), m[:, 2 * units :]
     sigmoids, of_sigmoids = a[:, : 2 * units], m[:, : 2 * units]
     sequences = [_steps(part, reverse) for part in (x, gates)] + [_steps(y), _steps(memories)]
     find_stays, stays = _stays(mask, y.shape[1], reverse)
 
+    copy_kernel, multiply = bind_product(m, h_, recurrent_kernel, memory)
+
     def run() -> None:
         find_stays()
+        copy_kernel()
         np.copyto(h_, 0.0 if h0 is None else h0)
         for x_t, gates_t, y_t, memories_t, stays_t in zip(*sequences, stays, strict=True):
             if stays_t is not None:
                 np.copyto(h_before, h_)
-            np.dot(h_, recurrent_kernel, m)
+            multiply()
             if recurrent_bias is not None:
                 np.add(m, recurrent_bias, out=m)
             np.copyto(a, x_t)
@@ -229,8 +240,8 @@ def gru_backward(
     """The gradients of x, of m and of the first state, from those of y and of the last state."""
     batch, steps, units = y.shape
     of_gates, state = (batch, 3 * units), (batch, units)
-    a, da, dm_, dh_, product, dh_after, transposed = scratch_parts(
-        scratch, *[of_gates] * 3, *[state] * 3, (3 * units, units)
+    a, da, dm_, dh_, product, dh_after, memory = scratch_parts(
+        scratch, *[of_gates] * 3, *[state] * 3, recurrent_kernel.shape
     )
     (z, r, g), (da_z, da_r, da_g) = _gates(a, 3), _gates(da, 3)
     sigmoids, slopes, dm_g = a[:, : 2 * units], da[:, : 2 * units], dm_[:, 2 * units :]
@@ -241,9 +252,11 @@ def gru_backward(
     sequences += [dys, _steps(memories), before, stays]
     backwards = list(reversed(list(zip(*sequences, strict=True))))
 
+    copy_kernel, multiply = bind_product(product, dm_, recurrent_kernel, memory, tb=True)
+
     def run() -> None:
         find_stays()
-        np.copyto(transposed, recurrent_kernel.T)
+        copy_kernel()
         np.copyto(dh_, 0.0 if dh is None else dh)
         for dx_t, dm_t, gates_t, dy_t, m_g, h_before, stays_t in backwards:
             if dy_t is not None:
@@ -269,7 +282,7 @@ def gru_backward(
             np.multiply(dm_g, r, out=dm_g)
             np.copyto(dm_t, dm_)
             np.multiply(dh_, z, out=dh_)
-            np.dot(dm_, transposed, product)
+            multiply()
             np.add(dh_, product, out=dh_)
             if stays_t is not None:
                 np.copyto(dh_, dh_after, where=stays_t)

@@ -36,10 +36,13 @@ class Blas:
     Args:
         tell: gives the number of threads that it may use.
         choose: sets it.
+        core: the processor that its kernels are written for, "SkylakeX" or "Haswell", say.
     """
 
-    def __init__(self, tell: Callable[[], int], choose: Callable[[int], object]) -> None:
-        self._tell, self._choose = tell, choose
+    def __init__(
+        self, tell: Callable[[], int], choose: Callable[[int], object], core: str = ""
+    ) -> None:
+        self._tell, self._choose, self.core = tell, choose, core
         self._lock = threading.Lock()
         self._users = 0
         self._threads = 1
@@ -76,8 +79,10 @@ def blas() -> Blas:
             for suffix in _SUFFIXES:
                 tell: Any = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
                 choose: Any = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
-                if tell is not None and choose is not None:
-                    return Blas(tell, choose)
+                name: Any = getattr(library, f"{prefix}_get_corename{suffix}", None)
+                if tell is not None and choose is not None and name is not None:
+                    name.restype = ctypes.c_char_p
+                    return Blas(tell, choose, name().decode())
     return Blas(lambda: 1, lambda threads: None)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gpunet.backend.cpu.compiled.kernel import kernel, zeros_or
 from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.cpu.recurrent import scratch_parts
+from gpunet.backend.cpu.small_products import bind_product
 from gpunet.backend.spec import Array
 
 I, F, G, O = range(4)  # noqa: E741 - the names of an LSTM's gates
@@ -38,17 +39,20 @@ def lstm(
 ) -> Call:
     """All steps of an LSTM, from z = x kernel + bias."""
     batch, steps, units = y.shape
-    a, _, _, h_, c_, tanh_c, *_ = scratch_parts(
-        scratch, *[(batch, 4 * units)] * 3, *[(batch, units)] * 5
+    a, _, _, h_, c_, tanh_c, _, _, memory = scratch_parts(
+        scratch, *[(batch, 4 * units)] * 3, *[(batch, units)] * 5, recurrent_kernel.shape
     )
     there = _there(mask, batch, steps)
     a_, z_, gates_ = _by_gate(a, 4), _by_gate(z, 4), _by_gate(gates, 4)
 
+    copy_kernel, multiply = bind_product(a, h_, recurrent_kernel, memory)
+
     def run() -> None:
+        copy_kernel()
         np.copyto(h_, 0.0 if h0 is None else h0)
         np.copyto(c_, 0.0 if c0 is None else c0)
         for step, t in enumerate(_order(steps, reverse)):
-            np.dot(h_, recurrent_kernel, a)
+            multiply()
             _lstm_sums(a_, z_, t)
             np.tanh(a, a)
             _lstm_cells(gates_, cells, a_, c_, there, t, step)
@@ -124,9 +128,10 @@ def lstm_backward(
 ) -> Call:
     """The gradients of z and of the first state, from those of y and of the last state."""
     batch, steps, units = cells.shape
-    _, da, dh_, dc_, tanh_c, past, *_, transposed = scratch_parts(
-        scratch, *[(batch, 4 * units)] * 2, *[(batch, units)] * 6, (4 * units, units)
+    _, da, dh_, dc_, tanh_c, past, *_, memory = scratch_parts(
+        scratch, *[(batch, 4 * units)] * 2, *[(batch, units)] * 6, recurrent_kernel.shape
     )
+    copy_kernel, multiply = bind_product(dh_, da, recurrent_kernel, memory, tb=True)
     there = _there(mask, batch, steps)
     first_c = np.zeros((batch, units), cells.dtype) if c0 is None else c0
     dy_ = np.empty((0, 0, 0), cells.dtype) if dy is None else dy
@@ -135,14 +140,14 @@ def lstm_backward(
     order = list(enumerate(_order(steps, reverse)))[::-1]
 
     def run() -> None:
-        np.copyto(transposed, recurrent_kernel.T)
+        copy_kernel()
         np.copyto(dh_, 0.0 if dh is None else dh)
         np.copyto(dc_, 0.0 if dc is None else dc)
         past.fill(0.0)
         for step, t in order:
             np.tanh(cells[:, step], tanh_c)
             backward(there, t, step)
-            np.dot(da, transposed, dh_)
+            multiply()
         np.add(dh_, past, dh_)
         for first, gradient in ((dh0, dh_), (dc0, dc_)):
             if first is not None:
@@ -218,15 +223,19 @@ def gru(
 ) -> Call:
     """All steps of a GRU, from x = inputs kernel + bias."""
     batch, steps, units = y.shape
-    a, m, h_, *_ = scratch_parts(scratch, *[(batch, 3 * units)] * 2, *[(batch, units)] * 3)
+    a, m, h_, *_, memory = scratch_parts(
+        scratch, *[(batch, 3 * units)] * 2, *[(batch, units)] * 3, recurrent_kernel.shape
+    )
+    copy_kernel, multiply = bind_product(m, h_, recurrent_kernel, memory)
     there, bias = _there(mask, batch, steps), zeros_or(recurrent_bias, 3 * units, y)
     a_, m_, x_, gates_ = _by_gate(a, 3), _by_gate(m, 3), _by_gate(x, 3), _by_gate(gates, 3)
     bias_, sigmoids, new = bias.reshape(3, units), a[:, : 2 * units], a[:, 2 * units :]
 
     def run() -> None:
+        copy_kernel()
         np.copyto(h_, 0.0 if h0 is None else h0)
         for step, t in enumerate(_order(steps, reverse)):
-            np.dot(h_, recurrent_kernel, m)
+            multiply()
             _gru_sums(memories, a_, m_, x_, bias_, t, step)
             np.tanh(sigmoids, sigmoids)
             _gru_new(a_, m_, x_, t)
@@ -301,9 +310,10 @@ def gru_backward(
 ) -> Call:
     """The gradients of x, of m and of the first state, from those of y and of the last state."""
     batch, steps, units = y.shape
-    _, _, dm_, dh_, past, _, transposed = scratch_parts(
-        scratch, *[(batch, 3 * units)] * 3, *[(batch, units)] * 3, (3 * units, units)
+    _, _, dm_, dh_, past, _, memory = scratch_parts(
+        scratch, *[(batch, 3 * units)] * 3, *[(batch, units)] * 3, recurrent_kernel.shape
     )
+    copy_kernel, multiply = bind_product(dh_, dm_, recurrent_kernel, memory, tb=True)
     there = _there(mask, batch, steps)
     first_h = np.zeros((batch, units), y.dtype) if h0 is None else h0
     dy_ = np.empty((0, 0, 0), y.dtype) if dy is None else dy
@@ -312,12 +322,12 @@ def gru_backward(
     order = list(enumerate(_order(steps, reverse)))[::-1]
 
     def run() -> None:
-        np.copyto(transposed, recurrent_kernel.T)
+        copy_kernel()
         np.copyto(dh_, 0.0 if dh is None else dh)
         past.fill(0.0)
         for step, t in order:
             backward(there, t, step)
-            np.dot(dm_, transposed, dh_)
+            multiply()
         if dh0 is not None:
             np.add(dh_, past, dh0)
 
