@@ -6,7 +6,7 @@ They are made of layers that stand on their own, `MultiHeadAttention`, `Dense`,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,10 @@ class TransformerEncoder(_Block):
     dropout: x = norm(x + f(x)), or x = x + f(norm(x)) if normalize_first. Shapes: x and y (batch,
     length, features).
 
+    Called as ``layer(x, padding_mask=m)`` nobody sees the positions where m (batch, length) is
+    False; without it that is the mask which x has, from Embedding(mask_zero=True) for example.
+    ``attention_mask`` (batch, length, length) says which positions each one sees.
+
     Args:
         intermediate_dim: how many units the network has between its two layers.
         num_heads: the heads of attention, which share the features.
@@ -161,6 +165,8 @@ class TransformerEncoder(_Block):
         33472
     """
 
+    call_tensors = ("padding_mask", "attention_mask")
+
     def build(self, input_shape: Shape) -> None:
         """Make the layers."""
         features = self._features(input_shape)
@@ -168,10 +174,13 @@ class TransformerEncoder(_Block):
         layers = [*attention, *self._around(feedforward), *self._feedforward(features)]
         self.parts = {layer.label: layer for layer in layers}
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(
+        self, x: Tensor, padding_mask: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
         """Attention, then the network."""
         attention = self.parts["self_attention"]
-        x = self._step("self_attention", x, lambda x: attention(x, x))
+        masks = {"value_mask": padding_mask, "attention_mask": attention_mask}
+        x = self._step("self_attention", x, lambda x: attention(x, x, **masks))
         return self._feedforward_step(x)
 
 
@@ -182,6 +191,11 @@ class TransformerDecoder(_Block):
     encoder_sequence)`` it has a step of attention from x to that sequence between the two others.
     Each step is x = norm(x + f(x)), or x = x + f(norm(x)) if normalize_first, with dropout behind
     f. Shapes: x and y (batch, length, features), encoder_sequence (batch, keys, any features).
+
+    Masks hide positions of x, decoder_padding_mask (batch, length), and of the encoder's sequence,
+    encoder_padding_mask (batch, keys); without them those are hidden that the masks of x and of the
+    sequence hide, from Embedding(mask_zero=True) for example. What each position sees say
+    decoder_attention_mask (batch, length, length) and encoder_attention_mask (batch, length, keys).
 
     Args:
         intermediate_dim: how many units the network has between its two layers.
@@ -209,10 +223,21 @@ class TransformerDecoder(_Block):
         46144
     """
 
+    call_tensors = (
+        "decoder_padding_mask",
+        "decoder_attention_mask",
+        "encoder_padding_mask",
+        "encoder_attention_mask",
+    )
+
     def __call__(  # type: ignore[override]  # Keras' arguments
         self,
         decoder_sequence: Any,
         encoder_sequence: Any = None,
+        decoder_padding_mask: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_padding_mask: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
         use_causal_mask: bool = True,
         training: bool | None = None,
     ) -> Any:
@@ -221,6 +246,10 @@ class TransformerDecoder(_Block):
         Args:
             decoder_sequence: (batch, length, features).
             encoder_sequence: (batch, keys, features of its own), or None.
+            decoder_padding_mask: bool (batch, length): False for positions that nobody sees.
+            decoder_attention_mask: bool (batch, length, length): which positions each one sees.
+            encoder_padding_mask: bool (batch, keys), of the encoder's sequence.
+            encoder_attention_mask: bool (batch, length, keys), of the encoder's sequence.
             use_causal_mask: True, as a decoder sees nothing that comes after.
             training: see `Layer`.
 
@@ -244,7 +273,9 @@ class TransformerDecoder(_Block):
                 f"TransformerDecoder {self.label!r} is called on an encoder's sequence always or "
                 "never; make another layer for the other use."
             )
-        return super().__call__(*given, training=training)
+        said = locals()
+        masks = {name: said[name] for name in self.call_tensors}
+        return super().__call__(*given, training=training, **masks)
 
     def build(self, input_shape: Any) -> None:
         """Make the layers."""
@@ -255,10 +286,19 @@ class TransformerDecoder(_Block):
         layers = [*attentions, *self._feedforward(features), *self._around("feedforward")]
         self.parts = {layer.label: layer for layer in layers}
 
-    def call(self, x: Tensor, encoded: Tensor | None = None) -> Tensor:
+    def call(self, x: Tensor, encoded: Tensor | None = None, **masks: Tensor) -> Tensor:
         """Attention to itself, to what was encoded, then the network."""
         attention, to_encoder = self.parts["self_attention"], self.parts.get("cross_attention")
-        x = self._step("self_attention", x, lambda x: attention(x, x, use_causal_mask=True))
+        own, others = (_masks(masks, whose) for whose in ("decoder", "encoder"))
+        x = self._step("self_attention", x, lambda x: attention(x, x, use_causal_mask=True, **own))
         if to_encoder is not None:
-            x = self._step("cross_attention", x, lambda x: to_encoder(x, encoded))
+            x = self._step("cross_attention", x, lambda x: to_encoder(x, encoded, **others))
         return self._feedforward_step(x)
+
+
+def _masks(masks: Mapping[str, Tensor], whose: str) -> dict[str, Tensor | None]:
+    """The masks of one of the sequences as `MultiHeadAttention` calls them."""
+    return {
+        "value_mask": masks.get(f"{whose}_padding_mask"),
+        "attention_mask": masks.get(f"{whose}_attention_mask"),
+    }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-# layer, arguments, shapes of the inputs
+# layer, arguments, shapes of the inputs, and perhaps of masks by name
 SIZES = {"intermediate_dim": 7, "num_heads": 2}
 GPT = SIZES | {"activation": "gelu", "normalize_first": True, "layer_norm_epsilon": 0.01}
 # A layer of integers is called on them, and on what came of that in reverse.
@@ -43,11 +43,32 @@ CASES = [
     ("TransformerDecoder", GPT, [(5, 6)]),
     ("TransformerDecoder", SIZES, [(5, 6), (4, 3)]),
     ("TransformerDecoder", GPT, [(4, 6), (5, 6)]),
+    ("TransformerEncoder", SIZES, [(5, 6)], {"padding_mask": (5,), "attention_mask": (5, 5)}),
+    ("TransformerDecoder", GPT, [(5, 6)], {"decoder_padding_mask": (5,)}),
+    (
+        "TransformerDecoder",
+        SIZES,
+        [(5, 6), (4, 3)],
+        {
+            "encoder_padding_mask": (4,),
+            "encoder_attention_mask": (5, 4),
+            "decoder_attention_mask": (5, 5),
+        },
+    ),
 ]
 BATCH = 3
 
 
-def call(layer, inputs):
+def masks_of(number, rng):
+    """Masks of a case, by name; the first position is always seen."""
+    (masks,) = CASES[number][3:] or ({},)
+    drawn = {name: rng.random((BATCH, *shape)) < 0.5 for name, shape in masks.items()}
+    for mask in drawn.values():
+        mask[..., 0] = True
+    return drawn
+
+
+def call(layer, inputs, masks):
     """Call a layer of KerasHub or gpunet on its inputs."""
     name = type(layer).__name__
     if name == "ReversibleEmbedding":
@@ -56,7 +77,7 @@ def call(layer, inputs):
         is_ours = "reverse" in getattr(layer, "call_options", ())
         back = layer if is_ours else layer.token_embedding
         return back(layer(*inputs), reverse=True)
-    return layer(*inputs)
+    return layer(*inputs, **masks)
 
 
 def main() -> None:
@@ -68,17 +89,19 @@ def main() -> None:
     keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)
     rng = np.random.default_rng(0)
     numbers = {}
-    for number, (name, arguments, shapes) in enumerate(CASES):
+    for number, (name, arguments, shapes, *_) in enumerate(CASES):
         layer = getattr(keras_hub.layers, name)(**arguments)
         x = [rng.standard_normal((BATCH, *shape)) for shape in shapes]
         inputs = [torch.tensor(array, requires_grad=True) for array in x]
         if name in INTEGERS:
             x = [rng.integers(0, 7, (BATCH, *shape)) for shape in shapes]
             inputs = [torch.tensor(array) for array in x]
-        call(layer, inputs)
+        masks = masks_of(number, rng)
+        tensors = {key: torch.tensor(mask) for key, mask in masks.items()}
+        call(layer, inputs, tensors)
         weights = [rng.uniform(-1, 1, weight.shape) for weight in layer.weights]
         layer.set_weights(weights)
-        y = call(layer, inputs)
+        y = call(layer, inputs, tensors)
         dy = rng.standard_normal(tuple(y.shape))
         differentiable = [] if name in INTEGERS else inputs
         wanted = [*differentiable, *(weight.value for weight in layer.trainable_weights)]
@@ -87,7 +110,7 @@ def main() -> None:
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, wanted, materialize_grads=True)
         saved = {"y": y.detach().numpy(), "dy": dy}
-        saved |= {f"x{i}": array for i, array in enumerate(x)}
+        saved |= {f"x{i}": array for i, array in enumerate([*x, *masks.values()])}
         saved |= {f"weight{i}": array for i, array in enumerate(weights)}
         saved |= {f"gradient{i}": array.numpy() for i, array in enumerate(gradients)}
         numbers |= {f"{number}.{key}": value for key, value in saved.items()}

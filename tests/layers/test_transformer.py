@@ -33,19 +33,24 @@ def values(*shape, seed=0):
 
 def model_of(number, **more):
     """A model of one layer of the golden cases."""
-    name, arguments, shapes = golden.CASES[number]
+    name, arguments, shapes, *masks = golden.CASES[number]
     dtype = "int32" if name in golden.INTEGERS else "float32"
     inputs = [Input(shape, dtype=dtype) for shape in shapes]
     layer = getattr(layers, name)(**arguments, **more)
-    return Model(inputs, golden.call(layer, inputs))
+    named = {
+        key: Input(s, dtype="bool", name=key) for key, s in (masks[0] if masks else {}).items()
+    }
+    return Model([*inputs, *named.values()], golden.call(layer, inputs, named))
 
 
 def inputs_of(number, batch):
     """Numbers, or integers, for the inputs of one of the golden cases."""
-    name, _, shapes = golden.CASES[number]
+    name, _, shapes, *_ = golden.CASES[number]
     if name in golden.INTEGERS:
         return [np.random.default_rng(0).integers(0, 7, (batch, *shape)) for shape in shapes]
-    return [values(batch, *shape, seed=i) for i, shape in enumerate(shapes)]
+    masks = golden.masks_of(number, np.random.default_rng(0)).values()
+    x = [values(batch, *shape, seed=i) for i, shape in enumerate(shapes)]
+    return [*x, *(np.resize(mask, (batch, *mask.shape[1:])) for mask in masks)]
 
 
 @EACH
@@ -62,7 +67,8 @@ def test_as_keras_hub(number):
     np.testing.assert_allclose(run.y, saved["y"], **tolerance)
     dx = run.backward(saved["dy"])
     dxs = dx if isinstance(dx, list) else [dx]
-    of_inputs = [] if golden.CASES[number][0] in golden.INTEGERS else dxs
+    numbers = [] if golden.CASES[number][0] in golden.INTEGERS else golden.CASES[number][2]
+    of_inputs = dxs[: len(numbers)]
     gradients = [*of_inputs, *(p.block.gradient(p) for p in parameters)]
     for i, gradient in enumerate(gradients):
         np.testing.assert_allclose(gradient, saved[f"gradient{i}"], **tolerance)
