@@ -232,8 +232,9 @@ def attend(
             as a whole.
     """
     if attends_to_cache(c):
+        seen = {"query_mask": masks.queries, "key_mask": masks.keys}
         window = sliding_window
-        attend_to_cache(op, c, y, q, k, v, scale=scale, mask=masks.keys, sliding_window=window)
+        attend_to_cache(op, c, y, q, k, v, scale=scale, **seen, sliding_window=window)
         return
     batch, length, heads, size = q.shape
     causal = c.options.get("use_causal_mask", False)

@@ -13,13 +13,14 @@ from gpunet.layers.context import Context
 def attention_can_step(moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
     """Whether attention with these inputs (query, value and perhaps key) works step by step.
 
-    It does if queries see nothing that comes after them, or if all keys are there from the start;
-    and if nothing is dropped, no scores are wanted and no masks are given.
+    It does if queries see nothing that comes after them, or if all keys are there from the start,
+    perhaps with a mask; and if nothing is dropped and no scores are wanted.
     """
     query, *others = moving
     said = {name for name, value in options.items() if value is not None and value is not False}
-    others_done = (all(others) and "use_causal_mask" in said) or not any(others)
-    return query and said <= {"use_causal_mask"} and others_done
+    to_itself = all(others) and said == {"use_causal_mask"}
+    to_others = not any(others) and said <= {"value_mask", "key_mask"}
+    return query and (to_itself or to_others)
 
 
 def attends_to_cache(c: Context) -> bool:
@@ -36,7 +37,8 @@ def attend_to_cache(
     v: Buffer,
     *,
     scale: float,
-    mask: Buffer | None = None,
+    query_mask: Buffer | None = None,
+    key_mask: Buffer | None = None,
     sliding_window: int | None = None,
 ) -> None:
     """Insert k and v at c.positions, then y = softmax(scale q keys^T) values up to there.
@@ -49,15 +51,20 @@ def attend_to_cache(
         k: (batch, length, key_heads, size).
         v: (batch, length, key_heads, value_size).
         scale: of the products.
-        mask: which of the new positions may be seen, uint8 (batch, length); None for all.
+        query_mask: which of the new positions are there, uint8 (batch, length): others take 0; None
+            for all.
+        key_mask: which of the new positions may be seen, now and later, uint8 (batch, length).
         sliding_window: how far back queries see.
     """
     keys, values = _cached(op, c, k, "keys"), _cached(op, c, v, "values")
-    masks = None
-    if mask is not None:
-        masks = _cached(op, c, mask, "mask").reshape(mask.shape[0], -1)
+    mask = None if key_mask is None else _cached(op, c, key_mask, "mask")
+    taken = y if query_mask is None else c.scratch(y.shape, "taken")
     options = {"scale": scale, "sliding_window": sliding_window}
-    op.cached_attention(y, q, keys, values, c.positions, masks, **options)
+    op.cached_attention(taken, q, keys, values, c.positions, mask, **options)
+    if query_mask is not None:
+        rows = query_mask.size
+        y, taken = y.reshape(rows, -1), taken.reshape(rows, -1)
+        op.masked_rows(y, taken, query_mask.reshape(-1))
 
 
 def _cached(op: Recorder, c: Context, x: Buffer, name: str) -> Buffer:

@@ -223,7 +223,8 @@ class ProjectedAttention(Layer):
 
     def can_step(self, moving: Sequence[bool], options: Mapping[str, Any]) -> bool:
         """With a causal mask, or keys that are there from the start."""
-        return attention_can_step(moving, options)
+        sees_all = self.sliding_window is None or moving[1]
+        return sees_all and attention_can_step(moving, options)
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = (softmax(q k^T / sqrt(key_dim)) v) Wo + bo."""

@@ -45,7 +45,28 @@ def encoder_decoder():
     return Model([source, target], layers.Dense(TOKENS)(y))
 
 
-MODELS = [decoder_only, of_small_parts, encoder_decoder]
+def with_masks():
+    """Zeros are masked, of the source and of what grows."""
+    source, target = Input((5,), dtype="int32", name="source"), Input((LENGTH,), dtype="int32")
+    x = layers.TokenAndPositionEmbedding(TOKENS, 5, 6, mask_zero=True)(source)
+    encoded = layers.TransformerEncoder(16, 2)(x)
+    y = layers.TokenAndPositionEmbedding(TOKENS, LENGTH, FEATURES, mask_zero=True)(target)
+    for _ in range(2):
+        y = layers.TransformerDecoder(16, 2)(y, encoded)
+    return Model([source, target], layers.Dense(TOKENS)(y))
+
+
+def of_groups():
+    """Heads that share keys, a window, and a gate."""
+    tokens = Input((LENGTH,), dtype="int32")
+    x = layers.TokenAndPositionEmbedding(TOKENS, LENGTH, FEATURES)(tokens)
+    y = layers.GroupQueryAttention(4, 4, 2)(x, x, use_causal_mask=True)
+    x = layers.Add()([x, y])
+    attention = layers.MultiHeadAttention(2, 4, sliding_window=3, use_gate=True)
+    return Model(tokens, layers.Dense(TOKENS)(attention(x, x, use_causal_mask=True)))
+
+
+MODELS = [decoder_only, of_small_parts, encoder_decoder, with_masks, of_groups]
 
 
 def whole(model, ids=IDS, source=SOURCE):
@@ -223,11 +244,34 @@ def stack(*middle):
         lambda: stack(layers.Softmax(axis=1)),
         lambda: stack(layers.TransformerEncoder(8, 2)),
         lambda: stack(layers.Reshape((4, 18))),
+        lambda: stack(layers.BatchNormalization(axis=1)),
     ],
 )
 def test_layers_that_need_whole_sequences(make):
     with pytest.raises(UsageError, match="needs whole sequences"):
         Generator(make()).extend([[1]])
+
+
+def test_masks_of_an_encoder_that_are_inputs():
+    source, target = Input((5, 4), name="source"), Input((LENGTH,), dtype="int32")
+    mask = Input((5,), dtype="bool", name="mask")
+    y = layers.Embedding(TOKENS, FEATURES)(target)
+    y = layers.TransformerDecoder(16, 2)(y, source, encoder_padding_mask=mask)
+    model = Model([source, mask, target], y)
+    given = {"source": np.random.default_rng(0).standard_normal((ROWS, 5, 4)), "mask": SOURCE > 4}
+    wanted = model.predict([given["source"], given["mask"], IDS], verbose=0)
+    generator = Generator(model, ROWS, inputs=given)
+    np.testing.assert_allclose(generator.extend(IDS), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_that_counts_positions_of_an_encoder_needs_whole_sequences():
+    source, target = Input((5, 4), name="source"), Input((LENGTH, 4))
+    causal = layers.MultiHeadAttention(2, 3)(target, source, use_causal_mask=True)
+    near = layers.MultiHeadAttention(2, 3, sliding_window=2)(target, source)
+    for y in (causal, near):
+        generator = Generator(Model([source, target], y), inputs={"source": np.zeros((1, 5, 4))})
+        with pytest.raises(UsageError, match="needs whole sequences"):
+            generator.extend(np.zeros((1, 1, 4)))
 
 
 def test_calls_that_make_no_sense():
