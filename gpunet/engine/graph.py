@@ -159,10 +159,12 @@ def with_tensors(options: Mapping[str, Option], change: Callable[[Tensor], Any])
 
 
 def Input(  # noqa: N802 (Keras' name)
-    shape: Sequence[int | None] | int,
+    shape: Sequence[int | None] | int | None = None,
     batch_size: int | None = None,
     dtype: str = "float32",
     name: str | None = None,
+    *,
+    batch_shape: Sequence[int | None] | None = None,
 ) -> Tensor:
     """The symbolic input of a model.
 
@@ -174,12 +176,14 @@ def Input(  # noqa: N802 (Keras' name)
             work all the same.
         dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
         name: a name, "input" if not given.
+        batch_shape: the batch size (or None) and the shape, in the place of both.
 
     Returns:
         A tensor on which layers can be called.
 
     Raises:
-        ArgumentError: a dimension is neither a positive integer nor None.
+        ArgumentError: a dimension is neither a positive integer nor None; a shape and a
+            batch_shape, or none of them.
 
     Example:
         >>> from gpunet import Input, Model, layers
@@ -187,6 +191,14 @@ def Input(  # noqa: N802 (Keras' name)
         >>> Model(x, layers.Dense(2)(x)).output_shape
         (None, 2)
     """
+    both = isinstance(batch_shape, list | tuple) and len(batch_shape) > 0
+    if (shape is not None) == both or (batch_shape is not None and not both):
+        raise ArgumentError(
+            "Input takes a shape, or in its place a batch_shape, got "
+            f"shape={shape!r} and batch_shape={batch_shape!r}."
+        )
+    if batch_shape is not None:
+        batch_size, *shape = batch_shape
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise ArgumentError(f"Input takes a positive integer for batch_size, got {batch_size!r}.")
     dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)

@@ -408,11 +408,22 @@ def test_gradients_of_a_stateful_layer():
         (lambda: layers.LSTM(2)(Input((4, 3)), initial_state=Input((2,))), "has 2 state.s., got"),
         (lambda: layers.GRU(2, stateful=True)(Input((4, 3))), r"say for how many .* batch_size="),
         (lambda: Input((3,), batch_size=0), "takes a positive integer for batch_size, got 0"),
+        (lambda: Input((3,), batch_shape=(2, 3)), r"takes a shape, or in its place a batch_shape"),
+        (lambda: Input(batch_shape=()), r"takes a shape, or in its place a batch_shape"),
+        (lambda: Input(batch_size=3), r"takes a shape, or in its place a batch_shape"),
     ],
 )
 def test_mistakes(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+def test_a_batch_shape_says_the_batch_size():
+    x = Input(batch_shape=(2, None, 3))
+    assert (x.batch_size, x.shape) == (2, (None, None, 3))
+    assert Input(batch_shape=(None, 3)).batch_size is None
+    model = Sequential([x, layers.GRU(2, stateful=True)])
+    assert model.predict(np.ones((2, 5, 3)), verbose=0).shape == (2, 2)
 
 
 def test_shapes_that_do_not_fit():
