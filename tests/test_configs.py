@@ -130,7 +130,7 @@ EXAMPLES = [
     layers.SpatialDropout2D(0.5, "channels_first"),
     layers.SpatialDropout3D(0.5),
     losses.CategoricalCrossentropy(from_logits=True, name="mine"),
-    losses.CategoricalFocalCrossentropy([0.5, 0.25], name="mine"),
+    losses.CategoricalFocalCrossentropy([0.5, 0.25, 0.75], name="mine"),
     optimizers.SGD(0.5, 0.25, nesterov=True),
     optimizers.Adam(0.5, beta_1=0.8),
     metrics.IoU(3, [0, 2]),
