@@ -104,6 +104,22 @@ def test_models_make_the_same_model_again(number):
         np.testing.assert_array_equal(again.predict(x if len(x) > 1 else x[0], verbose=0), wanted)
 
 
+def test_the_mask_of_a_sequence_hides_its_padding():
+    """From Embedding(mask_zero=True) through a whole stack: what stands for nothing has no part."""
+    tokens = Input((6,), dtype="int32")
+    embedded = layers.TokenAndPositionEmbedding(9, 6, 8, mask_zero=True)(tokens)
+    y = layers.TransformerDecoder(16, 2)(layers.TransformerEncoder(16, 2)(embedded))
+    assert y.mask is not None
+    long = Model(tokens, y)
+    ids = np.array([[3, 4, 5, 7, 0, 0]])
+    wanted = long.predict(ids, verbose=0)[:, :4]
+    weights = long.get_weights()
+    weights[1][4:] += 1.0  # the vectors of the last two positions
+    long.set_weights(weights)
+    np.testing.assert_array_equal(long.predict(ids, verbose=0)[:, :4], wanted)
+    assert not np.array_equal(long.predict(ids + 1, verbose=0)[:, :4], wanted)
+
+
 def test_rotary_angles_stay_exact_far_from_the_start():
     """A product of a query and a key depends on their distance alone."""
     x = np.tile(values(1, 1, 16), (1, 4000, 1))
