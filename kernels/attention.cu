@@ -48,31 +48,31 @@ struct ScaleAccumulate {
     template <int WIDTH>
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int row, int column) const
     {
-        Pack<float, WIDTH> before = {};
+        RealPack<WIDTH> before = {};
         if (accumulate) {
             before = c.template load<WIDTH>(row, column);
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            values.v[j] = before.v[j] + scale * values.v[j];
+            values.v[j] = (float)before.v[j] + scale * values.v[j];
         }
     }
 };
 
-template <int PER, int DEPTH>
+template <int PER>
 __device__ __forceinline__ void scores_of_heads(real* scores, const real* q, const real* k,
                                                 float scale, const Sizes& n)
 {
     for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
         const ScaleAccumulate epilogue = {weights_of<const real>(scores, pair, n), scale, false};
-        multiply_tiles<PER, DEPTH>(weights_of(scores, pair, n), head_of(q, pair, n.length, n),
+        multiply_tiles<PER>(weights_of(scores, pair, n), head_of(q, pair, n.length, n),
                                    false, head_of(k, pair, n.keys, n), false, Range{0, n.size},
                                    epilogue);
     }
 }
 
 // y = scale weights v, or, transposed, the gradient of v from that of y.
-template <int PER, int DEPTH, bool TRANSPOSED>
+template <int PER, bool TRANSPOSED>
 __device__ __forceinline__ void values_of_heads(real* y, const real* weights, const real* v,
                                                 float scale, int accumulate, const Sizes& n)
 {
@@ -80,7 +80,7 @@ __device__ __forceinline__ void values_of_heads(real* y, const real* weights, co
     for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
         const ScaleAccumulate epilogue = {head_of<const real>(y, pair, rows, n), scale,
                                           accumulate != 0};
-        multiply_tiles<PER, DEPTH>(head_of(y, pair, rows, n), weights_of(weights, pair, n),
+        multiply_tiles<PER>(head_of(y, pair, rows, n), weights_of(weights, pair, n),
                                    TRANSPOSED, head_of(v, pair, inner, n), true, Range{0, inner},
                                    epilogue);
     }
@@ -95,10 +95,9 @@ struct Sight {
 };
 
 // Writes the weights of the TILE rows from first_row on.
-template <int PER, int DEPTH>
+template <int PER>
 struct WeightRows {
     static constexpr int TILE = SIDE * PER;
-    typedef float Tile[DEPTH][TILE + PADDING];
     using Side = Stripe<PER>;
 
     Matrix<real> weights;
@@ -137,10 +136,11 @@ struct WeightRows {
     }
 
     // scores = scale q k^T of the tile of keys that begins at first_column.
-    __device__ __forceinline__ void multiply_with(int first_column, Tile& q_tile, Tile& k_tile)
+    __device__ __forceinline__ void multiply_with(int first_column, Tile<TILE>& q_tile,
+                                                  Tile<TILE>& k_tile)
     {
-        Operand<TILE, DEPTH, Matrix<const real>> left(q, false, first_row);
-        Operand<TILE, DEPTH, Matrix<const real>> right(k, false, first_column);
+        Operand<TILE, Matrix<const real>> left(q, false, first_row);
+        Operand<TILE, Matrix<const real>> right(k, false, first_column);
 #pragma unroll
         for (int i = 0; i < PER; ++i) {
 #pragma unroll
@@ -150,16 +150,16 @@ struct WeightRows {
         }
         left.fetch(0);
         right.fetch(0);
-        for (int first = 0; first < q.columns; first += DEPTH) {
+        for (int first = 0; first < q.columns; first += depth_of(TILE)) {
             __syncthreads();  // all have finished with the tiles of the step before
             left.put(q_tile, first_row);
             right.put(k_tile, first_column);
             __syncthreads();
-            if (first + DEPTH < q.columns) {
-                left.fetch(first + DEPTH);
-                right.fetch(first + DEPTH);
+            if (first + depth_of(TILE) < q.columns) {
+                left.fetch(first + depth_of(TILE));
+                right.fetch(first + depth_of(TILE));
             }
-            multiply<PER, DEPTH>(scores, q_tile, k_tile, down, across);
+            multiply<PER>(scores, q_tile, k_tile, down, across);
         }
 #pragma unroll
         for (int i = 0; i < PER; ++i) {
@@ -204,7 +204,7 @@ struct WeightRows {
         }
     }
 
-    __device__ __forceinline__ void run(Tile& q_tile, Tile& k_tile)
+    __device__ __forceinline__ void run(Tile<TILE>& q_tile, Tile<TILE>& k_tile)
     {
 #pragma unroll
         for (int i = 0; i < PER; ++i) {
@@ -227,45 +227,45 @@ struct WeightRows {
     }
 };
 
-template <int PER, int DEPTH>
+template <int PER>
 __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, const real* k,
                                                  float scale, const Sight& sight,
                                                  const Sizes& n)
 {
     constexpr int TILE = SIDE * PER;
-    __shared__ __align__(16) float q_tile[DEPTH][TILE + PADDING], k_tile[DEPTH][TILE + PADDING];
+    __shared__ __align__(16) Tile<TILE> q_tile, k_tile;
     const int thread = threadIdx.x;
     for (int pair = blockIdx.y; pair < n.pairs; pair += gridDim.y) {
-        WeightRows<PER, DEPTH> tile = {weights_of(weights, pair, n),
-                                       head_of(q, pair, n.length, n),
-                                       head_of(k, pair, n.keys, n),
-                                       scale,
-                                       sight,
-                                       pair / n.heads,
-                                       (int)blockIdx.x * TILE,
-                                       thread % SIDE,
-                                       thread / SIDE,
-                                       {},
-                                       {}};
+        WeightRows<PER> tile = {weights_of(weights, pair, n),
+                                head_of(q, pair, n.length, n),
+                                head_of(k, pair, n.keys, n),
+                                scale,
+                                sight,
+                                pair / n.heads,
+                                (int)blockIdx.x * TILE,
+                                thread % SIDE,
+                                thread / SIDE,
+                                {},
+                                {}};
         tile.run(q_tile, k_tile);
     }
 }
 
 // The same kernels for each tile: NAME_tile64 and so on, for blocks of THREADS threads.
-#define GPUNET_ATTENTION_KERNELS(TILE, DEPTH)                                                     \
+#define GPUNET_ATTENTION_KERNELS(TILE)                                                            \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_scores_tile##TILE(         \
         real* scores, const real* q, const real* k, float scale, int pairs, int heads,            \
         int length, int keys, int size)                                                           \
     {                                                                                             \
-        scores_of_heads<TILE / SIDE, DEPTH>(scores, q, k, scale,                                  \
-                                            {pairs, heads, length, keys, size});                  \
+        scores_of_heads<TILE / SIDE>(scores, q, k, scale,                                         \
+                                     {pairs, heads, length, keys, size});                         \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_weights_tile##TILE(        \
         real* weights, const real* q, const real* k, const unsigned char* query_mask,             \
         const unsigned char* key_mask, const unsigned char* attention_mask, float scale,          \
         int causal, int window, int pairs, int heads, int length, int keys, int size)             \
     {                                                                                             \
-        weights_of_heads<TILE / SIDE, DEPTH>(                                                     \
+        weights_of_heads<TILE / SIDE>(                                                            \
             weights, q, k, scale, {query_mask, key_mask, attention_mask, causal, window},         \
             {pairs, heads, length, keys, size});                                                  \
     }                                                                                             \
@@ -273,17 +273,17 @@ __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, c
         real* y, const real* weights, const real* v, float scale, int accumulate, int pairs,      \
         int heads, int length, int keys, int size)                                                \
     {                                                                                             \
-        values_of_heads<TILE / SIDE, DEPTH, false>(y, weights, v, scale, accumulate,              \
-                                                   {pairs, heads, length, keys, size});           \
+        values_of_heads<TILE / SIDE, false>(y, weights, v, scale, accumulate,                     \
+                                            {pairs, heads, length, keys, size});                  \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2)                                      \
         attention_values_backward_tile##TILE(real* dv, const real* weights, const real* dy,       \
                                              float scale, int accumulate, int pairs, int heads,   \
                                              int length, int keys, int size)                      \
     {                                                                                             \
-        values_of_heads<TILE / SIDE, DEPTH, true>(dv, weights, dy, scale, accumulate,             \
-                                                  {pairs, heads, length, keys, size});            \
+        values_of_heads<TILE / SIDE, true>(dv, weights, dy, scale, accumulate,                    \
+                                           {pairs, heads, length, keys, size});                   \
     }
 
-GPUNET_ATTENTION_KERNELS(64, 16)
-GPUNET_ATTENTION_KERNELS(32, 32)
+GPUNET_ATTENTION_KERNELS(64)
+GPUNET_ATTENTION_KERNELS(32)

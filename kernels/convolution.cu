@@ -82,8 +82,7 @@ struct Patches {
                                        const Windows& windows_)
         : x(x_), rows(batch * outputs_.size()), columns(windows_.taps.size() * channels_),
           channels(channels_), stride(stride_),
-          packed(channels_ % QUAD == 0 && stride_ % QUAD == 0
-                 && is_aligned(x_, QUAD * sizeof(real))),
+          packed(channels_ % PACK == 0 && stride_ % PACK == 0 && is_aligned(x_)),
           inputs(inputs_), outputs(outputs_), windows(windows_), keeps_row(false),
           keeps_column(false)
     {
@@ -114,9 +113,9 @@ struct Patches {
     }
 
     template <int WIDTH>
-    __device__ __forceinline__ Pack<float, WIDTH> load(int row, int column)
+    __device__ __forceinline__ RealPack<WIDTH> load(int row, int column)
     {
-        Pack<float, WIDTH> result = {};
+        RealPack<WIDTH> result = {};
         if (!keeps_row) {
             find_row(row);
         }
@@ -130,11 +129,7 @@ struct Patches {
             const Triple i = corner + reach;
             if (inputs.holds(i)) {
                 const real* p = image + (int64)inputs.place(i) * stride + channel;
-                const Pack<real, WIDTH> pack = load_pack<real, WIDTH>(p, 0);
-#pragma unroll
-                for (int j = 0; j < WIDTH; ++j) {
-                    result.v[j] = (float)pack.v[j];
-                }
+                result = load_pack<real, WIDTH>(p, 0);
             }
             return result;
         }
@@ -143,7 +138,7 @@ struct Patches {
             find_column(column + j);
             const Triple i = corner + reach;
             if (column + j < columns && inputs.holds(i)) {
-                const float value = (float)image[(int64)inputs.place(i) * stride + channel];
+                const real value = image[(int64)inputs.place(i) * stride + channel];
 #pragma unroll
                 for (int other = 0; other < WIDTH; ++other) {  // registers have no addresses
                     result.v[other] = other == j ? value : result.v[other];
@@ -205,16 +200,18 @@ struct TurnedKernel {
     const real* kernel;  // of the group's first filter
     int rows, columns, filters, stride;
     bool packed;
-    Triple window, last, apart, taps;
+    int last;           // the number of the first tap's element of the window
+    Triple taps, step;  // and by how much less it is of the next tap along each axis
 
     __device__ __forceinline__ TurnedKernel(const real* kernel_, const Geometry& g,
                                             const Phase& phase)
         : kernel(kernel_), rows(g.channels / g.groups),
           columns(phase.windows.taps.size() * (g.filters / g.groups)),
           filters(g.filters / g.groups), stride(g.filters),
-          packed(filters % QUAD == 0 && stride % QUAD == 0
-                 && is_aligned(kernel_, QUAD * sizeof(real))),
-          window(g.window), last(phase.last), apart(phase.apart), taps(phase.windows.taps)
+          packed(filters % PACK == 0 && stride % PACK == 0 && is_aligned(kernel_)),
+          last(g.window.place(phase.last)), taps(phase.windows.taps),
+          step{phase.apart.depth * g.window.height * g.window.width,
+               phase.apart.height * g.window.width, phase.apart.width}
     {
     }
     __device__ __forceinline__ void keep_row(int) {}
@@ -223,26 +220,28 @@ struct TurnedKernel {
     __device__ __forceinline__ const real* at(int row, int column) const
     {
         const unsigned tap = (unsigned)column / (unsigned)filters;
-        const int place = window.place(last - taps.at(tap) * apart);
+        const Triple steps = taps.at(tap) * step;
+        const int place = last - steps.depth - steps.height - steps.width;
         return kernel + ((int64)place * rows + row) * stride + (column - tap * filters);
     }
 
     template <int WIDTH>
-    __device__ __forceinline__ Pack<float, WIDTH> load(int row, int column) const
+    __device__ __forceinline__ RealPack<WIDTH> load(int row, int column) const
     {
-        Pack<float, WIDTH> result = {};
+        RealPack<WIDTH> result = {};
         if (row < rows && column < columns) {
             if (packed) {
-                const Pack<real, WIDTH> pack = load_pack<real, WIDTH>(at(row, column), 0);
-#pragma unroll
-                for (int j = 0; j < WIDTH; ++j) {
-                    result.v[j] = (float)pack.v[j];
-                }
+                result = load_pack<real, WIDTH>(at(row, column), 0);
             } else {
-#pragma unroll
+                constexpr int UNROLLED = WIDTH > QUAD ? 1 : WIDTH;  // for want of registers
+#pragma unroll UNROLLED
                 for (int j = 0; j < WIDTH; ++j) {
                     if (column + j < columns) {
-                        result.v[j] = (float)*at(row, column + j);
+                        const real value = *at(row, column + j);
+#pragma unroll
+                        for (int other = 0; other < WIDTH; ++other) {
+                            result.v[other] = other == j ? value : result.v[other];
+                        }
                     }
                 }
             }
@@ -251,19 +250,26 @@ struct TurnedKernel {
     }
 };
 
+// Which outputs a residue has, in shared memory: nobody needs it before the end.
+struct PhasePlaces {
+    Triple residue, sizes;
+};
+
 // The outputs of one residue, as a matrix (batch * those outputs, channels) that lies scattered.
 struct PhaseOutputs {
     Matrix<real> all;
     int rows, columns;
-    Triple outputs, sizes, residue, strides;
+    Triple outputs, strides;
+    const PhasePlaces* places;
 
     template <int WIDTH>
     __device__ __forceinline__ void store(int row, int column, const Pack<float, WIDTH>& values)
     {
         if (row < rows) {
+            const Triple sizes = places->sizes;
             const unsigned sample = (unsigned)row / (unsigned)sizes.size();
             const Triple j = sizes.at((unsigned)row - sample * sizes.size());
-            const int place = outputs.place(residue + j * strides);
+            const int place = outputs.place(places->residue + j * strides);
             all.store(sample * outputs.size() + place, column, values);
         }
     }
@@ -271,7 +277,7 @@ struct PhaseOutputs {
 
 // --------------------------------------------------------------------------------- the products
 
-template <int TILE, int DEPTH>
+template <int TILE>
 __device__ __forceinline__ void convolve(real* y, const real* x, const real* kernel,
                                          const real* bias, const Geometry& g,
                                          const Activation& activation)
@@ -284,12 +290,12 @@ __device__ __forceinline__ void convolve(real* y, const real* x, const real* ker
     const Matrix<const real> weights(kernel + group * filters, patches.columns, filters, g.filters);
     const BiasActivation epilogue = {
         {bias == nullptr ? nullptr : bias + group * filters, 1, filters}, activation};
-    multiply_tiles<TILE / SIDE, DEPTH>(
+    multiply_tiles<TILE / SIDE>(
         Matrix<real>(y + group * filters, patches.rows, filters, g.filters), patches, false,
         weights, true, Range{0, patches.columns}, epilogue);
 }
 
-template <int TILE, int DEPTH>
+template <int TILE>
 __device__ __forceinline__ void convolve_transposed(real* y, const real* x, const real* kernel,
                                                     const real* bias, const Geometry& g,
                                                     const Activation& activation)
@@ -308,10 +314,15 @@ __device__ __forceinline__ void convolve_transposed(real* y, const real* x, cons
     const TurnedKernel weights(kernel + group * filters, g, phase);
     const BiasActivation epilogue = {
         {bias == nullptr ? nullptr : bias + group * channels, 1, channels}, activation};
+    __shared__ PhasePlaces places;
+    if (threadIdx.x == 0) {
+        places = {phase.residue, sizes};
+    }
+    __syncthreads();
     const PhaseOutputs outputs = {
         {y + group * channels, g.batch * g.fine.size(), channels, g.channels},
-        patches.rows, channels, g.fine, sizes, phase.residue, g.strides};
-    multiply_tiles<TILE / SIDE, DEPTH>(outputs, patches, false, weights, false,
+        patches.rows, channels, g.fine, g.strides, &places};
+    multiply_tiles<TILE / SIDE>(outputs, patches, false, weights, false,
                                        Range{0, patches.columns}, epilogue);
 }
 
@@ -334,7 +345,7 @@ struct KernelGradient {
 };
 
 // Block z sums over the outputs z * length ...
-template <int TILE, int DEPTH>
+template <int TILE>
 __device__ __forceinline__ void find_kernel_gradient(real* dkernel, float* parts, const real* x,
                                                      const real* dy, const Geometry& g,
                                                      bool accumulate, int length)
@@ -353,23 +364,23 @@ __device__ __forceinline__ void find_kernel_gradient(real* dkernel, float* parts
     const Accumulate epilogue = {{whole.data, whole.rows, whole.columns, g.filters},
                                  accumulate && !target.in_parts};
     const int first = blockIdx.z * length;
-    multiply_tiles<TILE / SIDE, DEPTH>(
+    multiply_tiles<TILE / SIDE>(
         target, patches, true, gradients, true,
         Range{first, smaller(first + length, patches.rows)}, epilogue);
 }
 
-#define GPUNET_CONVOLUTION_KERNELS(TILE, DEPTH)                                                   \
+#define GPUNET_CONVOLUTION_KERNELS(TILE)                                                          \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) convolution_tile##TILE(              \
         real* y, const real* x, const real* kernel, const real* bias, int activation, float p,    \
         float q, float r, GPUNET_GEOMETRY_PARAMETERS)                                             \
     {                                                                                             \
-        convolve<TILE, DEPTH>(y, x, kernel, bias, GPUNET_GEOMETRY, {activation, p, q, r});        \
+        convolve<TILE>(y, x, kernel, bias, GPUNET_GEOMETRY, {activation, p, q, r});               \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) transposed_convolution_tile##TILE(   \
         real* y, const real* x, const real* kernel, const real* bias, int activation, float p,    \
         float q, float r, GPUNET_GEOMETRY_PARAMETERS)                                             \
     {                                                                                             \
-        convolve_transposed<TILE, DEPTH>(y, x, kernel, bias, GPUNET_GEOMETRY,                     \
+        convolve_transposed<TILE>(y, x, kernel, bias, GPUNET_GEOMETRY,                            \
                                          {activation, p, q, r});                                  \
     }                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, 2)                                      \
@@ -377,13 +388,13 @@ __device__ __forceinline__ void find_kernel_gradient(real* dkernel, float* parts
                                                const real* dy, int accumulate, int length,        \
                                                GPUNET_GEOMETRY_PARAMETERS)                        \
     {                                                                                             \
-        find_kernel_gradient<TILE, DEPTH>(dkernel, parts, x, dy, GPUNET_GEOMETRY,                 \
+        find_kernel_gradient<TILE>(dkernel, parts, x, dy, GPUNET_GEOMETRY,                        \
                                           accumulate != 0, length);                               \
     }
 
-GPUNET_CONVOLUTION_KERNELS(128, 8)
-GPUNET_CONVOLUTION_KERNELS(64, 16)
-GPUNET_CONVOLUTION_KERNELS(32, 32)
+GPUNET_CONVOLUTION_KERNELS(128)
+GPUNET_CONVOLUTION_KERNELS(64)
+GPUNET_CONVOLUTION_KERNELS(32)
 
 // total = (or +=) parts[0] + parts[1] + ..., each of n elements.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_sum_of_parts(

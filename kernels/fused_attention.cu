@@ -22,6 +22,7 @@
 #include "gemm.cuh"
 
 constexpr int DOWN = 8, TILE_THREADS = DOWN * SIDE;  // a block: SIDE threads across a row
+constexpr int PADDING = 4;  // keeps rows in shared memory 16-byte aligned, and off the same banks
 constexpr int CHUNK = 32;   // weights of a row that are exchanged at a time
 constexpr int NUMBERS = 8;  // of one Philox block
 
@@ -178,7 +179,7 @@ struct Tiling {
     __device__ static __forceinline__ void load(float* tile, const Matrix<const real>& from,
                                                 int first, int count)
     {
-        if (from.packed) {
+        if (from.in_quads) {
             load_packs<QUAD>(tile, from, first, count);
         } else {
             load_packs<1>(tile, from, first, count);
@@ -432,10 +433,10 @@ __device__ __forceinline__ void attend_backward(real* dq, float* sums, const rea
         const int row = Tile::row(i), query = first + row;
         float sum = 0.0f;
         for (int column = Tile::across() * QUAD; column < a.value_size; column += SIDE * QUAD) {
-            const Pack<float, QUAD> output = outputs.template load<QUAD>(query, column);
+            const RealPack<QUAD> output = outputs.template load<QUAD>(query, column);
 #pragma unroll
             for (int t = 0; t < QUAD; ++t) {
-                sum += output.v[t] * dy_tile[row * Tile::STRIDE + column + t];
+                sum += (float)output.v[t] * dy_tile[row * Tile::STRIDE + column + t];
             }
         }
         of_row[i] = warp_reduce(sum, Plus(), SIDE);

@@ -3,23 +3,29 @@
 // A block of 16 x 16 threads owns one TILE x TILE tile of c = a b. Step by step it brings DEPTH
 // columns of a and rows of b into shared memory; each thread then updates PER x PER elements of c in
 // registers, so that a number from shared memory serves PER products. While a step is computed, the
-// next one is already on its way into registers. Each element of c is summed in the order of k by
-// one thread, therefore always to the same bits.
+// next one is already on its way into registers. Each element of c is summed by one thread, always in
+// the same order.
 
 constexpr int SIDE = 16;             // a block is SIDE x SIDE threads
 constexpr int THREADS = SIDE * SIDE;
-constexpr int QUAD = 4;              // elements in one load
-constexpr int PADDING = 4;           // keeps rows of a tile 16-byte aligned, and off the same banks
+constexpr int QUAD = 4;              // elements of c in one store
+
+// The columns of a and rows of b of one step: each thread loads 16 bytes of both.
+__host__ __device__ constexpr int depth_of(int tile) { return PACK * THREADS / tile; }
+// They in shared memory. What rows have more keeps them 16-byte aligned, and off the same banks.
+template <int TILE>
+using Tile = float[depth_of(TILE)][TILE + (PACK > QUAD ? TILE / 8 : QUAD)];
 
 __host__ __device__ constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
-// A row-major matrix in global memory, or some neighbouring columns of one; `packed`: quads of it may
-// be moved in one access. Anything with the same load (or store) can take its place.
+// A row-major matrix in global memory, or some neighbouring columns of one; `in_quads`, `in_packs`:
+// QUAD or PACK elements may be moved in one access. Anything with the same load (or store) can take
+// its place.
 template <typename T>
 struct Matrix {
     T* data;
     int rows, columns, stride;
-    bool packed;
+    bool in_quads, in_packs;
 
     __device__ __forceinline__ Matrix(T* data_, int rows_, int columns_)
         : Matrix(data_, rows_, columns_, columns_)
@@ -27,36 +33,55 @@ struct Matrix {
     }
     __device__ __forceinline__ Matrix(T* data_, int rows_, int columns_, int stride_)
         : data(data_), rows(rows_), columns(columns_), stride(stride_),
-          packed(columns_ % QUAD == 0 && stride_ % QUAD == 0
-                 && is_aligned(data_, QUAD * sizeof(T)))
+          in_quads(fits(QUAD)), in_packs(fits(PACK))
     {
+    }
+    __device__ __forceinline__ bool fits(int width) const
+    {
+        return columns % width == 0 && stride % width == 0 && is_aligned(data, width * sizeof(T));
     }
 
     // Called before loads of the same row, or of the same column, in every step.
     __device__ __forceinline__ void keep_row(int) {}
     __device__ __forceinline__ void keep_column(int) {}
 
-    // The elements (row, column ...) as floats, 0 outside the matrix. If packed, a pack that begins
-    // at a multiple of its width lies either inside or outside.
+    // The elements (row, column ...), 0 outside the matrix. If packed, a pack that begins at a
+    // multiple of its width lies either inside or outside.
     template <int WIDTH>
-    __device__ __forceinline__ Pack<float, WIDTH> load(int row, int column) const
+    __device__ __forceinline__ RealPack<WIDTH> load(int row, int column) const
     {
-        Pack<float, WIDTH> result = {};
+        RealPack<WIDTH> result = {};
         const real* p = data + (int64)row * stride + column;
         if (row < rows && column < columns) {
-            if (packed) {
-                const Pack<real, WIDTH> pack = load_pack<real, WIDTH>(p, 0);
-#pragma unroll
-                for (int j = 0; j < WIDTH; ++j) {
-                    result.v[j] = (float)pack.v[j];
-                }
+            if constexpr (WIDTH <= QUAD) {
+                result = load_quad<WIDTH>(p, column);
+            } else if (in_packs) {
+                result = load_pack<real, WIDTH>(p, 0);
             } else {
+#pragma unroll 1  // more would not fit into the registers
+                for (int part = 0; part < WIDTH && column + part < columns; part += QUAD) {
+                    const RealPack<QUAD> quad = load_quad<QUAD>(p + part, column + part);
 #pragma unroll
-                for (int j = 0; j < WIDTH; ++j) {
-                    if (column + j < columns) {
-                        result.v[j] = (float)p[j];
+                    for (int j = 0; j < WIDTH; ++j) {  // registers have no addresses
+                        result.v[j] = j / QUAD * QUAD == part ? quad.v[j % QUAD] : result.v[j];
                     }
                 }
+            }
+        }
+        return result;
+    }
+    // Of a row that is there, from a column that is there.
+    template <int COUNT>
+    __device__ __forceinline__ RealPack<COUNT> load_quad(const real* p, int column) const
+    {
+        if (in_quads) {
+            return load_pack<real, COUNT>(p, 0);
+        }
+        RealPack<COUNT> result = {};
+#pragma unroll
+        for (int j = 0; j < COUNT; ++j) {
+            if (column + j < columns) {
+                result.v[j] = p[j];
             }
         }
         return result;
@@ -67,13 +92,13 @@ struct Matrix {
     {
         T* p = data + (int64)row * stride + column;
         if (row < rows && column < columns) {
-            if (packed) {
-                Pack<T, WIDTH> pack;
+            if (in_quads) {
+                Pack<T, WIDTH> rounded;
 #pragma unroll
                 for (int j = 0; j < WIDTH; ++j) {
-                    pack.v[j] = (T)values.v[j];
+                    rounded.v[j] = (T)values.v[j];
                 }
-                store_pack<T, WIDTH>(p, 0, pack);
+                store_pack<T, WIDTH>(p, 0, rounded);
             } else {
 #pragma unroll
                 for (int j = 0; j < WIDTH; ++j) {
@@ -86,24 +111,26 @@ struct Matrix {
     }
 };
 
-// Brings tiles of one operand into shared memory as tile[k][e], where e counts rows of op(a) or
-// columns of op(b). `along_e`: neighbours in memory differ in e (a transposed, b not), else in k.
-template <int TILE, int DEPTH, typename Source>
+// Brings tiles of one operand into shared memory, where e counts rows of op(a) or columns of op(b).
+// `along_e`: neighbours in memory differ in e (a transposed, b not), else in k. A pack along k goes
+// to as many rows of the tile. Row k lies at place_of(k): with packs of 8, where the threads of a warp
+// begin at k of 8 and more apart, they then write into neighbouring rows, TILE / 8 banks apart.
+template <int TILE, typename Source>
 struct Operand {
-    typedef float Tile[DEPTH][TILE + PADDING];
-    static_assert(TILE * DEPTH == QUAD * THREADS, "each thread loads one quad of a tile");
+    static constexpr int DEPTH = depth_of(TILE);
+    typedef Pack<unsigned, 16 / sizeof(unsigned)> Words;
 
     Source source;
     bool along_e;
-    int e, k;                 // the thread's quad begins here, k counted from the step's first
-    Pack<float, QUAD> ahead;  // its part of the next tile, on its way
+    int e, k;     // the thread's pack begins here, k counted from the step's first
+    Words ahead;  // its part of the next tile, on its way: a half alone would take a register
 
     __device__ __forceinline__ Operand(const Source& source_, bool along_e_, int first_e)
         : source(source_), along_e(along_e_)
     {
-        const int quad = threadIdx.x;
-        e = first_e + (along_e ? quad % (TILE / QUAD) * QUAD : quad / (DEPTH / QUAD));
-        k = along_e ? quad / (TILE / QUAD) : quad % (DEPTH / QUAD) * QUAD;
+        const int pack = threadIdx.x;
+        e = first_e + (along_e ? pack % (TILE / PACK) * PACK : pack / (DEPTH / PACK));
+        k = along_e ? pack / (TILE / PACK) : pack % (DEPTH / PACK) * PACK;
         if (along_e) {
             source.keep_column(e);
         } else {
@@ -111,20 +138,35 @@ struct Operand {
         }
     }
 
-    __device__ __forceinline__ void fetch(int first_k)
+    __device__ static __forceinline__ int place_of(int k)
     {
-        ahead = along_e ? source.template load<QUAD>(first_k + k, e)
-                        : source.template load<QUAD>(e, first_k + k);
+        return PACK > QUAD ? k % PACK * (DEPTH / PACK) + k / PACK : k;
     }
 
-    __device__ __forceinline__ void put(Tile& tile, int first_e) const
+    __device__ __forceinline__ void fetch(int first_k)
     {
+        const RealPack<PACK> pack = along_e ? source.template load<PACK>(first_k + k, e)
+                                            : source.template load<PACK>(e, first_k + k);
+        ahead = reinterpret_cast<const Words&>(pack);
+    }
+
+    __device__ __forceinline__ void put(Tile<TILE>& tile, int first_e) const
+    {
+        const RealPack<PACK> pack = reinterpret_cast<const RealPack<PACK>&>(ahead);
         if (along_e) {
-            store_pack<float, QUAD>(&tile[k][e - first_e], 0, ahead);
+#pragma unroll
+            for (int j = 0; j < PACK; j += QUAD) {
+                Pack<float, QUAD> quad;
+#pragma unroll
+                for (int i = 0; i < QUAD; ++i) {
+                    quad.v[i] = (float)pack.v[j + i];
+                }
+                store_pack<float, QUAD>(&tile[place_of(k)][e - first_e + j], 0, quad);
+            }
         } else {
 #pragma unroll
-            for (int j = 0; j < QUAD; ++j) {
-                tile[k + j][e - first_e] = ahead.v[j];
+            for (int j = 0; j < PACK; ++j) {
+                tile[place_of(k + j)][e - first_e] = (float)pack.v[j];
             }
         }
     }
@@ -164,10 +206,10 @@ struct Accumulate {
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int row, int column) const
     {
         if (accumulate) {
-            const Pack<float, WIDTH> before = c.template load<WIDTH>(row, column);
+            const RealPack<WIDTH> before = c.template load<WIDTH>(row, column);
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                values.v[j] += before.v[j];
+                values.v[j] += (float)before.v[j];
             }
         }
     }
@@ -179,13 +221,13 @@ struct BiasActivation {
     template <int WIDTH>
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int, int column) const
     {
-        Pack<float, WIDTH> shift = {};
+        RealPack<WIDTH> shift = {};
         if (bias.data != nullptr) {
             shift = bias.template load<WIDTH>(0, column);
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            values.v[j] = activate(values.v[j] + shift.v[j], activation);
+            values.v[j] = activate(values.v[j] + (float)shift.v[j], activation);
         }
     }
 };
@@ -196,10 +238,10 @@ struct ActivationBackward {
     template <int WIDTH>
     __device__ __forceinline__ void finish(Pack<float, WIDTH>& values, int row, int column) const
     {
-        const Pack<float, WIDTH> kept = saved.template load<WIDTH>(row, column);
+        const RealPack<WIDTH> kept = saved.template load<WIDTH>(row, column);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            values.v[j] *= activation_gradient(kept.v[j], activation);
+            values.v[j] *= activation_gradient((float)kept.v[j], activation);
         }
     }
 };
@@ -207,12 +249,14 @@ struct ActivationBackward {
 // ----------------------------------------------------------------------------------- the product
 
 // Adds to a thread's part of the tile of c what the tiles of op(a) and op(b) contribute.
-template <int PER, int DEPTH, typename Tile>
-__device__ __forceinline__ void multiply(float (&sums)[PER][PER], const Tile& a_tile,
-                                         const Tile& b_tile, int down, int across)
+template <int PER>
+__device__ __forceinline__ void multiply(float (&sums)[PER][PER], const Tile<SIDE * PER>& a_tile,
+                                         const Tile<SIDE * PER>& b_tile, int down, int across)
 {
-#pragma unroll 2  // more would not fit into 128 registers, with which two blocks share a processor
-    for (int k = 0; k < DEPTH; ++k) {
+    // More would not fit into 128 registers, with which two blocks share a processor.
+    constexpr int UNROLLED = PACK > QUAD ? 1 : 2;
+#pragma unroll UNROLLED
+    for (int k = 0; k < depth_of(SIDE * PER); ++k) {
         float rows[PER], columns[PER];
         Stripe<PER>::read(rows, a_tile[k], down);
         Stripe<PER>::read(columns, b_tile[k], across);
@@ -267,20 +311,20 @@ struct Range {
 // One tile of c = a b, which the block's number (x) says: c (m, n), the sides of a and b that are
 // not summed over, are c's. `a_along_e`: a lies transposed in memory, (k, m); `b_along_e`: b does
 // not, (k, n). column_sum is null, or gets the sums of b's columns from the first row of tiles.
-template <int PER, int DEPTH, typename Target, typename Left, typename Right, typename Epilogue>
+template <int PER, typename Target, typename Left, typename Right, typename Epilogue>
 __device__ __forceinline__ void multiply_tiles(const Target& c, const Left& a, bool a_along_e,
                                                const Right& b, bool b_along_e, Range range,
                                                const Epilogue& epilogue,
                                                real* column_sum = nullptr, bool accumulate = false)
 {
-    constexpr int TILE = SIDE * PER;
-    __shared__ __align__(16) float a_tile[DEPTH][TILE + PADDING], b_tile[DEPTH][TILE + PADDING];
+    constexpr int TILE = SIDE * PER, DEPTH = depth_of(TILE);
+    __shared__ __align__(16) Tile<TILE> a_tile, b_tile;
     const int thread = threadIdx.x, across = thread % SIDE, down = thread / SIDE;
     const unsigned tiles_across = (c.columns + TILE - 1) / TILE;
     const int first_row = blockIdx.x / tiles_across * TILE;
     const int first_column = blockIdx.x % tiles_across * TILE;
-    Operand<TILE, DEPTH, Left> left(a, a_along_e, first_row);
-    Operand<TILE, DEPTH, Right> right(b, b_along_e, first_column);
+    Operand<TILE, Left> left(a, a_along_e, first_row);
+    Operand<TILE, Right> right(b, b_along_e, first_column);
     const bool adds_columns = column_sum != nullptr && first_row == 0 && thread < TILE;
     float sums[PER][PER] = {};
     float column_total = 0.0f;
@@ -296,7 +340,7 @@ __device__ __forceinline__ void multiply_tiles(const Target& c, const Left& a, b
             left.fetch(first_k + DEPTH);
             right.fetch(first_k + DEPTH);
         }
-        multiply<PER, DEPTH>(sums, a_tile, b_tile, down, across);
+        multiply<PER>(sums, a_tile, b_tile, down, across);
         if (adds_columns) {
             float of_step = 0.0f;  // two levels of sums lose less
 #pragma unroll 1

@@ -64,6 +64,7 @@ def measure(
     elements: int = ELEMENTS,
     columns: int = COLUMNS,
     product: int = PRODUCT,
+    dtype: str = "float32",
 ) -> Measured:
     """Make a call of the table of op cases, with larger arrays, and count.
 
@@ -74,11 +75,12 @@ def measure(
         elements: of a matrix or a flat buffer.
         columns: of a matrix.
         product: rows and columns of the factors of a product.
+        dtype: what the contract's ``real`` is.
     """
     op, attributes = OPS[case.op], case.attributes(call)
     arrays = enlarged(
         op,
-        case.arrays(call, "float32"),
+        case.arrays(call, dtype),
         attributes,
         elements=elements,
         columns=columns,

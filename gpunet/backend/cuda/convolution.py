@@ -16,8 +16,8 @@ from gpunet.backend.cuda.memory import fill
 from gpunet.backend.spec import Array
 
 _STRIP = 32  # filters of a block of depthwise_kernel_gradient
-_STEP = 32  # the kernel gradient's sums are dealt in multiples of the deepest step of a tile
-_LEAST_SHARE = 8 * _STEP
+_STEP = 64  # the kernel gradient's sums are dealt in multiples of the deepest step of a tile
+_LEAST_SHARE = 4 * _STEP
 
 
 def convolution(

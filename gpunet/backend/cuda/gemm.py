@@ -144,7 +144,8 @@ def batched_gemm(
     tile = whole[-1] if whole else [*enough, TILES[-1]][0]
     sizes = [np.int32(size) for size in (batch, m, n, a.shape[1 if ta else 2])]
     args = (c, a, b, np.int32(ta), np.int32(tb), np.int32(accumulate), *sizes)
-    grid = (_tiles(m, n, tile), min(batch, MAX_GRID_Y))
+    down = min(batch, MAX_GRID_Y)
+    grid = (_tiles(m, n, tile), down, ceil_div(batch, down))
     device.launch("gemm", f"batched_gemm_tile{tile}", c, grid, (THREADS,), args)
 
 
