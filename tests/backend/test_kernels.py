@@ -67,7 +67,7 @@ def test_a_file_opens_with_its_formula_and_its_bytes(source: str) -> None:
 @pytest.mark.parametrize("op", OPS)
 def test_the_symbol_is_the_ops_name(op: str) -> None:
     text = "".join((find_kernels() / f"{source}.cu").read_text() for source in SOURCES)
-    endings = "_int32|_float32|_##NAME|_tile##TILE|_size##SIZE|##SUFFIX"
+    endings = "_int32|_float32|_##NAME|_tile##TILE|(_queries)?_size##SIZE|##SUFFIX"
     assert re.search(rf"(void |\)[\s\\]+|_KERNEL\(){op}({endings})?[(,]", text)
 
 
