@@ -142,7 +142,7 @@ class Gated(Recurrent):
         op.add(both, dout, dh)
         return None, both
 
-    def first_gradients(self, op: Recorder, c: Context) -> list[Buffer | None]:
+    def first_gradients(self, c: Context) -> list[Buffer | None]:
         """Where the op writes the gradients of the first states, if anybody gave them."""
         if c.initial_state is None:
             return [None] * len(self.state_sizes)

@@ -268,7 +268,7 @@ class GRU(Gated):
         dx, dm = c.scratch(gates.shape, "dgates"), c.scratch(gates.shape, "dm")
         before = c.scratch(y.shape, "before")
         dy, dh = self.state_gradients(op, c, dout, dlast[0], h0)
-        dfirst, saved = self.first_gradients(op, c), (gates, memories, y, c.recurrent_kernel)
+        dfirst, saved = self.first_gradients(c), (gates, memories, y, c.recurrent_kernel)
         op.gru_backward(dx, dm, *dfirst, dy, dh, *saved, h0, c.mask, reverse=self.go_backwards)
         self.add_first_gradients(op, c, dfirst)
         op.previous_steps(before, y, h0, reverse=self.go_backwards)

@@ -269,7 +269,7 @@ class LSTM(Gated):
         y, cells, gates, h0, c0 = c.saved
         dz, before = c.scratch(gates.shape, "dz"), c.scratch(y.shape, "before")
         dy, dh = self.state_gradients(op, c, dout, dlast[0], h0)
-        dfirst, saved = self.first_gradients(op, c), (gates, cells, c.recurrent_kernel, c0, c.mask)
+        dfirst, saved = self.first_gradients(c), (gates, cells, c.recurrent_kernel, c0, c.mask)
         op.lstm_backward(dz, *dfirst, dy, dh, dlast[1], *saved, reverse=self.go_backwards)
         self.add_first_gradients(op, c, dfirst)
         op.previous_steps(before, y, h0, reverse=self.go_backwards)
