@@ -102,17 +102,19 @@ def convolution_kernel_gradient(
     rows = prod(dkernel.shape[:4])
     block: tuple[int, ...]
     if groups > 1 and dkernel.shape[3] == 1:
-        symbol, block = "depthwise_kernel_gradient", (_STRIP, THREADS // _STRIP)
+        source, symbol = "depthwise", "depthwise_kernel_gradient"
+        block = (_STRIP, THREADS // _STRIP)
         grid = (ceil_div(filters, _STRIP), rows)
     else:
         shares = min(scratch.size // dkernel.size, max(1, positions // _LEAST_SHARE))
         tile = _tile(device, rows, filters // groups, groups * shares)
-        symbol, block = f"convolution_kernel_gradient_tile{tile}", (THREADS,)
+        source, symbol = "convolution", f"convolution_kernel_gradient_tile{tile}"
+        block = (THREADS,)
         grid = (_tiles(rows, filters // groups, tile), groups)
     count, length = _shares(device, positions, prod(grid), scratch.size // dkernel.size)
     adds = np.int32(accumulate)
     args = (dkernel, scratch, x, dy, adds, np.int32(length), *geometry)
-    device.launch("convolution", symbol, dkernel, (*grid, count), block, args)
+    device.launch(source, symbol, dkernel, (*grid, count), block, args)
     if count > 1:
         sizes = (np.int64(dkernel.size), np.int32(count), adds)
         args = (dkernel, scratch, *sizes)
@@ -140,7 +142,7 @@ def _launch_depthwise(
     width = packed_width(y.shape[4], y, x, kernel) if same else 1
     grid = sample_grid(device, len(y), y.size // (len(y) * width))
     name = f"{symbol}_packed" if width > 1 else symbol
-    device.launch("convolution", name, y, grid, (THREADS,), args)
+    device.launch("depthwise", name, y, grid, (THREADS,), args)
 
 
 def _tile(device: Device, rows: int, columns: int, times: int) -> int:
