@@ -2,6 +2,7 @@
 //
 //   attention_scores           scores = scale q k^T
 //   attention_weights          weights = softmax(scale q k^T) along the keys
+//   softmax_of_seen            weights = softmax(scores) along the keys that are seen
 //   attention_values           y = scale weights v       (or +=)
 //   attention_values_backward  dv = scale weights^T dy   (or +=)
 //
@@ -92,6 +93,19 @@ __device__ __forceinline__ void values_of_heads(real* y, const real* weights, co
 struct Sight {
     const unsigned char *query_mask, *key_mask, *attention_mask;
     int causal, window;
+
+    __device__ __forceinline__ bool sees(int sample, int row, int column, int rows,
+                                         int columns) const
+    {
+        if (row >= rows || column >= columns || (causal && column > row)
+            || column - row >= window || row - column >= window) {
+            return false;
+        }
+        const int64 query = (int64)sample * rows + row, key = (int64)sample * columns + column;
+        return (query_mask == nullptr || query_mask[query])
+               && (key_mask == nullptr || key_mask[key])
+               && (attention_mask == nullptr || attention_mask[query * columns + column]);
+    }
 };
 
 // Writes the weights of the TILE rows from first_row on.
@@ -118,16 +132,7 @@ struct WeightRows {
     }
     __device__ __forceinline__ bool sees(int row, int column) const
     {
-        if (row >= weights.rows || column >= weights.columns || (sight.causal && column > row)
-            || column - row >= sight.window || row - column >= sight.window) {
-            return false;
-        }
-        const int64 query = (int64)sample * weights.rows + row;
-        const int64 key = (int64)sample * weights.columns + column;
-        return (sight.query_mask == nullptr || sight.query_mask[query])
-               && (sight.key_mask == nullptr || sight.key_mask[key])
-               && (sight.attention_mask == nullptr
-                   || sight.attention_mask[query * weights.columns + column]);
+        return sight.sees(sample, row, column, weights.rows, weights.columns);
     }
     // How many keys the tile's rows see.
     __device__ __forceinline__ int seen() const
@@ -248,6 +253,33 @@ __device__ __forceinline__ void weights_of_heads(real* weights, const real* q, c
                                 {},
                                 {}};
         tile.run(q_tile, k_tile);
+    }
+}
+
+// The softmax of scores of any kind, (batch, heads, length, keys); a row is read twice.
+extern "C" __global__ void softmax_of_seen(real* weights, const real* scores,
+                                           const unsigned char* query_mask,
+                                           const unsigned char* key_mask,
+                                           const unsigned char* attention_mask, int causal,
+                                           int window, int64 rows, int heads, int length, int keys,
+                                           int lanes)
+{
+    const Sight sight = {query_mask, key_mask, attention_mask, causal, window};
+    for (RowWalk walk(rows, keys, lanes); walk.more(); walk.next()) {
+        const int sample = (int)(walk.row() / length / heads), query = (int)(walk.row() % length);
+        const real* row = scores + walk.row() * keys;
+        OnlineSoftmax of_row = {minus_infinity(), 0.0f};
+        for (int key = walk.lane; key < walk.end(); key += lanes) {
+            if (sight.sees(sample, query, key, length, keys)) {
+                of_row.add((float)row[key]);
+            }
+        }
+        of_row.finish(group_reduce(of_row.largest, Larger(), lanes), lanes);
+        for (int key = walk.lane; key < walk.end(); key += lanes) {
+            const bool seen = sight.sees(sample, query, key, length, keys);
+            const float power = seen ? expf((float)row[key] - of_row.largest) : 0.0f;
+            weights[walk.row() * keys + key] = (real)(seen ? power / of_row.sum : 0.0f);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 from gpunet.engine.graph import Input
 from gpunet.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from gpunet.layers.additive_attention import AdditiveAttention
 from gpunet.layers.attention import Attention
 from gpunet.layers.augmentation import (
     RandomCrop,
@@ -127,6 +128,7 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
     "Attention",
     "Average",

@@ -123,14 +123,14 @@ class Attention(Layer):
             scaled = c.scratch(query.shape, "scaled")
             op.gemm(scaled.reshape(-1, 1), query.reshape(-1, 1), c.scale.reshape(1, 1))
             query = scaled
-        q, k, v = (_one_head(array) for array in (query, key, value))
+        q, k, v = (one_head(array) for array in (query, key, value))
         (y, scores), masks = outputs_of(c), Masks(*c.mask[:2])
         taken = y
         if scores is not None:  # of masked queries, too
             scores = scores.reshape(scores.shape[0], 1, *scores.shape[1:])
             masks = Masks(None, masks.keys)
             taken = y if c.mask[0] is None else c.scratch(y.shape, "taken")
-        y_, rate = _one_head(taken), self.dropout
+        y_, rate = one_head(taken), self.dropout
         attend(op, c, y_, q, k, v, scale=1.0, rate=rate, masks=masks, scores=scores)
         if taken is not y:
             op.masked_rows(y.rows, taken.rows, c.mask[0].reshape(-1))
@@ -146,8 +146,8 @@ class Attention(Layer):
         if dscores is not None:
             dscores = dscores.reshape(dscores.shape[0], 1, *dscores.shape[1:])
         dq = c.scratch(dquery.shape, "dscaled") if self.use_scale else dquery
-        dqkv = (_one_head(dq), _one_head(dkey), _one_head(dvalue))
-        dy_, rate = _one_head(dy), self.dropout
+        dqkv = (one_head(dq), one_head(dkey), one_head(dvalue))
+        dy_, rate = one_head(dy), self.dropout
         attend_backward(op, c, dy_, *dqkv, scale=1.0, rate=rate, dscores=dscores)
         if self.use_scale:
             dscaled, query, scale = dq.reshape(-1, 1), c.x[0].reshape(-1, 1), c.scale.reshape(1, 1)
@@ -385,6 +385,7 @@ def checked_shapes(layer: Layer, shapes: tuple[Shape, ...]) -> tuple[Shape, Shap
     return query, value, key
 
 
-def _one_head(array: Buffer) -> Buffer:
+def one_head(array: Buffer) -> Buffer:
+    """(batch, steps, features) as (batch, steps, 1, features)."""
     batch, length, size = array.shape
     return array.reshape(batch, length, 1, size)

@@ -32,6 +32,7 @@ from gpunet.ops.attention import (
     attention_values,
     attention_values_backward,
     attention_weights,
+    softmax_of_seen,
 )
 from gpunet.ops.caching import cached_attention, insert_rows
 from gpunet.ops.channel_norms import (
@@ -240,6 +241,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_focal_cross_entropy",
+    "softmax_of_seen",
     "sparsemax",
     "sparsemax_backward",
     "spatial_dropout",

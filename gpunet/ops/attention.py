@@ -55,6 +55,29 @@ def attention_weights(
     return run_op("attention_weights", arrays, scale=scale, **flags)["weights"]
 
 
+def softmax_of_seen(
+    scores: Any,
+    query_mask: Any = None,
+    key_mask: Any = None,
+    attention_mask: Any = None,
+    *,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> Array:
+    """The softmax of scores (batch, heads, length, keys) along the keys that are seen.
+
+    The other arguments are those of `attention_weights`.
+
+    >>> softmax_of_seen([[[[1.0, 5.0], [1.0, 1.0]]]], causal=True)
+    array([[[[1. , 0. ],
+             [0.5, 0.5]]]], dtype=float32)
+    """
+    arrays = {"scores": scores, "query_mask": query_mask, "key_mask": key_mask}
+    arrays["attention_mask"] = attention_mask
+    flags: dict[str, Any] = {"causal": causal, "sliding_window": sliding_window}
+    return run_op("softmax_of_seen", arrays, **flags)["weights"]
+
+
 def attention_values(weights: Any, v: Any, scale: float = 1.0) -> Array:
     """scale * weights v for each sample and head: (batch, length, heads, size).
 

@@ -61,6 +61,9 @@ MASKED = [
         [(5, 4), (7, 3), (7, 4)],
         ["query_mask", "value_mask"],
     ),
+    ("AdditiveAttention", {}, {}, [(5, 4), (7, 4)], []),
+    ("AdditiveAttention", {"use_scale": False}, CAUSAL, SAME, ["query_mask", "value_mask"]),
+    ("AdditiveAttention", {}, SCORES, [(5, 4), (7, 3), (7, 4)], ["query_mask", "value_mask"]),
 ]
 
 
@@ -72,7 +75,7 @@ def call(layer, inputs, options):
 
 def call_masked(layer, inputs, options, masks):
     """The same with masks by name; always returns a list of outputs."""
-    if type(layer).__name__ == "Attention":
+    if type(layer).__name__ in ("Attention", "AdditiveAttention"):
         both = [masks.get("query_mask"), masks.get("value_mask")]
         returned = layer(inputs, mask=both if masks else None, **options)
     else:
@@ -98,7 +101,9 @@ def masked_numbers(rng, number):
     name, arguments, options, shapes, names = MASKED[number]
     layer = getattr(keras.layers, name)(**arguments)
     x = [rng.standard_normal((BATCH, *shape)) for shape in shapes]
-    may_be_empty = name != "Attention" and "return_attention_scores" in options
+    may_be_empty = (
+        name not in ("Attention", "AdditiveAttention") and "return_attention_scores" in options
+    )
     masks = {mask: make_mask(rng, mask, shapes, may_be_empty) for mask in names}
     inputs = [torch.tensor(array, requires_grad=True) for array in x]
     call_masked(layer, inputs, options, masks)

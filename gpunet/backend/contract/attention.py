@@ -51,6 +51,28 @@ def attention_weights(
     """
 
 
+@op(
+    weights=_WEIGHTS,
+    scores=_WEIGHTS,
+    query_mask="uint8: batch length",
+    key_mask="uint8: batch keys",
+    attention_mask="uint8: batch length keys",
+    in_place="weights=scores",
+)
+def softmax_of_seen(
+    weights: Out,
+    scores: In,
+    query_mask: In | None = None,
+    key_mask: In | None = None,
+    attention_mask: In | None = None,
+    *,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> None:
+    """weights = softmax(scores) along the keys that are seen, 0 for the others: `attention_weights`
+    for scores of any kind."""  # noqa: D205, D209
+
+
 @op(y=_QUERIES, weights=_WEIGHTS, v=_KEYS)
 def attention_values(
     y: Sum, weights: In, v: In, *, scale: float = 1.0, accumulate: bool = False

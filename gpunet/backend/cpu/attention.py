@@ -66,6 +66,30 @@ def attention_weights(
     return bind_blocks(of_samples, weights, q, k, query_mask, key_mask, attention_mask)
 
 
+@prepared
+def softmax_of_seen(
+    weights: Array,
+    scores: Array,
+    query_mask: Array | None = None,
+    key_mask: Array | None = None,
+    attention_mask: Array | None = None,
+    *,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> Call:
+    """weights = softmax(scores) along the keys that are seen, 0 for the others."""
+    queries, keys = (slice(0, size) for size in weights.shape[2:])
+
+    def of_samples(weights_: Array, scores_: Array, *masks: Array | None) -> None:
+        if weights_.size:
+            np.copyto(weights_, scores_)
+            hide_unseen(weights_, queries, keys, masks, causal, sliding_window)
+            _, totals = exponentiate(weights_)
+            np.divide(weights_, totals[..., None], out=weights_)
+
+    return bind_blocks(of_samples, weights, scores, query_mask, key_mask, attention_mask)
+
+
 def hide_unseen(
     scores: Array,
     queries: slice,

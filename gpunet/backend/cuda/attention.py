@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import MAX_GRID_Y, ceil_div
+from gpunet.backend.cuda.grids import MAX_GRID_Y, ceil_div, row_launch
 from gpunet.backend.spec import Array
 
 TILES = (64, 32)  # the sizes that kernels/attention.cu is compiled for
@@ -43,6 +43,30 @@ def attention_weights(
     masks = (query_mask, key_mask, attention_mask)
     args = (weights, q, k, *masks, np.float32(scale), np.int32(causal), window)
     _launch(device, "attention_weights", tile, blocks, args, weights, q)
+
+
+def softmax_of_seen(
+    device: Device,
+    weights: Array,
+    scores: Array,
+    query_mask: Array | None = None,
+    key_mask: Array | None = None,
+    attention_mask: Array | None = None,
+    *,
+    causal: bool = False,
+    sliding_window: int | None = None,
+) -> None:
+    """weights = softmax(scores) along the keys that are seen, 0 for the others."""
+    batch, heads, length, keys = weights.shape
+    if weights.size == 0:
+        return
+    rows = batch * heads * length
+    plan = row_launch(device, rows, keys, width=1, kept=0)
+    window = np.int32(seen_distance(length, keys, sliding_window))
+    masks = (query_mask, key_mask, attention_mask)
+    sizes = (np.int64(rows), np.int32(heads), np.int32(length), np.int32(keys))
+    args = (weights, scores, *masks, np.int32(causal), window, *sizes, plan.args[1])
+    device.launch("attention", "softmax_of_seen", weights, plan.grid, (THREADS,), args)
 
 
 def attention_values(

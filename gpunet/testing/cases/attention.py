@@ -53,6 +53,11 @@ def attention_weights(q: Array, k: Array, scale: float = 1.0, **of_seen: Any) ->
     return {"weights": softmax_of_seen(scores, seen(scores.shape, **of_seen))[0]}
 
 
+def softmax_of_scores(scores: Array, **of_seen: Any) -> Values:
+    """The softmax alone."""
+    return {"weights": softmax_of_seen(scores, seen(scores.shape, **of_seen))[0]}
+
+
 def attention_values(weights: Array, v: Array, scale: float = 1.0) -> Values:
     """Sums of values by weights."""
     return {"y": scale * np.einsum("bhlk,bkhs->blhs", weights, v)}
@@ -135,6 +140,22 @@ CASES = (
             *_with_masks({"causal": True}, "key_mask"),
             *_with_masks({"scale": 0.5}, "query_mask", "attention_mask"),
             *_with_masks({"causal": True}, "query_mask", "key_mask", "attention_mask"),
+        ),
+        float32=2e-5,
+    ),
+    Case(
+        "softmax_of_seen",
+        softmax_of_scores,
+        tuple(
+            {
+                "scores": (call["q"][0], call["q"][2], call["q"][1], call["k"][1]),
+                **{name: value for name, value in call.items() if name not in ("q", "k", "scale")},
+            }
+            for call in (
+                *_with_masks({}),
+                *_with_masks({"sliding_window": 5}, "query_mask"),
+                *_with_masks({"causal": True}, "key_mask", "attention_mask"),
+            )
         ),
         float32=2e-5,
     ),
