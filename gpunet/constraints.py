@@ -19,7 +19,7 @@ from gpunet.engine.data import as_numbers
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
-from gpunet.saving.configs import from_description
+from gpunet.saving.configs import describe, from_description
 
 Self = TypeVar("Self", bound="Constraint")
 Axes = int | Sequence[int] | None
@@ -234,6 +234,31 @@ _CLASSES: dict[str, type[Constraint]] = {
     "NonNeg": NonNeg,
     "UnitNorm": UnitNorm,
 }
+
+
+def serialize(constraint: Constraint) -> dict[str, Any]:
+    """A dict of plain values from which `deserialize` makes the constraint again."""
+    return describe(constraint)
+
+
+def deserialize(
+    config: Mapping[str, Any], custom_objects: Mapping[str, type[Constraint]] | None = None
+) -> Constraint:
+    """The constraint of a dict from `serialize`.
+
+    Args:
+        config: the dict, with class_name and config.
+        custom_objects: constraints of your own by their classes' names.
+
+    Raises:
+        ArgumentError: an unknown class, or arguments that it does not take.
+
+    Example:
+        >>> deserialize(serialize(MaxNorm(3)))
+        MaxNorm(max_value=3, axis=0)
+    """
+    made: Constraint = from_description(config, _CLASSES, "constraint", custom_objects)
+    return made
 
 
 def get(identifier: Any) -> Constraint | None:

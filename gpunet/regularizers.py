@@ -22,7 +22,7 @@ import numpy as np
 from gpunet.engine.data import as_numbers
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
-from gpunet.saving.configs import from_description
+from gpunet.saving.configs import describe, from_description
 
 if TYPE_CHECKING:
     from gpunet.engine.recorder import Buffer, Recorder
@@ -264,6 +264,31 @@ _NAMES: dict[str, Callable[[], Regularizer]] = {
     "l1_l2": l1_l2,
     "orthogonal_regularizer": orthogonal_regularizer,
 }
+
+
+def serialize(regularizer: Regularizer) -> dict[str, Any]:
+    """A dict of plain values from which `deserialize` makes the regularizer again."""
+    return describe(regularizer)
+
+
+def deserialize(
+    config: Mapping[str, Any], custom_objects: Mapping[str, type[Regularizer]] | None = None
+) -> Regularizer:
+    """The regularizer of a dict from `serialize`.
+
+    Args:
+        config: the dict, with class_name and config.
+        custom_objects: regularizers of your own by their classes' names.
+
+    Raises:
+        ArgumentError: an unknown class, or arguments that it does not take.
+
+    Example:
+        >>> deserialize(serialize(L2(0.5)))
+        L2(l2=0.5)
+    """
+    made: Regularizer = from_description(config, _CLASSES, "regularizer", custom_objects)
+    return made
 
 
 def get(identifier: Any) -> Regularizer | None:
