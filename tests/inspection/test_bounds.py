@@ -208,6 +208,14 @@ def test_attention_masks_cost_little(device):
     assert measured.counts.sectors * 32 <= 1.3 * attention_bytes(causal=False, forward=True)
 
 
+@pytest.mark.parametrize("op", ["layer_norm", "channel_moments", "channel_norm"])
+def test_norms_touch_the_least(device, op):
+    (call, *_) = variants(CASES[op])
+    measured = measure(device, CASES[op], call, elements=ELEMENTS, columns=256)
+    assert measured.touched <= 1.05
+    assert measured.counts.bank_conflicts <= 1.1
+
+
 def test_a_kernel_that_wastes_sectors_exceeds_the_bounds(device):
     measured = measure(device, CASES["glu"], largest_call(CASES["glu"]), columns=10)
     with pytest.raises(AssertionError):
