@@ -85,9 +85,9 @@ def _of_backward(shapes: Shapes, attributes: Mapping[str, Any]) -> int:
     batch, length, heads, size = shapes["q"]
     keys, key_heads, value_size = shapes["v"][1:]
     group, sizes = heads // key_heads, size + value_size
-    columns = sizes + max(size, value_size) + 2
-    block = group * queries_of_block(length, group, keys, sizes) * (3 * keys + columns)
-    block += keys * columns
+    largest = max(size, value_size)
+    block = group * queries_of_block(length, group, keys, sizes) * (3 * keys + sizes + largest)
+    block += keys * largest
     least = 2 * (block + _ALIGNMENT)
     return batch * heads * length + least + min(batch * key_heads * block, _BLOCKS)
 

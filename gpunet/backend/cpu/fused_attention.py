@@ -1,9 +1,8 @@
 """Attention in one op: a block of weights at a time, which stays in the cache.
 
 The queries of a block and their heads that share keys are the rows of one matrix, so that grouped
-queries need no copies of keys and values. Backward, what goes with a row, -logsumexp or
--sum(dy y), is one more column of it, against ones beside the keys: then the products themselves add
-it, and two passes over the weights are saved.
+queries need no copies of keys and values. A pass over a block takes 4 us for 64 Ki weights that lie
+in the cache, its product 80: copies that would spare passes cost more than they.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 
 from gpunet.backend.contract.fused_attention import BLOCK, queries_of_block
 from gpunet.backend.cpu.attention import exponentiate, hide_unseen
-from gpunet.backend.cpu.blocks import ONE, ZERO
+from gpunet.backend.cpu.blocks import ZERO
 from gpunet.backend.cpu.prepared import Call, prepared
 from gpunet.backend.cpu.random import kept_numbers
 from gpunet.backend.cpu.slabs import Slab, Task, bind_slabs
@@ -166,17 +165,16 @@ def _attend(
     block: _Block,
 ) -> None:
     """Of a block: q and y (samples, heads, group, queries, ...), k and v without a group."""
-    scaled, rest = split(scratch, *q.shape)
-    taken, rest = split(rest, *y.shape)
+    rows, rest = _matrices(scratch, q)
     powers, rest = split(rest, *q.shape[:4], k.shape[2])
-    np.multiply(q, scale, out=scaled)
-    np.matmul(_joined(scaled), k.swapaxes(2, 3), out=_joined(powers))
+    np.matmul(rows, k.swapaxes(2, 3), out=_joined(powers))
+    np.multiply(powers, scale, out=powers)
     weights.hide(powers, block)
     largest, total = exponentiate(powers)
     if weights.rate > 0:
         np.multiply(powers, weights.factors(rest, powers, block), out=powers)
-    np.matmul(_joined(powers), v, out=_joined(taken))
-    np.divide(taken, total[..., None], out=y)
+    _multiply(y, _joined(powers), v, rest)
+    np.divide(y, total[..., None], out=y)
     np.add(largest, np.log(total), out=logsumexp)
 
 
@@ -211,31 +209,35 @@ def fused_attention_backward(
     queries = [_by_head(array, k.shape[2]) for array in (dq, dy, y, q)]
     queries.append(logsumexp.reshape(queries[0].shape[:4]))
     keys = [_by_head(array, k.shape[2]) for array in (dk, dv)]
-    k_, v_ = (_by_head(array, k.shape[2])[:, :, 0] for array in (k, v))
+    keys += [_by_head(array, k.shape[2]) for array in (k, v)]
 
     def add_gradients(slab: Slab, scratch: Array) -> None:
-        k_one, rest = _with_column(scratch, k_[slab[:2]], ONE)
-        v_one, rest = _with_column(rest, v_[slab[:2]], ONE)
-        for array in keys:
-            array[slab[:2]].fill(0.0)
-        for block in weights.blocks(slab):
+        blocks = list(reversed(list(weights.blocks(slab))))
+        whole = blocks[0].keys == slice(0, weights.keys)  # the last queries see the most
+        if not whole:
+            for array in keys[:2]:
+                array[slab[:2]].fill(0.0)
+        for number, block in enumerate(blocks):
             of_queries = [block.of_queries(array) for array in queries]
             of_keys = [block.of_keys(array) for array in keys]
-            of_keys += [array[:, :, block.keys] for array in (k_one, v_one)]
             arrays = (*of_queries, *of_keys)
-            _add_gradients(*arrays, scratch=rest, scale=scale, weights=weights, block=block)
+            adds = number > 0 or not whole
+            _gradients(
+                *arrays, adds=adds, scratch=scratch, scale=scale, weights=weights, block=block
+            )
 
     def cost(samples: int, heads: int, rows: int) -> int:
         del rows  # all: they add to the gradients of the same keys
-        sizes: int = q.shape[3] + v.shape[3] + max(q.shape[3], v.shape[3]) + 2
-        of_queries = weights.group * weights.rows * (3 * weights.keys + sizes)
-        return samples * heads * (weights.keys * sizes + of_queries)
+        largest: int = max(q.shape[3], v.shape[3])
+        of_query: int = 3 * weights.keys + q.shape[3] + v.shape[3] + largest
+        of_queries = weights.group * weights.rows * of_query
+        return samples * heads * (weights.keys * largest + of_queries)
 
     limit = max(4 * BLOCK, cost(1, 1, 1))
     return bind_slabs([Task(weights.heads, cost, limit, partial(partial, add_gradients))], scratch)
 
 
-def _add_gradients(
+def _gradients(
     dq: Array,
     dy: Array,
     y: Array,
@@ -243,43 +245,42 @@ def _add_gradients(
     logsumexp: Array,
     dk: Array,
     dv: Array,
-    k_one: Array,
-    v_one: Array,
+    k: Array,
+    v: Array,
     *,
+    adds: bool,
     scratch: Array,
     scale: float,
     weights: _Weights,
     block: _Block,
 ) -> None:
-    """Of a block, as in `_attend`; beside keys and values stands a column of ones."""
-    size, value_size = q.shape[4], y.shape[4]
+    """Of a block, as in `_attend`; dk and dv are written, or added to."""
     shift = np.where(np.isneginf(logsumexp), ZERO, logsumexp)  # where no key is seen
     sums = np.einsum("...s,...s->...", dy, y)
-    q_, rest = _with_column(scratch, q, -shift, scale)
-    dy_, rest = _with_column(rest, dy, -sums if weights.rate == 0 else ZERO)
-    powers, rest = split(rest, *q.shape[:4], k_one.shape[2])
+    rows, rest = _matrices(scratch, q)
+    dy_rows, rest = _matrices(rest, dy)
+    powers, rest = split(rest, *q.shape[:4], k.shape[2])
     dscores, rest = split(rest, *powers.shape)
-    np.matmul(_joined(q_), k_one.swapaxes(2, 3), out=_joined(powers))
+    np.matmul(rows, k.swapaxes(2, 3), out=_joined(powers))
+    np.multiply(powers, scale, out=powers)
     weights.hide(powers, block)
+    np.subtract(powers, shift[..., None], out=powers)
     np.exp(powers, out=powers)
-    np.matmul(_joined(dy_), v_one.swapaxes(2, 3), out=_joined(dscores))
+    np.matmul(dy_rows, v.swapaxes(2, 3), out=_joined(dscores))
     if weights.rate > 0:
         factors = weights.factors(rest, powers, block)
         np.multiply(dscores, factors, out=dscores)
-        np.subtract(dscores, sums[..., None], out=dscores)
-        np.multiply(dscores, powers, out=dscores)
-        np.multiply(powers, factors, out=powers)
-    else:
-        np.multiply(dscores, powers, out=dscores)
-    of_queries, _ = split(rest, *q.shape)  # the factors have been used
-    np.matmul(_joined(dscores), k_one[..., :size], out=_joined(of_queries))
-    np.multiply(of_queries, scale, out=dq)
-    of_keys, _ = split(rest, *dk.shape)
-    np.matmul(_joined(dscores).swapaxes(2, 3), _joined(q_)[..., :size], out=of_keys)
-    np.add(dk, of_keys, out=dk)
-    of_keys, _ = split(rest, *dv.shape)
-    np.matmul(_joined(powers).swapaxes(2, 3), _joined(dy_)[..., :value_size], out=of_keys)
-    np.add(dv, of_keys, out=dv)
+    np.subtract(dscores, sums[..., None], out=dscores)
+    np.multiply(dscores, powers, out=dscores)
+    np.multiply(dscores, scale, out=dscores)
+    if weights.rate > 0:
+        np.multiply(powers, factors, out=powers)  # whose memory is free from here on
+    _multiply(dq, _joined(dscores), k, rest)
+    for total, of_rows, matrix in ((dk, dscores, rows), (dv, powers, dy_rows)):
+        product = split(rest, *total.shape)[0] if adds else total
+        np.matmul(_joined(of_rows).swapaxes(2, 3), matrix, out=product)
+        if adds:
+            np.add(total, product, out=total)
 
 
 def _by_head(array: Array, key_heads: int) -> Array:
@@ -295,11 +296,20 @@ def _joined(array: Array) -> Array:
     return array.reshape(samples, heads, group * queries, columns)
 
 
-def _with_column(
-    scratch: Array, array: Array, column: Array, scale: float = 1.0
-) -> tuple[Array, Array]:
-    """A copy of scale times an array with one more column, and the rest of the scratch memory."""
-    copied, rest = split(scratch, *array.shape[:-1], array.shape[-1] + 1)
-    np.multiply(array, scale, out=copied[..., :-1])
-    copied[..., -1] = column
-    return copied, rest
+def _matrices(scratch: Array, array: Array) -> tuple[Array, Array]:
+    """`_joined` of any array, a copy if groups share keys; the rest of the scratch memory."""
+    if array.shape[2] == 1:
+        return array[:, :, 0], scratch
+    copied, rest = split(scratch, *array.shape)
+    np.copyto(copied, array)
+    return _joined(copied), rest
+
+
+def _multiply(y: Array, matrices: Array, factors: Array, scratch: Array) -> None:
+    """y (samples, heads, group, queries, n) = the products of matrices."""
+    if y.shape[2] == 1:
+        np.matmul(matrices, factors, out=y[:, :, 0])
+        return
+    product, _ = split(scratch, *y.shape)
+    np.matmul(matrices, factors, out=_joined(product))
+    np.copyto(y, product)
