@@ -176,14 +176,14 @@ def test_convolutions_of_64_channels(device, op, dtype):
 # Queries, keys and heads' sizes with whole tiles; what each visit of a tile must move in numbers
 # of a head. Forward a tile of queries moves itself, its outputs, and all keys and values that it
 # sees; backward the same holds for the tiles of queries, and then for those of keys.
-LENGTH, SIZE, ROWS = 192, 64, 64
+LENGTH, SIZE, TILE = 192, 64, 64
 
 
 def attention_bytes(causal, forward):
-    tiles = LENGTH // ROWS
+    tiles = LENGTH // TILE
     visits = tiles * (tiles + 1) // 2 if causal else tiles**2
     own, passing = (2, 2) if forward else (4 + 4, 2 + 2)
-    of_tile = 4 * ROWS * SIZE
+    of_tile = 4 * TILE * SIZE
     return of_tile * (own * tiles + passing * visits)
 
 
