@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.inputs import device_dtype
@@ -99,8 +98,6 @@ def infer_eagerly(model: Model, arrays: Sequence[Array]) -> list[np.ndarray[Any,
         inputs.append(op.given(tensor.name, values))
     drawn = None
     if any(node.options.get("training") for node in model.graph.nodes):
-        model.passes += 1
-        state = np.array([random.seed(), model.passes], np.uint64)
-        drawn = op.given("random", backend.from_numpy(state))
+        drawn = op.given("random", backend.from_numpy(model.next_random_state()))
     outputs = Pass(model.graph, op, len(arrays[0]), False, drawn).forward(inputs)
     return [y.numpy() for y in outputs]

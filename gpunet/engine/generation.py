@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet import random
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.graph import Graph, Node, Tensor
@@ -164,9 +163,8 @@ class PositionsPlan:
         self.inputs, casts = model_input_buffers(op, model, shapes, dtypes)
         (self.output,) = one_pass.forward(casts)
         # Random numbers are for layers that were called with training=True.
-        drawn = any(one_pass.random.storage in record.reads() for record in op.records)
-        self.random = one_pass.random if drawn else None
-        grows = [self.inputs[moving], self.positions, *([one_pass.random] if drawn else [])]
+        self.random = one_pass.random if one_pass.draws else None
+        grows = [self.inputs[moving], self.positions, *([self.random] if self.random else [])]
         kept = [*self.inputs, *grows, self.output]
         changes = {buffer.storage for buffer in grows}
         once, each = _split(op.records, changes)
@@ -287,9 +285,7 @@ class Generator:
         places = np.arange(self.position, self.position + count, dtype=np.int32)
         write(backend, each[plan.positions], places)
         if plan.random is not None:
-            self.model.passes += 1
-            state = np.array([random.seed(), self.model.passes], np.uint64)
-            write(backend, each[plan.random], state)
+            write(backend, each[plan.random], self.model.next_random_state())
         each.program.run()
         self.position += count
         return backend.to_numpy(each[plan.output])

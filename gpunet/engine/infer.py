@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet import random
 from gpunet.backend.spec import Array
 from gpunet.engine.passes import Pass
 from gpunet.engine.plan import Plan
@@ -36,8 +35,7 @@ class InferPlan:
         self._outputs = one_pass.forward(casts)
         self._model = model
         # Random numbers are for layers that were called with training=True.
-        drawn = any(one_pass.random.storage in record.reads() for record in op.records)
-        self._random = one_pass.random if drawn else None
+        self._random = one_pass.random if one_pass.draws else None
         kept = [*self._inputs, *self._outputs]
         self.plan = Plan(op.records, kept if self._random is None else [self._random, *kept])
 
@@ -48,8 +46,6 @@ class InferPlan:
         for buffer, array in zip(self._inputs, arrays, strict=True):
             write(backend, bound[buffer], array)
         if self._random is not None:
-            self._model.passes += 1
-            state = np.array([random.seed(), self._model.passes], np.uint64)
-            backend.write(bound[self._random], state)
+            backend.write(bound[self._random], self._model.next_random_state())
         bound.program.run()
         return [backend.to_numpy(bound[buffer]) for buffer in self._outputs]

@@ -107,6 +107,11 @@ class Pass:
         layer = tensor.name if tensor.node is None else self.paths[tensor.node.layer]
         return f"{layer}.y{tensor.index or ''}"
 
+    @property
+    def draws(self) -> bool:
+        """Whether an op that was recorded draws random numbers."""
+        return any(self.random.storage in record.reads() for record in self.op.records)
+
     def value(self, tensor: Tensor) -> Buffer:
         """The buffer of a symbolic tensor, also of what a layer made of layers returned."""
         return self.values[self.graph.origin(tensor)]

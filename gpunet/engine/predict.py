@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.callbacks import CallbackList
-from gpunet.engine.sequences import Sequences, buckets_of
+from gpunet.engine.sequences import buckets_of, lengths_of, on_host, picked
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -17,27 +17,40 @@ Values = np.ndarray[Any, Any]
 Part = Any  # a slice, or the numbers of samples
 
 
-def predict(trainer: Trainer, arrays: Sequence[Any], batch_size: int, calls: CallbackList) -> Any:
+def predict(
+    trainer: Trainer, arrays: Sequence[Any], batch_size: int, verbose: int | str, callbacks: Any
+) -> list[Any]:
     """The outputs for all samples, one entry for each output of the model.
 
     Args:
         trainer: the model.
         arrays: an array, or `Sequences`, for each of its inputs.
         batch_size: samples a step.
-        calls: the callbacks.
+        verbose: as in `Trainer.fit`.
+        callbacks: a list of callbacks.
 
     Returns:
         Arrays (samples, ...); a list of arrays for an output with steps of `Sequences`.
     """
-    lengths = next((array.lengths for array in arrays if isinstance(array, Sequences)), None)
+    count, lengths = len(arrays[0]), lengths_of(arrays)
+    buckets = None if lengths is None else buckets_of(lengths)
+    sizes = [count] if buckets is None else [len(bucket) for bucket in buckets]
+    calls = CallbackList(
+        callbacks,
+        add_progbar=verbose != 0,
+        model=trainer,
+        verbose=verbose,
+        epochs=1,
+        steps=sum(-(-size // batch_size) for size in sizes),
+    )
     results: list[Any] = []
     calls.on_predict_begin()
-    for step, (part, batch) in enumerate(_batches(arrays, lengths, batch_size)):
+    for step, (part, batch) in enumerate(_batches(trainer, arrays, buckets, batch_size)):
         calls.on_predict_batch_begin(step)
         outputs = trainer.forward_batch(batch)
         if not results:
             results = [
-                _room(out, tensor.shape, len(arrays[0]), lengths)
+                _room(out, tensor.shape, count, lengths)
                 for out, tensor in zip(outputs, trainer.graph.outputs, strict=True)
             ]
         for result, out in zip(results, outputs, strict=True):
@@ -51,27 +64,21 @@ def predict(trainer: Trainer, arrays: Sequence[Any], batch_size: int, calls: Cal
     return results
 
 
-def count_batches(arrays: Sequence[Any], batch_size: int) -> int:
-    """How many steps `predict` makes."""
-    lengths = next((array.lengths for array in arrays if isinstance(array, Sequences)), None)
-    sizes = [len(arrays[0])] if lengths is None else map(len, buckets_of(lengths))
-    return sum(-(-size // batch_size) for size in sizes)
-
-
 def _batches(
-    arrays: Sequence[Any], lengths: Values | None, batch_size: int
+    trainer: Trainer, arrays: Sequence[Any], buckets: Sequence[Values] | None, batch_size: int
 ) -> Iterator[tuple[Part, list[Any]]]:
     """Which samples each batch has, and its arrays."""
-    if lengths is None:
+    if buckets is None:
         for start in range(0, len(arrays[0]), batch_size):
             part = slice(start, start + batch_size)
             yield part, [array[part] for array in arrays]
         return
-    for bucket in buckets_of(lengths):
-        padded = [a[bucket].padded() if isinstance(a, Sequences) else a[bucket] for a in arrays]
+    hosted = [on_host(array, trainer.backend) for array in arrays]
+    for bucket in buckets:
+        whole = [picked(array, bucket) for array in hosted]
         for start in range(0, len(bucket), batch_size):
             part = slice(start, start + batch_size)
-            yield bucket[part], [array[part] for array in padded]
+            yield bucket[part], [array[part] for array in whole]
 
 
 def _room(

@@ -14,7 +14,15 @@ from gpunet.backend.spec import Array
 from gpunet.engine import checks
 from gpunet.engine.data import as_batch, check_lengths, class_weights
 from gpunet.engine.heads import Head, check_names
-from gpunet.engine.sequences import BUCKETS, Sequences, as_sequences, buckets_of
+from gpunet.engine.sequences import (
+    BUCKETS,
+    Sequences,
+    as_sequences,
+    buckets_of,
+    lengths_of,
+    on_host,
+    picked,
+)
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, warn
 
 if TYPE_CHECKING:
@@ -87,7 +95,7 @@ def given(trainer: Trainer, x: Any, y: Any, sample_weight: Any = None) -> Given:
     if y is None:
         raise ArgumentError(f"{trainer.name} needs targets y beside x, got None.")
     targets = _targets(trainer, y)
-    if any(isinstance(array, Sequences) for array in inputs):
+    if lengths_of(inputs) is not None:
         targets = [_as_given(target, "y", trainer) for target in targets]
     return Given(inputs, targets, _sample_weights(trainer, sample_weight))
 
@@ -97,8 +105,7 @@ def _as_given(values: Any, where: str, trainer: Trainer) -> Any:
     sequences = as_sequences(values, where)
     if sequences is not None:
         return sequences
-    array = as_batch(values, where, trainer.backend)
-    return trainer.backend.to_numpy(array) if trainer.backend.owns(array) else array
+    return on_host(as_batch(values, where, trainer.backend), trainer.backend)
 
 
 def in_buckets(trainer: Trainer, data: Given, most: int = BUCKETS) -> list[Given]:
@@ -114,31 +121,22 @@ def in_buckets(trainer: Trainer, data: Given, most: int = BUCKETS) -> list[Given
         ShapeError: targets with other lengths than the inputs, or another number of them.
         GpunetWarning: nothing in the model masks what is filled up.
     """
-    ragged = [array for array in data.inputs if isinstance(array, Sequences)]
-    if not ragged:
+    lengths = lengths_of(data.inputs)
+    if lengths is None:
         return [data]
-    lengths = ragged[0].lengths
     _check_steps(trainer, data, lengths)
+    all_inputs = [on_host(array, trainer.backend) for array in data.inputs]
+    all_weights = [
+        None if w is None else _as_given(w, "sample_weight", trainer) for w in data.weights
+    ]
     parts = []
     for bucket in buckets_of(lengths, most):
         steps = max(int(lengths[bucket].max()), 1)
-        inputs = [_picked(array, bucket, None, trainer) for array in data.inputs]
-        targets = [_picked(target, bucket, steps, trainer) for target in data.targets]
-        weights = [
-            None if w is None else _picked(_as_given(w, "sample_weight", trainer), bucket, steps)
-            for w in data.weights
-        ]
+        inputs = [picked(array, bucket) for array in all_inputs]
+        targets = [picked(target, bucket, steps) for target in data.targets]
+        weights = [None if w is None else picked(w, bucket, steps) for w in all_weights]
         parts.append(Given(inputs, targets, weights))
     return parts
-
-
-def _picked(values: Any, bucket: Array, steps: int | None, trainer: Trainer | None = None) -> Any:
-    """The values of the samples of a bucket."""
-    if isinstance(values, Sequences):
-        return values[bucket].padded(steps)
-    if trainer is not None and trainer.backend.owns(values):
-        values = trainer.backend.to_numpy(values)
-    return values[bucket]
 
 
 def _check_steps(trainer: Trainer, data: Given, lengths: Array) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend.base import Backend
 from gpunet.engine.data import as_numbers
 from gpunet.errors import ShapeError
 
@@ -94,6 +95,24 @@ def as_sequences(value: Any, where: str) -> Sequences | None:
 
 def _length(item: Any) -> int:
     return len(item) if hasattr(item, "__len__") else -1
+
+
+def lengths_of(arrays: Sequence[Any]) -> Values | None:
+    """How long the samples of the first `Sequences` among arrays are; None if there are none."""
+    return next((array.lengths for array in arrays if isinstance(array, Sequences)), None)
+
+
+def on_host(values: Any, backend: Backend) -> Any:
+    """Values that are picked by number; only those on another device are copied."""
+    if isinstance(values, np.ndarray | Sequences):
+        return values
+    return backend.to_numpy(values)
+
+
+def picked(values: Any, bucket: Values, steps: int | None = None) -> Values:
+    """The values of the samples of a bucket: an array, of `Sequences` filled up to these steps."""
+    part = values[bucket]
+    return part.padded(steps) if isinstance(part, Sequences) else part
 
 
 def buckets_of(lengths: Values, most: int = BUCKETS) -> list[Values]:

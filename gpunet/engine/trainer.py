@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import losses, optimizers
+from gpunet import losses, optimizers, random
 from gpunet.backend import get_backend
 from gpunet.backend.base import Backend
 from gpunet.backend.precision import get_matmul_precision
@@ -23,7 +23,7 @@ from gpunet.engine.loop import Loop, count_steps, evaluate
 from gpunet.engine.meters import Meter, Meters
 from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.plan import PlanCache
-from gpunet.engine.predict import count_batches, predict
+from gpunet.engine.predict import predict
 from gpunet.engine.run import ArenaPool
 from gpunet.engine.samples import Samples, check, given, in_buckets, on_device, split
 from gpunet.engine.sequences import Sequences
@@ -168,6 +168,11 @@ class Trainer(ABC):
     def loss(self) -> losses.Loss:
         """The loss; of several outputs the first one's."""
         return self.heads[0].loss
+
+    def next_random_state(self) -> np.ndarray[Any, Any]:
+        """What random ops of one more pass read: uint64 (seed, pass)."""
+        self.passes += 1
+        return np.array([random.seed(), self.passes], np.uint64)
 
     def forget_plans(self) -> None:
         """Drop what depends on how the model was compiled or where it lives."""
@@ -436,11 +441,7 @@ class Trainer(ABC):
         batch_size = positive("batch_size", batch_size, 32)
         self.ensure_built(x)
         arrays = self.inputs_of(x)
-        steps = count_batches(arrays, batch_size)
-        calls = CallbackList(
-            callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1, steps=steps
-        )
-        return self.as_outputs(predict(self, arrays, batch_size, calls))
+        return self.as_outputs(predict(self, arrays, batch_size, verbose, callbacks))
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
