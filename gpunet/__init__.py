@@ -22,7 +22,7 @@ from gpunet import (
 )
 from gpunet.backend import get_backend, set_backend
 from gpunet.backend.precision import get_matmul_precision, set_matmul_precision
-from gpunet.engine.graph import Input
+from gpunet.layers.input_layer import Input
 from gpunet.models import Model, Sequential
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 import gpunet
 from gpunet import Input, Model, Sequential, layers, losses, optimizers
-from gpunet.errors import ArgumentError, ShapeError, UsageError
+from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.models import clone_model, model_from_json
 from gpunet.testing import gradient_check
 
@@ -19,6 +19,7 @@ golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 RESULTS = json.loads((GOLDEN / "functional.json").read_text())
 X = [golden.LEFT, golden.RIGHT]
+RNG = np.random.default_rng
 Y = [golden.PRICE, golden.KIND]
 
 
@@ -193,7 +194,7 @@ def siamese():
 def test_a_model_is_a_layer_of_another_and_shares_its_weights():
     model, inner = siamese()
     assert model.get_layer("encoder") is inner
-    assert [layer.name for layer in model.layers] == ["encoder", "add", "end"]
+    assert [layer.name for layer in model.layers] == ["a", "b", "encoder", "add", "end"]
     kernel, *_ = inner.get_weights()
     inner.layers[0].set_weights([kernel * 0, np.zeros(5)])
     bias = inner.get_weights()[3]
@@ -268,7 +269,7 @@ def test_summary_shows_what_lies_within_and_what_is_trained():
     cells = [[cell for cell in map(str.strip, line.split("  ")) if cell] for line in lines]
     rows = {row[0]: row for row in cells if len(row) == 6}
     assert rows["Layer (type)"][4:] == ["Trainable", "Connected to"]
-    assert rows["a (Input)"][4] == rows["add (Add)"][4] == "-"
+    assert rows["a (InputLayer)"][4] == rows["add (Add)"][4] == "-"
     assert rows["encoder (Sequential)"][4] == rows["└ dense (Dense)"][4] == "Y"
     assert rows["└ dense_1 (Dense)"][4] == "N"
     assert rows["end (Dense)"][4:] == ["Y", "add[0][0]"]
@@ -289,7 +290,9 @@ def test_intermediate_outputs():
 
 def test_a_model_refuses_tensors_that_do_not_fit():
     _, inner = siamese()
-    with pytest.raises(ShapeError, match=r"input 'input' of encoder expects samples of shape \(4"):
+    with pytest.raises(
+        ShapeError, match=r"input 'input_layer' of encoder expects samples of shape \(4"
+    ):
         inner(Input((7,)))
     with pytest.raises(ArgumentError, match=r"takes 1 input\(s\), got 2"):
         inner([Input((4,)), Input((4,))])
@@ -501,3 +504,92 @@ def test_mistakes_of_layers_made_of_layers():
         layers.Dropout(0.5)(x, training="yes")
     with pytest.raises(ArgumentError, match=r"takes a list of input\(s\), got 2 arguments: write"):
         layers.Add()(x, x)
+
+
+# ------------------------------------------------------------------------------ InputLayers
+
+
+def two_branches():
+    a, b = Input((4,)), Input((4,), name="late")
+    return Model([a, b], layers.Add()([layers.Dense(4)(layers.Dense(4)(a)), b]))
+
+
+def test_inputs_are_layers_of_a_functional_model():
+    model = two_branches()
+    names = [layer.name for layer in model.layers]
+    assert names == ["input_layer", "dense", "dense_1", "late", "add"]  # as Keras 3.15 has them
+    first, *_ = model.layers
+    assert first is model.get_layer(index=0) is model.get_layer("input_layer")
+    assert isinstance(first, layers.InputLayer)
+    assert first.output is first.input is model.inputs[0]
+    assert (first.count_params(), first.get_weights(), first.batch_shape) == (0, [], (None, 4))
+    first.trainable = False
+    assert len(model.trainable_weights) == 4
+    stack = Sequential([Input((4,)), layers.Dense(2)])
+    assert [stack.get_layer(index=0)] == [stack.get_layer("dense")] == stack.layers
+
+
+def test_inputs_run_nothing_and_stand_in_the_summary_where_they_are_read():
+    model, lines = two_branches(), []
+    assert len(model.inference_plan(8).records) == 3
+    model.summary(print_fn=lines.append)
+    rows = [line.split()[:2] for line in lines[4:9]]
+    assert rows[0] == ["input_layer", "(InputLayer)"]
+    assert rows[3:] == [["late", "(InputLayer)"], ["add", "(Add)"]]
+    Sequential([Input((4,)), layers.Dense(2)]).summary(print_fn=lines.append)
+    assert sum("InputLayer" in line for line in lines) == 2
+
+
+def test_all_features_of_a_model():
+    model = two_branches()
+    features = Model(model.inputs, [layer.output for layer in model.layers])
+    x = [RNG(0).standard_normal((3, 4)).astype("float32") for _ in model.inputs]
+    found = features.predict(x, verbose=0)
+    np.testing.assert_array_equal(found[0], x[0])
+    np.testing.assert_array_equal(found[3], x[1])
+    np.testing.assert_array_equal(found[4], model.predict(x, verbose=0))
+
+
+def test_a_model_from_the_middle_has_an_input_of_its_own():
+    model = two_branches()
+    end = Model(model.get_layer("dense_1").input, model.get_layer("dense_1").output)
+    assert [layer.name for layer in end.layers] == ["input_layer", "dense_1"]
+    assert end.layers[1] is model.get_layer("dense_1")
+    again = model_from_json(end.to_json())
+    again.set_weights(end.get_weights())
+    hidden = RNG(0).standard_normal((3, 4))
+    np.testing.assert_array_equal(
+        again.predict(hidden, verbose=0), end.predict(hidden, verbose=0), strict=True
+    )
+
+
+def test_a_stack_begins_with_an_input_layer():
+    given = layers.InputLayer(input_shape=(4,), batch_size=3, name="start")
+    model = Sequential([given, layers.Dense(2)])
+    assert model.input is given.output
+    again = model_from_json(model.to_json())
+    assert again.get_config() == model.get_config()
+    assert again.input.layer.get_config() == given.get_config()
+    assert model.get_config()["layers"][0]["config"]["batch_shape"] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.InputLayer((3,))(Input((3,))), "is an input, which is not called; start"),
+        (lambda: Input((3,), sparse=True), "takes dense arrays of numbers.* got sparse=True"),
+        (lambda: layers.InputLayer(), "takes a shape, or in its place a batch_shape, got shape=N"),
+        (
+            lambda: Sequential([layers.Dense(2), layers.InputLayer((3,))]),
+            "an Input can only come first",
+        ),
+        (lambda: Sequential([layers.Dense(2)(Input((3,)))]), "starts with an Input, got <Tensor d"),
+        (
+            lambda: Model(x := Input((3,), name="a"), layers.Dense(2, name="a")(x)),
+            "two layers of the model are named 'a'; give one another name",
+        ),
+    ],
+)
+def test_mistakes_with_inputs(make, message):
+    with pytest.raises(GpunetError, match=message):
+        make()

@@ -74,7 +74,7 @@ MISTAKES = {
     "samples too narrow": (
         fit(X[:, :4]),
         ShapeError,
-        r"input 'input' of sequential expects samples of shape \(6,\).* got \(12, 4\)",
+        r"input 'input_layer' of sequential expects samples of shape \(6,\).* got \(12, 4\)",
     ),
     "one sample without batch axis": (
         lambda m: m.predict(X[0], verbose=0),

@@ -113,8 +113,12 @@ def test_two_layers_of_one_name_are_refused():
 def test_inputs_of_one_name_are_numbered():
     a, b, c = Input((4,)), Input((4,)), Input((4,), name="mine")
     model = Model([a, b, c], layers.Add()([a, b, c]))
-    assert [tensor.name for tensor in model.graph.inputs] == ["input", "input_1", "mine"]
-    with pytest.raises(ShapeError, match="input has 5, input_1 has 6, mine has 5"):
+    assert [tensor.name for tensor in model.graph.inputs] == [
+        "input_layer",
+        "input_layer_1",
+        "mine",
+    ]
+    with pytest.raises(ShapeError, match="input_layer has 5, input_layer_1 has 6, mine has 5"):
         model.predict([np.ones((5, 4)), np.ones((6, 4)), np.ones((5, 4))], verbose=0)
 
 
@@ -239,7 +243,7 @@ def test_layers_of_two_models_meet_in_a_third():
     ours.build((None, 4))
     theirs.build((None, 4))
     model = Model(x, layers.Add()([ours.layers[0](x), theirs.layers[0](x)]))
-    assert len({layer.name for layer in model.layers}) == 3
+    assert len({layer.name for layer in model.layers}) == len(model.layers) == 4
 
 
 # -------------------------------------------------------------------------- summary

@@ -218,21 +218,33 @@ def shared_layers():
     return Model([x, z], layers.Add(name="add")([d(x), e(d(e(z)))]))
 
 
+def an_input_for_the_end():
+    x, z = Input((3,)), Input((3,))
+    return Model([x, z], layers.Add(name="add")([z, dense("b")(dense("a")(x))]))
+
+
+def an_input_for_nothing():
+    x, z = Input((3,)), Input((3,))
+    return Model([x, z], [dense("a")(x), x])
+
+
 @pytest.mark.parametrize(
     ("make", "names"),
-    [  # Keras 3.15 gives these, for model.layers without the inputs
-        (branches_of_two_lengths, ["b", "a", "c", "cat"]),
-        (a_short_branch_first, ["a", "c", "b", "add"]),
-        (outputs_of_two_depths, ["h", "q", "r", "p"]),
-        (lambda: outputs_of_two_depths(turned=True), ["h", "q", "p", "r"]),
-        (shared_layers, ["e", "shared", "add"]),
+    [  # Keras 3.15 gives these
+        (branches_of_two_lengths, ["input_layer_1", "input_layer", "b", "a", "c", "cat"]),
+        (a_short_branch_first, ["input_layer", "a", "c", "b", "add"]),
+        (outputs_of_two_depths, ["input_layer", "h", "q", "r", "p"]),
+        (lambda: outputs_of_two_depths(turned=True), ["input_layer", "h", "q", "p", "r"]),
+        (shared_layers, ["input_layer_1", "input_layer", "e", "shared", "add"]),
+        (an_input_for_the_end, ["input_layer", "a", "input_layer_1", "b", "add"]),
+        (an_input_for_nothing, ["input_layer", "input_layer_1", "a"]),
     ],
 )
 def test_layers_stand_in_the_order_of_keras(make, names):
     model = make()
     assert [layer.name for layer in model.layers] == names
     assert list(dict.fromkeys(p.layer.name for p in model.parameters)) == [
-        name for name in names if name not in ("cat", "add")
+        name for name in names if name not in ("cat", "add") and "input" not in name
     ]
     x = [RNG(2).standard_normal((2, 3)) for _ in model.inputs]
     assert gradient_check(model, x if len(x) > 1 else x[0]) < 1e-6

@@ -346,7 +346,7 @@ class Generator:
     def _feed(self, tensor: Tensor, values: Any) -> Array:
         """Values as `predict` takes them, of any length."""
         shape = (None, None, *tensor.shape[2:]) if tensor is self._tensor else tensor.shape
-        like = Tensor(shape, tensor.dtype, name=tensor.name)
+        like = Tensor(shape, tensor.dtype, tensor.layer)
         (array,) = model_inputs([like], [tensor.name], values, self._lease.backend, self.model.name)
         return array
 

@@ -41,8 +41,8 @@ class Tensor:
     Attributes:
         shape: the shape with None for the batch size.
         dtype: the NumPy name of the dtype; inputs may be integers, all else is floating-point.
+        layer: the layer that returned it; of an input the InputLayer.
         node: the call that computes it, or None for an input.
-        name: the input's name; other tensors have the name of their layer.
         index: its number among the outputs of the call.
         batch_size: of an input whose batches all have one size; else None.
         mask: which of its steps are there, a tensor (batch, steps); None where all are.
@@ -51,18 +51,23 @@ class Tensor:
     def __init__(
         self,
         shape: Shape,
-        dtype: str = "float32",
+        dtype: str,
+        layer: Layer,
         node: Node | None = None,
-        name: str = "",
         index: int = 0,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
+        self.layer = layer
         self.node = node
-        self.name = name
         self.index = index
         self.mask: Tensor | None = None
         self.batch_size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its layer."""
+        return self.layer.label
 
     def batch_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of a batch of this many samples."""
@@ -122,11 +127,9 @@ class Node:
         self.options = dict(options or {})
         self.masks = tuple(masks)
         self.outputs = tuple(
-            Tensor(shape, node=self, name=layer.label, index=i) for i, shape in enumerate(shapes)
+            Tensor(shape, "float32", layer, self, i) for i, shape in enumerate(shapes)
         )
-        self.new_masks = tuple(
-            Tensor(shape, "bool", node=self, name=f"{layer.label}.mask") for shape in mask_shapes
-        )
+        self.new_masks = tuple(Tensor(shape, "bool", layer, self) for shape in mask_shapes)
         layer.nodes.append(self)
 
     @property
@@ -158,63 +161,6 @@ def with_tensors(options: Mapping[str, Option], change: Callable[[Tensor], Any])
     return {name: changed(value) for name, value in options.items()}
 
 
-def Input(  # noqa: N802 (Keras' name)
-    shape: Sequence[int | None] | int | None = None,
-    batch_size: int | None = None,
-    dtype: str = "float32",
-    name: str | None = None,
-    *,
-    batch_shape: Sequence[int | None] | None = None,
-) -> Tensor:
-    """The symbolic input of a model.
-
-    Args:
-        shape: the shape of one sample, without the batch size: ``(784,)``. None stands for a size
-            that differs from batch to batch, the length of sequences for example: ``(None, 8)``;
-            the model makes a plan for each.
-        batch_size: that of all batches. Stateful layers need it; without them batches of any size
-            work all the same.
-        dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
-        name: a name, "input" if not given.
-        batch_shape: the batch size (or None) and the shape, in the place of both.
-
-    Returns:
-        A tensor on which layers can be called.
-
-    Raises:
-        ArgumentError: a dimension is neither a positive integer nor None; a shape and a
-            batch_shape, or none of them.
-
-    Example:
-        >>> from gpunet import Input, Model, layers
-        >>> x = Input((4,))
-        >>> Model(x, layers.Dense(2)(x)).output_shape
-        (None, 2)
-    """
-    both = isinstance(batch_shape, list | tuple) and len(batch_shape) > 0
-    if (shape is not None) == both or (batch_shape is not None and not both):
-        raise ArgumentError(
-            "Input takes a shape, or in its place a batch_shape, got "
-            f"shape={shape!r} and batch_shape={batch_shape!r}."
-        )
-    if batch_shape is not None:
-        batch_size, *shape = batch_shape
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise ArgumentError(f"Input takes a positive integer for batch_size, got {batch_size!r}.")
-    dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
-    for dim in dims:
-        if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
-            raise ArgumentError(
-                f"Input takes the shape of one sample in positive integers, got {shape!r}; leave "
-                "the batch size out, and write None for a size that differs from batch to batch."
-            )
-    if dtype not in DTYPES:
-        raise ArgumentError(f"Input takes one of the dtypes {', '.join(DTYPES)}, got {dtype!r}.")
-    tensor = Tensor((None, *dims), dtype, name=name or "input")
-    tensor.batch_size = batch_size
-    return tensor
-
-
 class Graph:
     """The nodes between some inputs and outputs, in an order in which they can run.
 
@@ -228,6 +174,7 @@ class Graph:
         calls: the calls of layers, in order.
         nodes: the same with the bodies of layers that are made of layers in their place.
         layers: the layers of the calls, in Keras' order (`gpunet.engine.order`).
+        layers_and_inputs: the same with the InputLayers among them.
         paths: the names of the layers of the nodes: those in a body behind the name of the layer
             around them, "encoder/dense".
         parameters: their weights, in this order.
@@ -244,11 +191,12 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.calls = _sorted_nodes(self.inputs, self.outputs)
-        self.set_layers(layers_as_in_keras(self.inputs, self.outputs, self.calls))
-        if not is_body:
-            _name_inputs(self.inputs)
+        called = {node.layer for node in self.calls}
+        ordered = layers_as_in_keras(self.inputs, self.outputs, self.calls)
+        self.layers_and_inputs = [x for x in ordered if x in called or not is_body]
+        self.set_layers([layer for layer in ordered if layer in called])
         self.spans: list[Span] = []
-        _name_layers(self)
+        _name_layers(self, [] if is_body else self.inputs)
         self.nodes = [inner for node in self.calls for inner in _flat(node)]
         self._origins = dict(_origins(self.calls))
         self.is_sized = all(None not in tensor.shape[1:] for tensor in self.inputs)
@@ -378,19 +326,8 @@ def _sorted_nodes(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> li
     return order
 
 
-def _name_inputs(inputs: Sequence[Tensor]) -> None:
-    """Number inputs of one name (input, input_1, ...), so that a dict of arrays is unambiguous."""
-    taken: set[str] = set()
-    for tensor in inputs:
-        base, number = tensor.name, 0
-        while tensor.name in taken:
-            number += 1
-            tensor.name = f"{base}_{number}"
-        taken.add(tensor.name)
-
-
-def _name_layers(graph: Graph) -> None:
-    """Give unnamed layers Keras' names (dense, dense_1, ...); no two layers share one.
+def _name_layers(graph: Graph, inputs: Sequence[Tensor]) -> None:
+    """Give unnamed layers and inputs Keras' names (dense, dense_1, ...); no two share one.
 
     Layers of two models may meet in a third one under the same name: one that was named
     automatically then gets another name, which is free in all models that it belongs to.
@@ -399,7 +336,8 @@ def _name_layers(graph: Graph) -> None:
         ArgumentError: two layers were given the same name.
     """
     taken: dict[str, Layer] = {}
-    layers = list(dict.fromkeys(node.layer for node in graph.calls))
+    named = [*(tensor.layer for tensor in inputs), *(node.layer for node in graph.calls)]
+    layers = list(dict.fromkeys(named))
     unnamed = [layer for layer in layers if layer.name is None]
     for layer in layers:
         if layer.name is None:
@@ -414,9 +352,10 @@ def _name_layers(graph: Graph) -> None:
             unnamed.append(layer if layer.named_by_model else other)
     for layer in unnamed:
         base = layer.base_name
-        used = taken.keys() | {other.name for model in layer.graphs for other in model.layers}
+        models = layer.graphs
+        used = taken.keys() | {x.name for model in models for x in model.layers_and_inputs}
         names = (base if k == 0 else f"{base}_{k}" for k in count())
         layer.name, layer.named_by_model = next(name for name in names if name not in used), True
         taken[layer.name] = layer
-    for layer in graph.layers:
+    for layer in layers:
         layer.graphs.add(graph)

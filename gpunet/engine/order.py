@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def layers_as_in_keras(
     inputs: Sequence[Tensor], outputs: Sequence[Tensor], calls: Sequence[Node]
 ) -> list[Layer]:
-    """The layers of a graph by their distance from the outputs, the farthest first.
+    """The layers of a graph, InputLayers among them, by their distance from the outputs.
 
-    That of a layer is the largest of its calls; layers of one distance stand in the order in which
-    a walk from the outputs meets them. So ``set_weights`` takes what Keras' ``get_weights`` gave,
-    also where branches have different lengths.
+    The farthest stand first. The distance of a layer is the largest of its calls; layers of one
+    distance stand in the order in which a walk from the outputs meets them. So ``set_weights``
+    takes what Keras' ``get_weights`` gave, also where branches have different lengths.
 
     Args:
         inputs: where the walk ends.
@@ -25,14 +25,16 @@ def layers_as_in_keras(
         calls: all calls in an order in which they can run.
     """
     met, distances = _met(inputs, outputs), dict.fromkeys(calls, 0)
-    of_layers: dict[Layer, int] = {}
+    of_layers = {tensor.layer: 0 for tensor in inputs if tensor.node is None}
     for node in reversed(calls):
         distance = distances[node] = max(distances[node], of_layers.get(node.layer, 0))
         of_layers[node.layer] = distance
         for tensor in node.sources:
-            if tensor.node in distances and tensor not in inputs:
+            if tensor.node is None:
+                of_layers[tensor.layer] = max(of_layers[tensor.layer], distance + 1)
+            elif tensor not in inputs:
                 distances[tensor.node] = max(distances[tensor.node], distance + 1)
-    return sorted(of_layers, key=lambda layer: (-of_layers[layer], met[layer]))
+    return sorted(of_layers, key=lambda layer: (-of_layers[layer], met.get(layer, -1)))
 
 
 def _met(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Layer, int]:
@@ -43,9 +45,10 @@ def _met(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Layer, int
     while stack:
         tensor = stack.pop()
         node = tensor.node
-        if node is None or node in seen or tensor in inputs:
-            continue
-        seen.add(node)
-        numbers.setdefault(node.layer, len(numbers))
-        stack.extend(reversed(node.sources))
+        if node is None:
+            numbers.setdefault(tensor.layer, len(numbers))
+        elif node not in seen and tensor not in inputs:
+            seen.add(node)
+            numbers.setdefault(node.layer, len(numbers))
+            stack.extend(reversed(node.sources))
     return numbers

@@ -50,12 +50,18 @@ def _rows(model: Model, plan: Plan, expand_nested: bool, show_trainable: bool) -
             cost[path] = cost.get(path, 0) + flops(record)
     rows = [["Layer (type)", "Output Shape", "Param #", "FLOPs", "Trainable", "Connected to"]]
     places: dict[Tensor, str] = {}
-    for tensor in model.graph.inputs:
-        places[tensor] = f"{tensor.name}[0][0]"
-        rows.append([f"{tensor.name} (Input)", str(tensor.shape), "0", "0", "-", "-"])
     calls: dict[Layer, int] = {}
 
+    def add_inputs(tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor not in model.graph.inputs or tensor in places:
+                continue
+            places[tensor] = f"{tensor.name}[0][0]"
+            if model.lists_inputs:
+                rows.append([f"{tensor.name} (InputLayer)", str(tensor.shape), "0", "0", "-", "-"])
+
     def add(node: Node, path: str, indent: str) -> None:
+        add_inputs(node.sources)
         layer, shapes = node.layer, [tensor.shape for tensor in node.outputs]
         call = calls[layer] = calls.get(layer, -1) + 1
         places.update((t, f"{layer.label}[{call}][{t.index}]") for t in node.outputs)
@@ -74,6 +80,7 @@ def _rows(model: Model, plan: Plan, expand_nested: bool, show_trainable: bool) -
 
     for node in model.graph.calls:
         add(node, node.layer.label, "")
+    add_inputs(model.graph.inputs)
     outer = {node.layer for node in model.graph.calls}
     once = len(model.graph.calls) == len(outer) and len(model.graph.inputs) == 1
     is_stack = once and all(len(_read_by(node)) == 1 for node in model.graph.calls)

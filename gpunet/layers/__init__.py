@@ -1,6 +1,5 @@
 """Layers: Keras' names, defaults and behaviour; forward and backward written next to each other."""
 
-from gpunet.engine.graph import Input
 from gpunet.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from gpunet.layers.additive_attention import AdditiveAttention
 from gpunet.layers.attention import Attention
@@ -28,6 +27,7 @@ from gpunet.layers.function import FunctionLayer
 from gpunet.layers.group_query_attention import GroupQueryAttention
 from gpunet.layers.gru import GRU, GRUCell
 from gpunet.layers.images import CenterCrop, Resizing
+from gpunet.layers.input_layer import Input, InputLayer
 from gpunet.layers.joining import Concatenate, Dot, concatenate, dot
 from gpunet.layers.lstm import LSTM, LSTMCell
 from gpunet.layers.masking import Masking
@@ -187,6 +187,7 @@ __all__ = [
     "GroupNormalization",
     "GroupQueryAttention",
     "Input",
+    "InputLayer",
     "LSTMCell",
     "Layer",
     "LayerNormalization",

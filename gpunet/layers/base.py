@@ -9,14 +9,14 @@ from weakref import WeakSet
 import numpy as np
 
 from gpunet import constraints, initializers, regularizers
-from gpunet.engine.graph import Graph, Input, Node, Option, Shape, Tensor, tensors_of
+from gpunet.engine.graph import Graph, Node, Option, Shape, Tensor, tensors_of
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.identifiers import snake_case
 from gpunet.layers import calls
 from gpunet.layers.context import Context as Context
-from gpunet.layers.sizes import shapes_out
+from gpunet.layers.sizes import sample_shape_of, shapes_out
 from gpunet.layers.weights import read_parameter, weights_of, write_parameters
 from gpunet.saving.configs import describe
 
@@ -104,7 +104,7 @@ class Layer:
         self.sample_shape: Shape | None = None
         for shape in (input_shape, input_dim):
             if shape is not None:
-                self.sample_shape = Input(shape).shape[1:]
+                self.sample_shape = sample_shape_of(shape)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.parameters: list[Parameter] = []
         self.built_for: Shape | tuple[Shape, ...] | None = None

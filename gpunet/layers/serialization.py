@@ -4,45 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.engine.graph import Input, Tensor
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.saving.configs import (
     CustomObjects,
     from_description,
-    parts_of,
     public_classes,
     shortened,
 )
 
 
-def serialize(layer: Layer | Tensor) -> dict[str, Any]:
-    """Describe a layer, or a model's Input, by plain values.
+def serialize(layer: Layer) -> dict[str, Any]:
+    """Describe a layer by plain values.
 
     Raises:
-        ArgumentError: it is neither.
+        ArgumentError: it is none.
 
     Example:
         >>> from gpunet import layers
         >>> layers.serialize(layers.Flatten(name="flat"))["config"]
         {'name': 'flat', 'trainable': True, 'data_format': 'channels_last'}
     """
-    if isinstance(layer, Layer):
-        return layer.description()
-    if not isinstance(layer, Tensor) or layer.node is not None:
-        raise ArgumentError(f"serialize takes a layer or an Input, got {shortened(layer)}.")
-    shape = [layer.batch_size, *layer.shape[1:]]
-    config = {"batch_shape": shape, "dtype": layer.dtype, "name": layer.name}
-    return {
-        "module": "keras.layers",
-        "class_name": "InputLayer",
-        "config": config,
-        "registered_name": None,
-    }
+    if not isinstance(layer, Layer):
+        raise ArgumentError(f"serialize takes a layer, got {shortened(layer)}.")
+    return layer.description()
 
 
 def deserialize(config: Any, custom_objects: CustomObjects | None = None) -> Any:
-    """Make a layer, or an Input, from `serialize`, or from what Keras wrote.
+    """Make a layer from `serialize`, or from what Keras wrote.
 
     Args:
         config: the description.
@@ -58,23 +47,12 @@ def deserialize(config: Any, custom_objects: CustomObjects | None = None) -> Any
     """
     from gpunet import layers
 
-    if isinstance(config, dict) and config.get("class_name") == "InputLayer":
-        return _input(parts_of(config, "layer")[1])
     classes = public_classes(layers, Layer)
     classes.pop("Layer")
     made = from_description(config, classes, "layer", custom_objects)
     if not isinstance(made, Layer):
         raise ArgumentError(f"custom_objects gave {shortened(made)} where a layer was expected.")
     return made
-
-
-def _input(config: dict[str, Any]) -> Tensor:
-    shape, name = config.get("batch_shape"), config.get("name")
-    if not isinstance(shape, list | tuple) or not isinstance(name, str | None):
-        raise ArgumentError(
-            f"the config of an InputLayer needs 'batch_shape' and 'name', got {shortened(config)}."
-        )
-    return Input(list(shape[1:]), shape[0], config.get("dtype", "float32"), name)
 
 
 def as_layer(thing: Any) -> Any:

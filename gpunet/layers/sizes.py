@@ -1,18 +1,34 @@
-"""The shapes of a layer's outputs where sizes differ from batch to batch."""
+"""The shapes of samples, and of a layer's outputs where sizes differ from batch to batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpunet.engine.graph import Option, Shape
-from gpunet.errors import ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
 
 TRIED = (240, 480)
 """Sizes in the place of an unknown one: large enough for windows, and with many divisors."""
+
+
+def sample_shape_of(shape: Any) -> Shape:
+    """The shape of one sample, as a tuple.
+
+    Raises:
+        ArgumentError: a dimension is neither a positive integer nor None.
+    """
+    dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
+    for dim in dims:
+        if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
+            raise ArgumentError(
+                f"Input takes the shape of one sample in positive integers, got {shape!r}; leave "
+                "the batch size out, and write None for a size that differs from batch to batch."
+            )
+    return dims
 
 
 def shapes_out(layer: Layer, shapes: Sequence[Shape], options: Mapping[str, Option]) -> list[Shape]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.engine.graph import Input, Shape, copied_calls
+from gpunet.engine.graph import Shape, copied_calls
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.input_layer import Input
 
 
 class TimeDistributed(Layer):

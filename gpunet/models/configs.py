@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpunet.engine.graph import Input, Tensor, copied_calls
+from gpunet.engine.graph import copied_calls
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.layers.base import Layer
@@ -58,11 +58,11 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
         raise ArgumentError(f"clone_model takes a model, got {type(model).__name__}.")
     if isinstance(model, Sequential):
         copies = [_copy(layer, clone_function) for layer in model._stack]
-        first = [] if model._input is None else [_fresh(model._input)]
+        first = [] if model._input is None else [copy_of(model._input.layer)]
         return Sequential([*first, *copies], model.name if model.named_by_user else None)
     graph = model.graph
     of = {layer: _copy(layer, clone_function) for layer in graph.layers}
-    inputs = [_fresh(tensor) for tensor in graph.inputs]
+    inputs = [copy_of(tensor.layer).output for tensor in graph.inputs]
     outputs = copied_calls(graph, inputs, of.__getitem__)
     name = model.name if model.named_by_user else None
     return Model(model.as_inputs(inputs), model.as_outputs(outputs), name)
@@ -77,7 +77,3 @@ def _copy(layer: Layer, clone_function: Callable[[Layer], Layer] | None) -> Laye
     if isinstance(layer, NestedModel):
         return layer.copy()
     return (clone_function or copy_of)(layer)
-
-
-def _fresh(tensor: Tensor) -> Tensor:
-    return Input(tensor.shape[1:], tensor.batch_size, tensor.dtype, tensor.name)

@@ -28,13 +28,11 @@ from gpunet.identifiers import snake_case
 from gpunet.layers.weights import block_of, read_parameter, weights_of, write_parameters
 from gpunet.models.loops import as_list
 from gpunet.models.nested import NestedModel, layer_from_description
+from gpunet.models.structure import with_inputs
 from gpunet.models.subclassed import Subclassed
 from gpunet.saving.compiled import compile_config
 from gpunet.saving.configs import CustomObjects
-from gpunet.saving.model_configs import (
-    graph_config,
-    graph_from_config,
-)
+from gpunet.saving.model_configs import graph_config, graph_from_config
 from gpunet.saving.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ class Model(Subclassed):
             )
         self._start("model", name)
         self._input_keys, self._output_keys = keys
-        self._finish(Graph(first, last))
+        self._finish(Graph(*with_inputs(first, last)))
 
     def _start(self, default_name: str, name: str | None) -> None:
         super().__init__()

@@ -6,23 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Graph, Input, Shape, Tensor
+from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer
+from gpunet.layers.input_layer import Input, InputLayer
 from gpunet.models.model import Model
 from gpunet.models.nested import as_layer, layer_from_description, unwrapped
 from gpunet.saving.configs import CustomObjects
-from gpunet.saving.model_configs import (
-    stack_config,
-    stack_from_config,
-)
+from gpunet.saving.model_configs import stack_config, stack_from_config
 
 
 class Sequential(Model):
     """A stack of layers, each reading the output of the one before.
 
     Args:
-        layers: layers, the first perhaps an `Input`; or none, to be added later.
+        layers: layers, the first perhaps an `Input` or InputLayer; or none, to be added later.
         name: a name for messages and the summary.
 
     Example:
@@ -57,9 +55,16 @@ class Sequential(Model):
         if self._graph is not None:
             raise UsageError(f"{self.name} is built already; add layers before its first use.")
         layer = as_layer(layer)
+        if isinstance(layer, InputLayer):
+            layer = layer.output
         if isinstance(layer, Tensor):
             if self._stack or self._input is not None:
                 raise ArgumentError("an Input can only come first.")
+            if layer.node is not None:
+                raise ArgumentError(
+                    f"{self.name} starts with an Input, got {layer!r}; use gpunet.Model(inputs, "
+                    "outputs) to start from the output of a layer."
+                )
             self._input = layer
             return
         if not isinstance(layer, Layer):
@@ -156,6 +161,11 @@ class Sequential(Model):
     def layers(self) -> list[Any]:
         """The layers, whether the model is built or not."""
         return [unwrapped(layer) for layer in self._stack]
+
+    @property
+    def lists_inputs(self) -> bool:
+        """As in Keras, the InputLayer of a stack is not one of its layers."""
+        return False
 
     def last_layer(self, output: int = 0) -> Layer | None:
         """The layer whose numbers come out, whether the model is built or not."""

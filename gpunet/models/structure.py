@@ -12,6 +12,7 @@ from gpunet.engine.inputs import fits
 from gpunet.engine.run import single
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.base import Layer
+from gpunet.layers.input_layer import input_like
 from gpunet.models.loops import Loops, as_list
 from gpunet.models.nested import NestedModel, symbolic, unwrapped
 
@@ -45,8 +46,20 @@ class Structure(Loops):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, and models that were called as such, in the order in which they run."""
-        return [unwrapped(layer) for layer in self.graph.layers]
+        """The layers, and models that were called as such, in Keras' order, inputs first.
+
+        An InputLayer stands before the layers that read it, a branch's later than others.
+        """
+        return [unwrapped(layer) for layer in self._listed]
+
+    @property
+    def lists_inputs(self) -> bool:
+        """Whether its InputLayers are among its layers."""
+        return True
+
+    @property
+    def _listed(self) -> list[Layer]:
+        return self.graph.layers_and_inputs if self.lists_inputs else self.graph.layers
 
     def last_layer(self, output: int = 0) -> Layer | None:
         """The layer whose numbers come out, behind those that only pass them on."""
@@ -61,7 +74,7 @@ class Structure(Loops):
         Raises:
             ArgumentError: there is none.
         """
-        layers = self.graph.layers
+        layers = self._listed
         if index is not None:
             if not -len(layers) <= index < len(layers):
                 raise ArgumentError(f"{self.name} has {len(layers)} layers, got {index}.")
@@ -192,6 +205,20 @@ class Structure(Loops):
     def output_shape(self) -> Any:
         """The shape of the output with None for the batch (a list if there are several)."""
         return single([tensor.shape for tensor in self.graph.outputs])
+
+
+def with_inputs(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Inputs and outputs where what a layer returned among the inputs has become an Input.
+
+    The layers between both are called once more, so that they belong to this model, too.
+    """
+    if all(tensor.node is None for tensor in inputs):
+        return inputs, outputs
+    between = Graph(inputs, outputs, is_body=True)
+    fresh = [tensor if tensor.node is None else input_like(tensor) for tensor in inputs]
+    return fresh, copied_calls(between, fresh, lambda layer: layer)
 
 
 def _packed(values: Sequence[Any], keys: Sequence[str] | None) -> Any:

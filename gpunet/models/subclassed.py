@@ -7,9 +7,10 @@ from typing import Any
 
 from gpunet import optimizers
 from gpunet.engine.data import as_numbers
-from gpunet.engine.graph import Graph, Input, Shape, Tensor
+from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError
 from gpunet.layers.calls import attributes_of, call_of, in_order_of_attributes
+from gpunet.layers.input_layer import Input, input_like
 from gpunet.models.loops import as_list
 from gpunet.models.nested import as_layer, symbolic
 from gpunet.models.structure import Structure
@@ -128,13 +129,11 @@ class Subclassed(Structure):
         return super().replay(tensors)
 
     def _connect_like(self, x: Any) -> None:
-        def like(tensor: Tensor) -> Tensor:
-            return Input(tensor.shape[1:], dtype=tensor.dtype)
-
         if isinstance(x, Mapping):
-            self._connect_call({name: like(tensor) for name, tensor in x.items()})
+            self._connect_call({name: input_like(tensor) for name, tensor in x.items()})
         else:
-            self._connect_call(like(x) if isinstance(x, Tensor) else [like(t) for t in x])
+            is_one = isinstance(x, Tensor)
+            self._connect_call(input_like(x) if is_one else [input_like(t) for t in x])
 
     @property
     def input_count(self) -> int:
@@ -150,6 +149,11 @@ class Subclassed(Structure):
     def layers(self) -> list[Any]:
         """The layers, and models that were called as such; before it is built its attributes."""
         return attributes_of(self) if self.waits else super().layers
+
+    @property
+    def lists_inputs(self) -> bool:
+        """Whether its InputLayers are among its layers: not those that were made for ``call``."""
+        return not hasattr(self, "call")
 
     @property
     def trainable(self) -> bool:

@@ -14,6 +14,7 @@ from gpunet.engine.graph import Graph, Tensor, call_layer, tensors_of, with_tens
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.layers.calls import checked_options
+from gpunet.layers.input_layer import InputLayer
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.saving.configs import CustomObjects, shortened
 
@@ -42,7 +43,7 @@ def graph_config(
         output_keys: the keys of a model whose outputs are a dict.
     """
     places: dict[Tensor, Place] = {tensor: (tensor.name, 0, 0) for tensor in graph.inputs}
-    calls: dict[Layer, list[dict[str, Any]]] = {layer: [] for layer in graph.layers}
+    calls: dict[Layer, list[dict[str, Any]]] = {layer: [] for layer in graph.layers_and_inputs}
     for node in graph.calls:
         sources = [_tensor_config(tensor, places[tensor]) for tensor in node.inputs]
         arguments = [sources] if node.form == "list" else sources
@@ -60,10 +61,9 @@ def graph_config(
             call["training"] = said["training"]
         calls[node.layer].append(call)
     entries = [
-        {**serialize(tensor), "name": tensor.name, "inbound_nodes": []} for tensor in graph.inputs
+        {**serialize(layer), "name": layer.label, "inbound_nodes": nodes}
+        for layer, nodes in calls.items()
     ]
-    for layer, nodes in calls.items():
-        entries.append({**serialize(layer), "name": layer.label, "inbound_nodes": nodes})
     shift = _shifted(entries)
     ends = [
         [[label, call + (label in shift), index] for label, call, index in (places[t] for t in end)]
@@ -100,8 +100,8 @@ def _tensor_config(tensor: Tensor, place: Place) -> dict[str, Any]:
 
 def stack_config(name: str, first: Tensor | None, layers: Sequence[Layer]) -> dict[str, Any]:
     """The config of a Sequential, whose input may not be known yet."""
-    start = [] if first is None else [serialize(first)]
-    config = {"name": name, "trainable": True, "layers": [*start, *map(serialize, layers)]}
+    start = [] if first is None else [first.layer]
+    config = {"name": name, "trainable": True, "layers": [*map(serialize, [*start, *layers])]}
     if first is not None:
         config["build_input_shape"] = list(first.shape)
     return config
@@ -150,8 +150,8 @@ def graph_from_config(
         calls = entry.get("inbound_nodes")
         if not isinstance(label, str) or not isinstance(calls, list):
             raise _malformed(f"a layer without 'name' and 'inbound_nodes': {shortened(entry)}")
-        if isinstance(made, Tensor):
-            tensors[label, 0, 0] = made
+        if isinstance(made, InputLayer):
+            tensors[label, 0, 0] = made.output
         else:
             waiting += [(label, i, made, call) for i, call in enumerate(calls)]
     _call_layers(waiting, tensors)
@@ -162,7 +162,7 @@ def graph_from_config(
 
 
 def _layer(entry: dict[str, Any], custom_objects: CustomObjects | None, nested: Nested) -> Any:
-    """The layer or the Input of one entry; what a layer wraps may be a model, too."""
+    """The layer of one entry; what a layer wraps may be a model, too."""
     config = entry.get("config")
     if isinstance(config, Mapping):
         inner = {k: nested(v, custom_objects) for k, v in config.items() if isinstance(v, Mapping)}

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.engine.graph import Input
 from gpunet.engine.inputs import device_dtype
 from gpunet.engine.run import Run
 from gpunet.layers.base import Layer
+from gpunet.layers.input_layer import Input
 from gpunet.models import Model
 
 Values = np.ndarray[Any, Any]

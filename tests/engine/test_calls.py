@@ -157,7 +157,7 @@ def test_they_survive_json_clones_and_calls_of_the_model():
     lines = []
     model.summary(print_fn=lines.append)
     (line,) = [line for line in lines if line.startswith("shifted")]
-    assert line.rstrip().endswith("input[0][0], dense[0][0]")
+    assert line.rstrip().endswith("input_layer[0][0], dense[0][0]")
 
 
 def test_mistakes_in_options():

@@ -89,7 +89,7 @@ def test_what_was_not_finite_before_the_step_is_said_to_be_so():
     data = X.copy()
     data[3, 4] = np.inf
     found = find_nan(model, data, CLASSES)
-    assert (found.op, found.buffer, found.index) == ("gather", "input.batch", (3, 4))
+    assert (found.op, found.buffer, found.index) == ("gather", "input_layer.batch", (3, 4))
     assert str(found).endswith("is inf; look at the data set.")
 
 

@@ -195,7 +195,7 @@ def test_mistakes():
         model.fit(TEXTS, [TAGS[0], TAGS[1][:1], *TAGS[2:]], verbose=0)
     with pytest.raises(ShapeError, match="as many entries in each array"):
         model.fit(TEXTS, TAGS[:-1], verbose=0)
-    with pytest.raises(DtypeError, match="sample 1 of input 'input'"):
+    with pytest.raises(DtypeError, match="sample 1 of input 'input_layer'"):
         model.predict([[1, 2], ["a", "b", "c"]], verbose=0)
     with pytest.raises(ShapeError, match="differ in their lengths alone"):
         model.predict([[1, 2], [[1], [2], [3]]], verbose=0)

@@ -163,10 +163,10 @@ def test_the_step_reads_as_its_formulas(tmp_path):
     for line in (
         "dense_kernel = weights[0:30].reshape(6, 5)",
         "    # --------------------------------------- dense: forward -----",
-        "    # dense_y = relu(input_batch dense_kernel + dense_bias)",
-        "    # dense_y (4, 5), input_batch (4, 6), dense_kernel (6, 5), dense_bias (5,)",
+        "    # dense_y = relu(input_layer_batch dense_kernel + dense_bias)",
+        "    # dense_y (4, 5), input_layer_batch (4, 6), dense_kernel (6, 5), dense_bias (5,)",
         "d_dense_1_z = d_dense_2_logits dense_2_kernel^T * tanh'(dense_1_y)",
-        "gemm_column_sum(d_dense_kernel, d_dense_bias, input_batch, d_dense_z, ta=True)",
+        "gemm_column_sum(d_dense_kernel, d_dense_bias, input_layer_batch, d_dense_z, ta=True)",
     ):
         assert line in text
     assert max(map(len, text.splitlines())) <= 100
@@ -191,7 +191,7 @@ def test_python_of_a_layers_own_is_refused_with_its_name(tmp_path):
 def test_no_name_becomes_code(tmp_path):
     """Names may come from a file that somebody else has written."""
     name = 'a"""\nraise SystemExit("injected")\n#\\'
-    x = Input((6,), name=name)
+    x = Input((6,), name=f"{name} ")
     y = layers.Dense(4, "relu", name=name)(x)
     model = Model([x], layers.Dense(3, name="class")(y), name=name)
     model.compile("sgd", "mse", metrics=[Accuracy(name=name)])
