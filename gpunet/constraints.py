@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunet.arguments import AT_LEAST_0, shown
 from gpunet.engine.data import as_numbers
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -141,7 +142,7 @@ class MaxNorm(_Norm):
 
     def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
         super().__init__(axis)
-        self.max_value = _number(self, "max_value", max_value)
+        self.max_value = AT_LEAST_0.check(self, "max_value", max_value)
         self.bounds = (0.0, float(max_value))
 
     def get_config(self) -> dict[str, Any]:
@@ -185,9 +186,9 @@ class MinMaxNorm(_Norm):
         self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axes = 0
     ) -> None:
         super().__init__(axis)
-        self.min_value = _number(self, "min_value", min_value)
-        self.max_value = _number(self, "max_value", max_value)
-        self.rate = _number(self, "rate", rate)
+        self.min_value = AT_LEAST_0.check(self, "min_value", min_value)
+        self.max_value = AT_LEAST_0.check(self, "max_value", max_value)
+        self.rate = AT_LEAST_0.check(self, "rate", rate)
         if min_value > max_value:
             raise ArgumentError(
                 f"MinMaxNorm needs min_value up to max_value, got {min_value!r} and {max_value!r}."
@@ -255,7 +256,7 @@ def deserialize(
 
     Example:
         >>> deserialize(serialize(MaxNorm(3)))
-        MaxNorm(max_value=3, axis=0)
+        MaxNorm(max_value=3.0, axis=0)
     """
     made: Constraint = from_description(config, _CLASSES, "constraint", custom_objects)
     return made
@@ -278,14 +279,5 @@ def get(identifier: Any) -> Constraint | None:
         return constraint
     raise ArgumentError(
         f"a constraint must be a name such as 'max_norm' or an object of gpunet.constraints, got "
-        f"{identifier!r}; for one of your own subclass Constraint."
+        f"{shown(identifier)}; for one of your own subclass Constraint."
     )
-
-
-def _number(constraint: Constraint, name: str, value: Any) -> float:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf:
-        raise ArgumentError(
-            f"{type(constraint).__name__} takes a number of at least 0 for {name}, got {value!r}."
-        )
-    return value if isinstance(value, int | float) else float(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gpunet.arguments import is_integer
 from gpunet.errors import ArgumentError, ShapeError
 
 Triple = tuple[int, int, int]
@@ -52,13 +53,13 @@ def sizes(where: str, name: str, value: Any, rank: int, least: int = 1) -> tuple
         ArgumentError: it is neither an integer nor so many integers of at least ``least``.
     """
     given = tuple(value) if isinstance(value, list | tuple) else (value,) * rank
-    fine = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in given)
+    fine = all(is_integer(v) and v >= least for v in given)
     if len(given) != rank or not fine:
         raise ArgumentError(
             f"{where} takes an integer of at least {least} for {name}, or a tuple of {rank}, got "
             f"{value!r}."
         )
-    return given
+    return tuple(map(int, given))
 
 
 def check_padding(where: str, padding: Any, causal: bool = False) -> str:

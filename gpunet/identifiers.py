@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def lookup(identifier: str, table: Mapping[str, T], kind: str) -> T:
     names = {_plain(name): name for name in table}
     known = ", ".join(sorted(table))
     if not isinstance(identifier, str):
-        raise ArgumentError(f"The {kind} must be one of {known}, got {identifier!r}.")
+        raise ArgumentError(f"The {kind} must be one of {known}, got {shown(identifier)}.")
     wanted = _plain(identifier)
     if wanted in names:
         return table[names[wanted]]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 from gpunet import random
+from gpunet.arguments import FINITE, shown
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
 from gpunet.saving.configs import from_description
@@ -82,7 +83,7 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = _number("Constant", "value", value)
+        self.value = FINITE.check(self, "value", value)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """An array filled with the value."""
@@ -118,7 +119,7 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = _number(type(self).__name__, "gain", gain)
+        self.gain = FINITE.check(self, "gain", gain)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> Array:
         """The scaled identity matrix."""
@@ -158,7 +159,7 @@ class RandomNormal(_Random):
             raise ArgumentError(
                 f"{type(self).__name__} needs stddev of at least 0, got {stddev!r}."
             )
-        self.mean = _number(type(self).__name__, "mean", mean)
+        self.mean = FINITE.check(self, "mean", mean)
         self.stddev = stddev
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -313,7 +314,7 @@ class Orthogonal(_Random):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = _number(type(self).__name__, "gain", gain)
+        self.gain = FINITE.check(self, "gain", gain)
 
     def _draw(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Array:
         if len(shape) < 2:
@@ -376,7 +377,7 @@ def get(identifier: object) -> InitializerLike:
         return identifier
     raise ArgumentError(
         "An initializer must be a name such as 'glorot_uniform', a config, an Initializer or a"
-        f" function of (shape, dtype), got {identifier!r}."
+        f" function of (shape, dtype), got {shown(identifier)}."
     )
 
 
@@ -396,12 +397,6 @@ def serialize(initializer: InitializerLike) -> dict[str, Any]:
             " subclass Initializer."
         )
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
-
-
-def _number(where: str, name: str, value: float) -> float:
-    if not isinstance(value, int | float | np.number):
-        raise ArgumentError(f"{where} takes a number for {name}, got {value!r}.")
-    return value
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:

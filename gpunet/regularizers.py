@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from gpunet.arguments import AT_LEAST_0, shown
 from gpunet.engine.data import as_numbers
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.identifiers import lookup
@@ -119,7 +120,7 @@ class L1(Regularizer):
     """
 
     def __init__(self, l1: float = 0.01) -> None:
-        self.l1 = _factor("L1", "l1", l1)
+        self.l1 = AT_LEAST_0.check(self, "l1", l1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -141,7 +142,7 @@ class L2(Regularizer):
     """
 
     def __init__(self, l2: float = 0.01) -> None:
-        self.l2 = _factor("L2", "l2", l2)
+        self.l2 = AT_LEAST_0.check(self, "l2", l2)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -160,8 +161,8 @@ class L1L2(Regularizer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = _factor("L1L2", "l1", l1)
-        self.l2 = _factor("L1L2", "l2", l2)
+        self.l1 = AT_LEAST_0.check(self, "l1", l1)
+        self.l2 = AT_LEAST_0.check(self, "l2", l2)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -189,7 +190,7 @@ class OrthogonalRegularizer(Regularizer):
     elementwise = False
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        self.factor = _factor("OrthogonalRegularizer", "factor", factor)
+        self.factor = AT_LEAST_0.check(self, "factor", factor)
         if mode not in ("rows", "columns"):
             raise ArgumentError(
                 f"OrthogonalRegularizer takes 'rows' or 'columns' for mode, got {mode!r}."
@@ -308,12 +309,5 @@ def get(identifier: Any) -> Regularizer | None:
         return regularizer
     raise ArgumentError(
         f"a regularizer must be a name such as 'l2' or an object of gpunet.regularizers, got "
-        f"{identifier!r}; gpunet has no automatic differentiation for functions of your own."
+        f"{shown(identifier)}; gpunet has no automatic differentiation for functions of your own."
     )
-
-
-def _factor(where: str, name: str, value: Any) -> float:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf:
-        raise ArgumentError(f"{where} takes a number of at least 0 for {name}, got {value!r}.")
-    return float(value)

@@ -15,8 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from gpunet.arguments import ABOVE_0, AT_LEAST_0
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 
@@ -75,9 +74,11 @@ class ExponentialDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        self.initial_learning_rate = _number(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
-        self.decay_rate = _number(self, "decay_rate", decay_rate)
+        self.initial_learning_rate = AT_LEAST_0.check(
+            self, "initial_learning_rate", initial_learning_rate
+        )
+        self.decay_steps = ABOVE_0.check(self, "decay_steps", decay_steps)
+        self.decay_rate = AT_LEAST_0.check(self, "decay_rate", decay_rate)
         self.staircase = staircase
         self.name = name
 
@@ -160,8 +161,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 "PiecewiseConstantDecay takes one value more than boundaries, got "
                 f"{len(values)} values for {len(boundaries)} boundaries."
             )
-        self.boundaries = [_number(self, "boundaries", boundary) for boundary in boundaries]
-        self.values = [_number(self, "values", value) for value in values]
+        self.boundaries = [
+            AT_LEAST_0.check(self, "boundaries", boundary) for boundary in boundaries
+        ]
+        self.values = [AT_LEAST_0.check(self, "values", value) for value in values]
         self.name = name
         if any(a >= b for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise ArgumentError(
@@ -205,10 +208,12 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ) -> None:
-        self.initial_learning_rate = _number(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
-        self.end_learning_rate = _number(self, "end_learning_rate", end_learning_rate)
-        self.power = _number(self, "power", power)
+        self.initial_learning_rate = AT_LEAST_0.check(
+            self, "initial_learning_rate", initial_learning_rate
+        )
+        self.decay_steps = ABOVE_0.check(self, "decay_steps", decay_steps)
+        self.end_learning_rate = AT_LEAST_0.check(self, "end_learning_rate", end_learning_rate)
+        self.power = AT_LEAST_0.check(self, "power", power)
         self.cycle = cycle
         self.name = name
 
@@ -267,14 +272,16 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: float = 0,
     ) -> None:
-        self.initial_learning_rate = _number(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = _positive(self, "decay_steps", decay_steps)
-        self.alpha = _number(self, "alpha", alpha)
+        self.initial_learning_rate = AT_LEAST_0.check(
+            self, "initial_learning_rate", initial_learning_rate
+        )
+        self.decay_steps = ABOVE_0.check(self, "decay_steps", decay_steps)
+        self.alpha = AT_LEAST_0.check(self, "alpha", alpha)
         self.name = name
         self.warmup_target = warmup_target
         if warmup_target is not None:
-            _number(self, "warmup_target", warmup_target)
-        self.warmup_steps = _number(self, "warmup_steps", warmup_steps)
+            AT_LEAST_0.check(self, "warmup_target", warmup_target)
+        self.warmup_steps = AT_LEAST_0.check(self, "warmup_steps", warmup_steps)
 
     def __call__(self, step: int) -> float:
         """The learning rate of the step that follows ``step`` others."""
@@ -328,11 +335,13 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate = _number(self, "initial_learning_rate", initial_learning_rate)
-        self.first_decay_steps = _positive(self, "first_decay_steps", first_decay_steps)
-        self.t_mul = _number(self, "t_mul", t_mul)
-        self.m_mul = _number(self, "m_mul", m_mul)
-        self.alpha = _number(self, "alpha", alpha)
+        self.initial_learning_rate = AT_LEAST_0.check(
+            self, "initial_learning_rate", initial_learning_rate
+        )
+        self.first_decay_steps = ABOVE_0.check(self, "first_decay_steps", first_decay_steps)
+        self.t_mul = AT_LEAST_0.check(self, "t_mul", t_mul)
+        self.m_mul = AT_LEAST_0.check(self, "m_mul", m_mul)
+        self.alpha = AT_LEAST_0.check(self, "alpha", alpha)
         self.name = name
         if self.t_mul < 1:
             raise ArgumentError(f"CosineDecayRestarts takes t_mul of at least 1, got {t_mul!r}.")
@@ -419,19 +428,3 @@ _SCHEDULES: dict[str, type[LearningRateSchedule]] = {
 def _half_cosine(share: float, alpha: float) -> float:
     """From 1 at share 0 down to alpha at share 1."""
     return (1.0 - alpha) * 0.5 * (1.0 + math.cos(math.pi * share)) + alpha
-
-
-def _number(schedule: LearningRateSchedule, name: str, value: float) -> float:
-    if not isinstance(value, int | float | np.number) or not 0 <= float(value) < math.inf:
-        raise ArgumentError(
-            f"{type(schedule).__name__} takes a number of at least 0 for {name}, got {value!r}."
-        )
-    return value.item() if isinstance(value, np.number) else value
-
-
-def _positive(schedule: LearningRateSchedule, name: str, value: float) -> float:
-    if _number(schedule, name, value) == 0:
-        raise ArgumentError(
-            f"{type(schedule).__name__} takes a number above 0 for {name}, got {value!r}."
-        )
-    return _number(schedule, name, value)

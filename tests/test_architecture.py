@@ -15,6 +15,7 @@ LONGEST = 450
 
 RANKS = [
     ["errors"],
+    ["arguments"],
     ["identifiers", "random", "progress", "geometry", "backend.spec", "backend.precision"],
     ["engine.order"],
     ["saving.configs", "schedules"],
@@ -121,15 +122,15 @@ def test_no_import_goes_in_circles():
 ALLOWED = {
     "layers": [
         *("layers", "activations", "initializers", "regularizers", "constraints"),
-        *("errors", "identifiers", "geometry", "saving.configs"),
+        *("arguments", "errors", "identifiers", "geometry", "saving.configs"),
         *("engine.graph", "engine.recorder", "engine.parameters", "engine.data", "engine.moves"),
     ],
     "activations": [
-        *("activations", "backend", "ops", "errors", "identifiers"),
+        *("activations", "backend", "ops", "arguments", "errors", "identifiers"),
         *("engine.recorder", "engine.moves"),
     ],
     "metrics": [
-        *("metrics", "losses", "errors", "identifiers"),
+        *("metrics", "losses", "arguments", "errors", "identifiers"),
         *("engine.recorder", "engine.data", "backend"),
     ],
     "ops": ["ops", "backend", "errors", "geometry"],
@@ -138,7 +139,7 @@ ALLOWED = {
     "emulator": ["emulator", "errors"],
     "pytest_plugin": ["emulator", "errors"],
     "saving": [
-        *("saving", "layers", "engine.graph", "errors", "identifiers"),
+        *("saving", "layers", "engine.graph", "arguments", "errors", "identifiers"),
         *("losses", "metrics", "optimizers"),
     ],
     "datasets": ["datasets", "errors", "random"],

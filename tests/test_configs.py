@@ -481,7 +481,7 @@ def test_a_cycle_and_a_missing_end():
 def test_arguments_that_gpunet_does_not_have():
     stack = copy.deepcopy(KERAS["stack"])
     stack["config"]["layers"][1]["config"]["dtype"] = "float16"
-    with pytest.raises(ArgumentError, match=r"config of Dense does not fit.*dtype"):
+    with pytest.raises(ArgumentError, match="Dense has no argument 'dtype'"):
         model_from_json(json.dumps(stack))
     stack = copy.deepcopy(KERAS["stack"])
     stack["compile_config"]["auto_scale_loss"] = "sometimes"

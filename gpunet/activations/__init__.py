@@ -47,6 +47,7 @@ from gpunet.activations.functions import (
     threshold,
 )
 from gpunet.activations.objects import GLU, Activation, ElementWise, LogSoftmax, Softmax, Sparsemax
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 
@@ -126,8 +127,8 @@ def get(identifier: object, **arguments: Any) -> Activation:
     else:
         raise ArgumentError(
             "an activation is a name such as 'relu', a function of gpunet.activations or an "
-            f"Activation, got {identifier!r}; for one of your own write a layer with forward and "
-            "backward."
+            f"Activation, got {shown(identifier)}; for one of your own write a layer with forward "
+            "and backward."
         )
     name, signature = function.__name__, inspect.signature(function)
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import ABOVE_0
 from gpunet.engine.graph import Shape
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
@@ -36,7 +35,7 @@ class Affine(Layer):
         kwargs: dict[str, Any],
     ) -> None:
         super().__init__(**kwargs)
-        self.epsilon = positive_number(self, "epsilon", epsilon)
+        self.epsilon = ABOVE_0.check(self, "epsilon", epsilon)
         self.center = center
         self.scale = scale
         for name in ("beta", "gamma"):
@@ -95,16 +94,3 @@ def trailing_shape(layer: Layer, input_shape: Shape, axis: Any) -> tuple[int, ..
             f"got {input_shape}."
         )
     return sizes
-
-
-def positive_number(layer: Layer, name: str, value: Any) -> float:
-    """The value as a float.
-
-    Raises:
-        ArgumentError: it is no positive number.
-    """
-    if not isinstance(value, int | float | np.number) or not 0 < float(value) < np.inf:
-        raise ArgumentError(
-            f"{type(layer).__name__} takes a positive number for {name}, got {value!r}."
-        )
-    return float(value)

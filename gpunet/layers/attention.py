@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from gpunet.arguments import BELOW_1
 from gpunet.engine.graph import Option, Shape
 from gpunet.engine.recorder import LARGEST_HEAD, Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -62,7 +61,7 @@ class Attention(Layer):
             )
         self.use_scale = use_scale
         self.score_mode = score_mode
-        self.dropout = checked_rate(self, dropout)
+        self.dropout = BELOW_1.check(self, "dropout", dropout)
 
     def build(self, input_shape: tuple[Shape, ...]) -> None:
         """Make the number that scores are multiplied by, if there is one."""
@@ -343,20 +342,6 @@ def with_key(things: Any) -> tuple[Any, Any, Any]:
     """Of query, value and perhaps key: query, value, key."""
     query, value, *key = things
     return query, value, key[0] if key else value
-
-
-def checked_rate(layer: Layer, rate: Any) -> float:
-    """A share to drop.
-
-    Raises:
-        ArgumentError: it does not lie in [0, 1).
-    """
-    if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
-        raise ArgumentError(
-            f"{type(layer).__name__} {layer.label!r} takes a dropout of at least 0 and below 1, "
-            f"got {rate!r}."
-        )
-    return float(rate)
 
 
 def checked_shapes(layer: Layer, shapes: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
-import numpy as np
-
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import AT_LEAST_0, check_flag, check_names, shown
 from gpunet.engine.graph import Graph, Node, Option, Shape, Tensor, tensors_of
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
@@ -41,9 +40,10 @@ class Layer:
         input_shape: the shape of one sample, for a first layer without an Input.
         input_dim: the same for vectors.
         activity_regularizer: a penalty on the output, divided by the batch size: "l2".
+        **unknown: nothing; raises an error with a suggestion.
 
     Raises:
-        ArgumentError: an argument of a type or value that makes no sense.
+        ArgumentError: an argument of a type or value that makes no sense, or an unknown name.
 
     Example:
         >>> class Double(Layer):
@@ -66,7 +66,8 @@ class Layer:
     input_dtype = "float32"
     """The dtype of the input that a `Sequential` makes for it as its first layer."""
     integers: int | None = None
-    """Its inputs are the integers from 0 on, so many; None for any inputs. `fit` checks it."""
+    """Its inputs are the integers from 0 on, so many; None for any inputs. `fit`, `evaluate` and
+    `predict` check it."""
     takes_arguments = False
     """Whether several inputs come as arguments, ``layer(query, value)``, and not as one list."""
     call_options: tuple[str, ...] = ()
@@ -88,11 +89,12 @@ class Layer:
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
         activity_regularizer: Any = None,
+        **unknown: Any,
     ) -> None:
-        if not isinstance(name, str | None) or name == "" or not isinstance(trainable, bool):
+        check_names(type(self), unknown)
+        if not isinstance(name, str | None) or name == "":
             raise ArgumentError(
-                f"{type(self).__name__} takes a string for name and a bool for trainable, got "
-                f"{name!r} and {trainable!r}."
+                f"{type(self).__name__} takes a string for name, got {shown(name)}."
             )
         self.name = name
         self.named_by_model = False
@@ -384,9 +386,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        if not isinstance(value, bool | np.bool_):
-            raise ArgumentError(f"layer {self.label!r} takes a bool for trainable, got {value!r}.")
-        self._trainable = bool(value)
+        self._trainable = check_flag(f"layer {self.label!r}", "trainable", value)
         for layer in self.sublayers:
             layer.trainable = self._trainable
 
@@ -397,13 +397,8 @@ class Layer:
 
     @learning_rate_factor.setter
     def learning_rate_factor(self, value: float) -> None:
-        is_number = isinstance(value, int | float | np.number)
-        if not is_number or not 0 <= float(value) < np.inf:
-            raise ArgumentError(
-                f"layer {self.label!r} takes a number of at least 0 for learning_rate_factor, got "
-                f"{value!r}."
-            )
-        self._learning_rate_factor = float(value)
+        where = f"layer {self.label!r}"
+        self._learning_rate_factor = AT_LEAST_0.check(where, "learning_rate_factor", value)
         for layer in self.sublayers:
             layer.learning_rate_factor = self._learning_rate_factor
 

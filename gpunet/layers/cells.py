@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpunet import activations, constraints, initializers, regularizers
+from gpunet.arguments import BELOW_1, check_count, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -74,22 +73,14 @@ class RecurrentCell(Layer):
 
     def size(self, name: str, value: Any) -> int:
         """An argument that counts something."""
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ArgumentError(f"{self.who} takes a positive integer for {name}, got {value!r}.")
-        return value
+        return check_count(self.who, name, value)
 
     def flag(self, name: str, value: Any) -> bool:
         """An argument that is true or not."""
-        if not isinstance(value, bool):
-            raise ArgumentError(f"{self.who} takes a bool for {name}, got {value!r}.")
-        return value
+        return check_flag(self.who, name, value)
 
     def _rate(self, name: str, value: Any) -> float:
-        if not isinstance(value, int | float | np.number) or not 0 <= value < 1:
-            raise ArgumentError(
-                f"{self.who} takes a number of at least 0 and below 1 for {name}, got {value!r}."
-            )
-        return float(value)
+        return BELOW_1.check(self.who, name, value)
 
     def _checked_activation(self, name: str, arguments: dict[str, Any]) -> activations.Activation:
         activation = activations.get(arguments[name])

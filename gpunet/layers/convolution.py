@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, constraints, initializers, regularizers
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.geometry import Geometry, check_padding, of_windows, sizes
 from gpunet.layers.base import Context
 from gpunet.layers.channels import check_data_format
-from gpunet.layers.windows import Windowed, check_count
+from gpunet.layers.windows import Windowed
 from gpunet.saving.configs import described
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, constraints, initializers, regularizers
+from gpunet.arguments import check_count, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -65,11 +66,9 @@ class Dense(Layer):
             raise ArgumentError(
                 "Dense has no low-rank adaptation, got lora_rank or lora_alpha: leave them out."
             )
-        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-            raise ArgumentError(f"Dense takes a positive integer for units, got {units!r}.")
-        self.units = units
+        self.units = check_count(self, "units", units)
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = check_flag(self, "use_bias", use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.geometry import Geometry
 from gpunet.layers.base import Context
 from gpunet.layers.convolution import BaseConv
-from gpunet.layers.windows import check_count
 from gpunet.saving.configs import described
 
 

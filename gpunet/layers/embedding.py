@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import check_count, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError, DtypeError
@@ -57,18 +58,13 @@ class Embedding(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ArgumentError(f"Embedding takes a positive integer for {name}, got {size!r}.")
-        if not isinstance(mask_zero, bool):
-            raise ArgumentError(f"Embedding takes a bool for mask_zero, got {mask_zero!r}.")
         if lora_rank is not None or lora_alpha is not None:
             raise ArgumentError(
                 "Embedding has no low-rank adaptation, got lora_rank or lora_alpha: leave them out."
             )
-        self.input_dim = self.integers = input_dim
-        self.output_dim = output_dim
-        self.supports_masking = self.mask_zero = mask_zero
+        self.input_dim = self.integers = check_count(self, "input_dim", input_dim)
+        self.output_dim = check_count(self, "output_dim", output_dim)
+        self.supports_masking = self.mask_zero = check_flag(self, "mask_zero", mask_zero)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)

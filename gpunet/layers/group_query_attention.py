@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.projected_attention import ProjectedAttention
@@ -72,9 +73,9 @@ class GroupQueryAttention(ProjectedAttention):
         seed: None = None,
         **kwargs: Any,
     ) -> None:
-        size = self._check_size("head_dim", head_dim)
-        heads = self._check_size("num_query_heads", num_query_heads)
-        if heads % self._check_size("num_key_value_heads", num_key_value_heads):
+        size = check_count(self, "head_dim", head_dim)
+        heads = check_count(self, "num_query_heads", num_query_heads)
+        if heads % check_count(self, "num_key_value_heads", num_key_value_heads):
             raise ArgumentError(
                 "GroupQueryAttention takes a num_key_value_heads that divides num_query_heads, got "
                 f"{num_key_value_heads} and {heads}."

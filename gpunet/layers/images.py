@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -175,12 +174,7 @@ def positive_sizes(layer: Layer, height: Any, width: Any) -> tuple[int, int]:
     Raises:
         ArgumentError: one is no positive integer.
     """
-    for name, size in (("height", height), ("width", width)):
-        if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
-            raise ArgumentError(
-                f"{type(layer).__name__} takes a positive integer for {name}, got {size!r}."
-            )
-    return int(height), int(width)
+    return check_count(layer, "height", height), check_count(layer, "width", width)
 
 
 def one_of(layer: Layer, name: str, value: Any, values: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import check_count
 from gpunet.layers.projected_attention import ProjectedAttention
 
 
@@ -82,12 +83,12 @@ class MultiHeadAttention(ProjectedAttention):
         **kwargs: Any,
     ) -> None:
         shape = output_shape if isinstance(output_shape, list | tuple) else (output_shape or 1,)
-        features = tuple(self._check_size("output_shape", size) for size in shape)
+        features = tuple(check_count(self, "output_shape", size) for size in shape)
         super().__init__(
-            self._check_size("num_heads", num_heads),
+            check_count(self, "num_heads", num_heads),
             num_heads,
-            self._check_size("key_dim", key_dim),
-            self._check_size("value_dim", value_dim or key_dim),
+            check_count(self, "key_dim", key_dim),
+            check_count(self, "value_dim", value_dim or key_dim),
             dropout,
             use_bias,
             features if output_shape else None,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import prod, sqrt
 from typing import Any, ClassVar
 
-import numpy as np
-
+from gpunet.arguments import AT_LEAST_0, BELOW_1
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.channels import check_data_format
 
@@ -24,12 +23,7 @@ class _Rate(Layer):
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
-        if not is_number or not 0 <= rate < 1:
-            raise ArgumentError(
-                f"{type(self).__name__} takes a rate of at least 0 and below 1, got {rate!r}."
-            )
-        self.rate = float(rate)
+        self.rate = BELOW_1.check(self, "rate", rate)
 
     def passes_through(self, training: bool) -> bool:
         """Nothing happens outside of training."""
@@ -56,12 +50,7 @@ class GaussianNoise(Layer):
 
     def __init__(self, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        is_number = isinstance(stddev, int | float | np.number) and not isinstance(stddev, bool)
-        if not is_number or not 0 <= stddev < np.inf:
-            raise ArgumentError(
-                f"GaussianNoise takes a number of at least 0 for stddev, got {stddev!r}."
-            )
-        self.stddev = float(stddev)
+        self.stddev = AT_LEAST_0.check(self, "stddev", stddev)
 
     def passes_through(self, training: bool) -> bool:
         """Nothing is added outside of training."""

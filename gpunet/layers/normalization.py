@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from gpunet import initializers
+from gpunet.arguments import FROM_0_TO_1, is_integer
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError, warn
@@ -112,12 +111,8 @@ class BatchNormalization(ChannelNormalization):
             raise ArgumentError(
                 "BatchNormalization has neither renorm nor synchronized: leave them out."
             )
-        if not isinstance(momentum, int | float | np.number) or not 0 <= momentum <= 1:
-            raise ArgumentError(
-                f"BatchNormalization takes a number from 0 to 1 for momentum, got {momentum!r}."
-            )
         self.axis = axis
-        self.momentum = float(momentum)
+        self.momentum = FROM_0_TO_1.check(self, "momentum", momentum)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.renorm_clipping = renorm_clipping
@@ -241,11 +236,11 @@ class GroupNormalization(ChannelNormalization):
         **kwargs: Any,
     ) -> None:
         super().__init__(epsilon, center, scale, locals(), kwargs)
-        if not isinstance(groups, int) or isinstance(groups, bool) or groups < -1 or groups == 0:
+        if not is_integer(groups) or groups < -1 or groups == 0:
             raise ArgumentError(
                 f"GroupNormalization takes a positive integer or -1 for groups, got {groups!r}."
             )
-        self.groups = groups
+        self.groups = int(groups)
         self.axis = axis
 
     def build(self, input_shape: Shape) -> None:

@@ -6,11 +6,11 @@ from math import prod
 from typing import Any
 
 from gpunet import initializers
+from gpunet.arguments import ABOVE_0, check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.layers.affine import positive_number
 from gpunet.layers.base import Context, Layer
 
 
@@ -46,12 +46,7 @@ class PositionEmbedding(Layer):
         self, sequence_length: int, initializer: object = "glorot_uniform", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(sequence_length, int) or sequence_length < 1:
-            raise ArgumentError(
-                "PositionEmbedding takes a positive integer for sequence_length, got "
-                f"{sequence_length!r}."
-            )
-        self.sequence_length = sequence_length
+        self.sequence_length = check_count(self, "sequence_length", sequence_length)
         self.initializer = initializers.get(initializer)
 
     def build(self, input_shape: Shape) -> None:
@@ -123,7 +118,7 @@ class SinePositionEncoding(Layer):
 
     def __init__(self, max_wavelength: float = 10000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.max_wavelength = positive_number(self, "max_wavelength", max_wavelength)
+        self.max_wavelength = ABOVE_0.check(self, "max_wavelength", max_wavelength)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """That of the input."""
@@ -182,8 +177,8 @@ class RotaryEmbedding(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.max_wavelength = positive_number(self, "max_wavelength", max_wavelength)
-        self.scaling_factor = positive_number(self, "scaling_factor", scaling_factor)
+        self.max_wavelength = ABOVE_0.check(self, "max_wavelength", max_wavelength)
+        self.scaling_factor = ABOVE_0.check(self, "scaling_factor", scaling_factor)
         for name, axis in (("sequence_axis", sequence_axis), ("feature_axis", feature_axis)):
             if not isinstance(axis, int) or isinstance(axis, bool) or axis == 0:
                 raise ArgumentError(

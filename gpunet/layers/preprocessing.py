@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import FINITE
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
@@ -35,11 +36,8 @@ class Rescaling(Layer):
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for argument, value in (("scale", scale), ("offset", offset)):
-            if not isinstance(value, int | float | np.number):
-                raise ArgumentError(f"Rescaling takes a number for {argument}, got {value!r}.")
-        self.scale = float(scale)
-        self.offset = float(offset)
+        self.scale = FINITE.check(self, "scale", scale)
+        self.offset = FINITE.check(self, "offset", offset)
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = scale * x + offset."""

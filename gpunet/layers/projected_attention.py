@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import BELOW_1, check_count
 from gpunet.engine.graph import Option, Shape, Tensor
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -14,7 +15,6 @@ from gpunet.layers.attention import (
     Masks,
     attend,
     attend_backward,
-    checked_rate,
     checked_shapes,
     gradients_of,
     outputs_of,
@@ -72,7 +72,7 @@ class ProjectedAttention(Layer):
                     f"{type(self).__name__} has no {name}, got {options[name]!r}: leave it out."
                 )
         if sliding_window is not None:
-            self._check_size("sliding_window", sliding_window)
+            check_count(self, "sliding_window", sliding_window)
         if not isinstance(use_gate, bool) or not isinstance(use_bias, bool):
             raise ArgumentError(
                 f"{type(self).__name__} takes True or False for use_bias and use_gate, got "
@@ -81,7 +81,7 @@ class ProjectedAttention(Layer):
         self.heads = heads
         self.heads_of = {"query": heads, "key": key_heads, "value": key_heads, "gate": heads}
         self.sizes = {"query": key_dim, "key": key_dim, "value": value_dim, "gate": value_dim}
-        self.dropout = checked_rate(self, dropout)
+        self.dropout = BELOW_1.check(self, "dropout", dropout)
         self.use_bias = use_bias
         self.features = features
         self.sliding_window = sliding_window
@@ -92,14 +92,6 @@ class ProjectedAttention(Layer):
         self.bias_regularizer = regularizers.get(options["bias_regularizer"])
         self.kernel_constraint = constraints.get(options["kernel_constraint"])
         self.bias_constraint = constraints.get(options["bias_constraint"])
-
-    def _check_size(self, name: str, size: Any) -> int:
-        """A positive integer."""
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ArgumentError(
-                f"{type(self).__name__} takes a positive integer for {name}, got {size!r}."
-            )
-        return size
 
     def __call__(  # type: ignore[override]  # Keras' arguments
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import check_flag
 from gpunet.engine.graph import Shape, Tensor
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Buffer, Recorder
@@ -48,12 +49,7 @@ class Recurrent(Layer):
     def __init__(self, cell: Any, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         super().__init__(activity_regularizer=arguments.get("activity_regularizer"), **kwargs)
         for name in _FLAGS:
-            value = arguments.get(name, False)
-            if not isinstance(value, bool):
-                raise ArgumentError(
-                    f"{type(self).__name__} takes a bool for {name}, got {value!r}."
-                )
-            setattr(self, name, value)
+            setattr(self, name, check_flag(self, name, arguments.get(name, False)))
         self.cell: Any = cell
         self.state_sizes: list[int] = sizes_of(self.cell.state_size)
         self.batch_size: int | None = None  # of the states that a stateful layer keeps

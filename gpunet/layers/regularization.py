@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from gpunet.arguments import BELOW_1
 from gpunet.engine.recorder import Recorder
-from gpunet.errors import ArgumentError
 from gpunet.layers.base import Context, Layer
 from gpunet.regularizers import L1L2
 
@@ -33,9 +31,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
-            raise ArgumentError(f"Dropout takes a rate of at least 0 and below 1, got {rate!r}.")
-        self.rate = float(rate)
+        self.rate = BELOW_1.check(self, "rate", rate)
 
     def passes_through(self, training: bool) -> bool:
         """Nothing is dropped outside of training."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
@@ -170,9 +171,7 @@ class RepeatVector(Layer):
 
     def __init__(self, n: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise ArgumentError(f"RepeatVector takes a positive integer for n, got {n!r}.")
-        self.n = n
+        self.n = check_count(self, "n", n)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, n, features)."""

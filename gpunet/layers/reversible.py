@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
+from gpunet.arguments import ABOVE_0, check_flag
 from gpunet.engine.graph import Shape, Tensor
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
-from gpunet.layers.affine import positive_number
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.merge import Add
@@ -63,16 +63,15 @@ class ReversibleEmbedding(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if reverse_dtype is not None or not isinstance(tie_weights, bool):
+        if reverse_dtype is not None:
             raise ArgumentError(
-                "ReversibleEmbedding takes a bool for tie_weights and no reverse_dtype, got "
-                f"{tie_weights!r} and {reverse_dtype!r}."
+                f"ReversibleEmbedding has no reverse_dtype, got {reverse_dtype!r}: leave it out."
             )
         if logit_soft_cap is not None:
-            logit_soft_cap = positive_number(self, "logit_soft_cap", logit_soft_cap)
+            logit_soft_cap = ABOVE_0.check(self, "logit_soft_cap", logit_soft_cap)
         self.input_dim = input_dim
         self.output_dim = output_dim
-        self.tie_weights = tie_weights
+        self.tie_weights = check_flag(self, "tie_weights", tie_weights)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
@@ -222,7 +221,7 @@ class TokenAndPositionEmbedding(Layer):
         self.vocabulary_size = vocabulary_size
         self.sequence_length = sequence_length
         self.embedding_dim = embedding_dim
-        self.tie_weights = tie_weights
+        self.tie_weights = check_flag(self, "tie_weights", tie_weights)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.mask_zero = mask_zero
         self._make_layers()  # which checks the arguments

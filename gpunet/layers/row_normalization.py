@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from gpunet.arguments import ABOVE_0
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ShapeError
-from gpunet.layers.affine import Affine, positive_number, trailing_shape
+from gpunet.layers.affine import Affine, trailing_shape
 from gpunet.layers.base import Context, Layer
 
 
@@ -123,7 +124,7 @@ class RMSNormalization(Layer):
         super().__init__(**kwargs)
         self.axis = axis
         self.by_position = axis == -1
-        self.epsilon = positive_number(self, "epsilon", epsilon)
+        self.epsilon = ABOVE_0.check(self, "epsilon", epsilon)
 
     def build(self, input_shape: Shape) -> None:
         """Make scale, of the shape of the axes."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.saving.configs import (
     CustomObjects,
     from_description,
     public_classes,
-    shortened,
 )
 
 
@@ -26,7 +26,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
         {'name': 'flat', 'trainable': True, 'data_format': 'channels_last'}
     """
     if not isinstance(layer, Layer):
-        raise ArgumentError(f"serialize takes a layer, got {shortened(layer)}.")
+        raise ArgumentError(f"serialize takes a layer, got {shown(layer)}.")
     return layer.description()
 
 
@@ -51,7 +51,7 @@ def deserialize(config: Any, custom_objects: CustomObjects | None = None) -> Any
     classes.pop("Layer")
     made = from_description(config, classes, "layer", custom_objects)
     if not isinstance(made, Layer):
-        raise ArgumentError(f"custom_objects gave {shortened(made)} where a layer was expected.")
+        raise ArgumentError(f"custom_objects gave {shown(made)} where a layer was expected.")
     return made
 
 

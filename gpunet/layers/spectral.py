@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import check_count
 from gpunet.engine.graph import Shape
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Recorder
@@ -44,13 +45,8 @@ class SpectralNormalization(Layer):
             raise ArgumentError(f"SpectralNormalization takes a layer, got {layer!r}.")
         kwargs.setdefault("activity_regularizer", layer.activity_regularizer)
         super().__init__(**kwargs)
-        if not isinstance(power_iterations, int) or power_iterations < 1:
-            raise ArgumentError(
-                "SpectralNormalization takes a positive integer for power_iterations, got "
-                f"{power_iterations!r}."
-            )
         self.layer = layer
-        self.power_iterations = power_iterations
+        self.power_iterations = check_count(self, "power_iterations", power_iterations)
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the layer, and vector_u (1, size of the kernel's last axis)."""

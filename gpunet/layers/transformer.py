@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from gpunet import activations, initializers
+from gpunet.arguments import ABOVE_0, BELOW_1, check_count, check_flag
 from gpunet.engine.graph import Shape, Tensor
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.layers.affine import positive_number
-from gpunet.layers.attention import checked_rate
 from gpunet.layers.base import Layer
 from gpunet.layers.core import Dense
 from gpunet.layers.merge import Add
@@ -40,23 +37,14 @@ class _Block(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, size in (("intermediate_dim", intermediate_dim), ("num_heads", num_heads)):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ArgumentError(
-                    f"{type(self).__name__} takes a positive integer for {name}, got {size!r}."
-                )
-        if not isinstance(normalize_first, bool | np.bool_):
-            raise ArgumentError(
-                f"{type(self).__name__} takes a bool for normalize_first, got {normalize_first!r}."
-            )
-        self.intermediate_dim = intermediate_dim
-        self.num_heads = num_heads
-        self.dropout = checked_rate(self, dropout)
+        self.intermediate_dim = check_count(self, "intermediate_dim", intermediate_dim)
+        self.num_heads = check_count(self, "num_heads", num_heads)
+        self.dropout = BELOW_1.check(self, "dropout", dropout)
         self.activation = activations.get(activation)
-        self.layer_norm_epsilon = positive_number(self, "layer_norm_epsilon", layer_norm_epsilon)
+        self.layer_norm_epsilon = ABOVE_0.check(self, "layer_norm_epsilon", layer_norm_epsilon)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        self.normalize_first = bool(normalize_first)
+        self.normalize_first = check_flag(self, "normalize_first", normalize_first)
         self.parts: dict[str, Any] = {}  # the layers by name, in KerasHub's order
 
     def _features(self, shape: Shape) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.geometry import AXES, Triple
 from gpunet.layers.channels import ChannelLayer, channels_from_end, channels_to_end
 
@@ -50,14 +49,3 @@ class Windowed(ChannelLayer):
     def outputs(self, sizes: Triple) -> tuple[int, ...]:
         """Depth, height and width without the dimensions that this layer does not have."""
         return sizes[len(AXES) - self.rank :]
-
-
-def check_count(layer: str, name: str, value: Any) -> int:
-    """A positive integer.
-
-    Raises:
-        ArgumentError: it is none.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{layer} takes a positive integer for {name}, got {value!r}.")
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.losses.base import Loss, LossBuffers
@@ -111,8 +112,8 @@ def get(identifier: Any) -> Loss:
         return _FUNCTIONS[identifier]()
     raise ArgumentError(
         f"loss must be a name such as 'mse', a function of gpunet.losses or a Loss, got "
-        f"{identifier!r}; for one of your own subclass gpunet.losses.Loss, because gpunet has no "
-        "automatic differentiation."
+        f"{shown(identifier)}; for one of your own subclass gpunet.losses.Loss, because gpunet has "
+        "no automatic differentiation."
     )
 
 

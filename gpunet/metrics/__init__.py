@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.metrics.accuracy import (
@@ -134,8 +135,8 @@ def get(identifier: Any) -> Metric:
     except ArgumentError:
         raise ArgumentError(
             f"a metric must be a name such as 'accuracy', a class or an object of gpunet.metrics, "
-            f"or a loss, got {identifier!r}; for one of your own subclass gpunet.metrics.Metric, "
-            "whose ops run where the model is."
+            f"or a loss, got {shown(identifier)}; for one of your own subclass "
+            "gpunet.metrics.Metric, whose ops run where the model is."
         ) from None
 
 

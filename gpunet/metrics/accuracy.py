@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import check_count
 from gpunet.errors import ArgumentError
 from gpunet.metrics.base import MeanOfRows
 
@@ -83,9 +84,7 @@ class TopKCategoricalAccuracy(MeanOfRows):
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None) -> None:
         super().__init__(name, dtype)
-        if not isinstance(k, int) or k < 1:
-            raise ArgumentError(f"{type(self).__name__} needs a positive integer k, got {k!r}.")
-        self.k = k
+        self.k = check_count(self, "k", k)
 
     def record_rows(self, op: Any, rows: Any, totals: Any, x: Any, labels: Any) -> None:
         """One op for both kinds of labels."""

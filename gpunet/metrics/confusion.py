@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import check_count
 from gpunet.errors import ArgumentError
 from gpunet.metrics.base import Metric, State, divide, scalar_or_array
 
@@ -168,8 +169,8 @@ class Precision(ThresholdMetric):
         kind = type(self).__name__
         default = 0.5 if top_k is None else -1e9  # top_k_filter leaves -1e10 of the others
         super().__init__(parse_thresholds(kind, thresholds, default), name, dtype)
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-            raise ArgumentError(f"{kind} needs a positive integer top_k, got {top_k!r}.")
+        if top_k is not None:
+            check_count(kind, "top_k", top_k)
         if class_id is not None and (not isinstance(class_id, int) or class_id < 0):
             raise ArgumentError(f"{kind} needs a column from 0 on as class_id, got {class_id!r}.")
         self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id

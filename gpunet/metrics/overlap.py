@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import check_count
 from gpunet.engine.data import as_numbers, check_lengths
 from gpunet.errors import ArgumentError
 from gpunet.metrics.base import Metric, State, matrix_of, predictions_of, weights_of
@@ -65,10 +66,7 @@ class IoU(Metric):
     ) -> None:
         super().__init__(name, dtype)
         kind = type(self).__name__
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ArgumentError(
-                f"{kind} needs a positive integer num_classes, got {num_classes!r}."
-            )
+        check_count(kind, "num_classes", num_classes)
         self.target_class_ids = [int(number) for number in target_class_ids]
         if not all(0 <= number < num_classes for number in self.target_class_ids):
             raise ArgumentError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.identifiers import lookup
 from gpunet.optimizers import schedules
@@ -54,7 +55,7 @@ def get(identifier: Any) -> Optimizer:
         return lookup(identifier, _OPTIMIZERS, "optimizer").from_config({})
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
-    raise ArgumentError(f"an optimizer must be a name such as 'adam', got {identifier!r}.")
+    raise ArgumentError(f"an optimizer must be a name such as 'adam', got {shown(identifier)}.")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gpunet.arguments import AT_LEAST_0, BELOW_1
 from gpunet.engine.recorder import Recorder
 from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.buffers import UpdateBuffers
-from gpunet.optimizers.checks import AT_LEAST_0, BELOW_1
 
 
 class RMSprop(Optimizer):

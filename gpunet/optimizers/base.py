@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gpunet import schedules
+from gpunet.arguments import AT_LEAST_0, Range, check_names
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import SEGMENT_COLUMNS, Array
 from gpunet.engine.parameters import Parameter, Span
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.optimizers.buffers import UpdateBuffers
-from gpunet.optimizers.checks import AT_LEAST_0, Range, check_common, check_names
+from gpunet.optimizers.checks import check_common
 
 if TYPE_CHECKING:
     from gpunet.models import Model
@@ -121,7 +122,7 @@ class Optimizer(ABC):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        if not callable(value):  # a schedule is, too
+        if not callable(value) or isinstance(value, type):  # a schedule is callable, too
             AT_LEAST_0.check(self, "learning_rate", value, ", a schedule or a function")
             value = float(value)
         self._learning_rate = value

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gpunet.arguments import BELOW_1, BETWEEN_0_AND_1, FROM_0_TO_1
 from gpunet.engine.recorder import Recorder
 from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.buffers import UpdateBuffers
-from gpunet.optimizers.checks import BELOW_1, BETWEEN_0_AND_1, FROM_0_TO_1
 
 
 class SGD(Optimizer):

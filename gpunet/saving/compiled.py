@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpunet import losses, metrics, optimizers
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError
 from gpunet.saving.configs import (
     CustomObjects,
     describe,
     from_description,
     public_classes,
-    shortened,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compile_from_config(
         ArgumentError: a config that says something else, or names an unknown class.
     """
     if not isinstance(config, Mapping):
-        raise ArgumentError(f"a compile_config must be a dict, got {shortened(config)}.")
+        raise ArgumentError(f"a compile_config must be a dict, got {shown(config)}.")
     kinds = {
         "optimizer": public_classes(optimizers, optimizers.Optimizer),
         "loss": public_classes(losses, losses.Loss),
@@ -63,7 +63,7 @@ def compile_from_config(
         if key in known and value is not None:
             arguments[key] = _object(value, kinds.get(key, {}), key, custom_objects)
         elif value not in _NOTHING and key != "jit_compile":
-            raise ArgumentError(f"gpunet's compile has no {key}, got {shortened(value)}.")
+            raise ArgumentError(f"gpunet's compile has no {key}, got {shown(value)}.")
     model.compile(**arguments)
 
 

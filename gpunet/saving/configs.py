@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, GpunetError
 from gpunet.identifiers import lookup
 
@@ -127,8 +128,7 @@ def parts_of(description: Any, kind: str) -> tuple[str, dict[str, Any]]:
     config = description.get("config", {}) if is_dict else None
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise ArgumentError(
-            f"the config of one {kind} needs 'class_name' and 'config', got "
-            f"{shortened(description)}."
+            f"the config of one {kind} needs 'class_name' and 'config', got {shown(description)}."
         )
     unknown = [key for key in config if not isinstance(key, str)]
     if unknown:
@@ -158,16 +158,9 @@ def check_custom_objects(custom_objects: CustomObjects | None) -> dict[str, type
         isinstance(cls, type) and hasattr(cls, "from_config") for cls in custom.values()
     ):
         raise ArgumentError(
-            "custom_objects must be a dict of name -> class with from_config, got "
-            f"{shortened(custom)}."
+            f"custom_objects must be a dict of name -> class with from_config, got {shown(custom)}."
         )
     return dict(custom)
-
-
-def shortened(value: Any) -> str:
-    """repr, cut off where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _made(value: Any, custom: Mapping[str, type]) -> Any:

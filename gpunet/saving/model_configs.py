@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gpunet.arguments import shown
 from gpunet.engine.graph import Graph, Tensor, call_layer, tensors_of, with_tensors
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.layers.calls import checked_options
 from gpunet.layers.input_layer import InputLayer
 from gpunet.layers.serialization import deserialize, serialize
-from gpunet.saving.configs import CustomObjects, shortened
+from gpunet.saving.configs import CustomObjects
 
 Place = tuple[str, int, int]
 """(layer, which call of it, which of the call's outputs); inputs have the call 0."""
@@ -149,7 +150,7 @@ def graph_from_config(
         made, label = _layer(entry, custom_objects, nested), entry.get("name")
         calls = entry.get("inbound_nodes")
         if not isinstance(label, str) or not isinstance(calls, list):
-            raise _malformed(f"a layer without 'name' and 'inbound_nodes': {shortened(entry)}")
+            raise _malformed(f"a layer without 'name' and 'inbound_nodes': {shown(entry)}")
         if isinstance(made, InputLayer):
             tensors[label, 0, 0] = made.output
         else:
@@ -203,7 +204,7 @@ def _argument(call: Any) -> tuple[list[Place], str, dict[str, Any]]:
     if isinstance(call, Mapping) and isinstance(call.get("training"), bool):
         options["training"] = call["training"]
     if not isinstance(args, list) or not args or "" in options:
-        raise _malformed(f"a call must have tensors as arguments, got {shortened(call)}")
+        raise _malformed(f"a call must have tensors as arguments, got {shown(call)}")
     is_list = len(args) == 1 and isinstance(args[0], list)
     places = [_tensor_place(tensor) for tensor in (args[0] if is_list else args)]
     return places, "list" if is_list else "one" if len(args) == 1 else "many", options
@@ -250,7 +251,7 @@ def _ends(listed: Any, key: str, tensors: Calls) -> Any:
     if isinstance(listed, list) and listed and isinstance(listed[0], str):
         listed = [listed]
     if not isinstance(listed, list) or not listed:
-        raise _malformed(f"{key} must list (layer, call, output), got {shortened(listed)}")
+        raise _malformed(f"{key} must list (layer, call, output), got {shown(listed)}")
     places = [_place(item) for item in listed]
     missing = [place for place in places if place not in tensors]
     if missing:
@@ -266,20 +267,20 @@ def _place(history: Any) -> Place:
         or type(history[1]) is not int
         or type(history[2]) is not int
     ):
-        raise _malformed(f"a tensor must say (layer, call, output), got {shortened(history)}")
+        raise _malformed(f"a tensor must say (layer, call, output), got {shown(history)}")
     return history[0], history[1], history[2]
 
 
 def _entries(config: Any) -> list[dict[str, Any]]:
     entries = config.get("layers") if isinstance(config, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise _malformed(f"it needs a list 'layers', got {shortened(config)}")
+        raise _malformed(f"it needs a list 'layers', got {shown(config)}")
     return entries
 
 
 def _checked_name(name: Any) -> str | None:
     if not isinstance(name, str | None):
-        raise _malformed(f"the name must be a string, got {shortened(name)}")
+        raise _malformed(f"the name must be a string, got {shown(name)}")
     return name
 
 

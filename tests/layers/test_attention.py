@@ -284,7 +284,7 @@ def test_attention_learns_to_look_up():
         (lambda: layers.MultiHeadAttention(2, 2.5), "a positive integer for key_dim, got 2.5"),
         (lambda: layers.MultiHeadAttention(2, 3, -1), "a positive integer for value_dim, got -1"),
         (lambda: layers.MultiHeadAttention(2, 3, output_shape=(3, "x")), "for output_shape, got"),
-        (lambda: layers.MultiHeadAttention(2, 3, dropout=1.0), "below 1, got 1.0"),
+        (lambda: layers.MultiHeadAttention(2, 3, dropout=1.0), "below 1 for dropout, got 1.0"),
         (
             lambda: layers.MultiHeadAttention(2, 3, use_gate=1),
             "for use_bias and use_gate, got .* 1",
@@ -295,7 +295,7 @@ def test_attention_learns_to_look_up():
         (lambda: layers.MultiHeadAttention(2, 3, attention_axes=2), "no attention_axes, got 2"),
         (lambda: layers.MultiHeadAttention(2, 3, seed=0), "no seed, got 0: leave it out"),
         (lambda: layers.Attention(score_mode="concat"), "score_mode=\"dot\", got 'concat'"),
-        (lambda: layers.Attention(dropout="x"), "at least 0 and below 1, got 'x'"),
+        (lambda: layers.Attention(dropout="x"), "at least 0 and below 1 for dropout, got 'x'"),
     ],
 )
 def test_arguments(make, message):

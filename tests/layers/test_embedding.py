@@ -83,9 +83,14 @@ def test_numbers_outside_of_the_table_are_named():
     for wrong in (11, -1):
         bad = x.copy()
         bad[4, 2] = wrong
-        with pytest.raises(ArgumentError, match=rf"x holds {wrong} at \[4, 2\], .* 0 to 10"):
-            model.fit(bad, y, verbose=0)
-        assert np.isnan(model.predict(bad, verbose=0)[4]).all()
+        for use in (
+            lambda x: model.fit(x, y, verbose=0),
+            lambda x: model.evaluate(x, y, verbose=0),
+            lambda x: model.predict(x, verbose=0),
+        ):
+            with pytest.raises(ArgumentError, match=rf"x holds {wrong} at \[4, 2\], .* 0 to 10"):
+                use(bad)
+        assert np.isnan(model.predict_on_batch(bad)[4]).all()
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
 
 

@@ -238,7 +238,7 @@ MISTAKES = {
     "dims of another rank": (lambda: layers.Permute((1, 2, 3))(A), ShapeError, "4 axes, got"),
     "no times": (lambda: layers.RepeatVector(0), ArgumentError, "positive integer for n"),
     "repeated matrix": (lambda: layers.RepeatVector(2)(A), ShapeError, r"\(batch, features\)"),
-    "rate of 1": (lambda: layers.SpatialDropout1D(1.0), ArgumentError, "below 1, got 1.0"),
+    "rate of 1": (lambda: layers.SpatialDropout1D(1.0), ArgumentError, "below 1 for rate, got 1.0"),
     "negative noise": (lambda: layers.GaussianNoise(-1), ArgumentError, "at least 0 for stddev"),
 }
 

@@ -238,10 +238,10 @@ def test_spectral_normalization_freezes_with_its_layer():
     ("make", "message"),
     [
         (lambda: layers.BatchNormalization(momentum=1.5), "number from 0 to 1 for momentum, got 1"),
-        (lambda: layers.BatchNormalization(epsilon=0), "positive number for epsilon, got 0"),
+        (lambda: layers.BatchNormalization(epsilon=0), "number above 0 for epsilon, got 0"),
         (lambda: layers.BatchNormalization(renorm=True), "neither renorm nor synchronized"),
         (lambda: layers.GroupNormalization(0), "positive integer or -1 for groups, got 0"),
-        (lambda: layers.RMSNormalization(epsilon="a"), "positive number for epsilon, got 'a'"),
+        (lambda: layers.RMSNormalization(epsilon="a"), "number above 0 for epsilon, got 'a'"),
         (lambda: layers.SpectralNormalization(3), "takes a layer, got 3"),
         (
             lambda: layers.SpectralNormalization(layers.Dense(2), 0),

@@ -183,7 +183,7 @@ def test_unknown_names_get_a_suggestion(name, hint):
     [
         ("Precision", {"thresholds": 1.5}, "thresholds from 0 to 1, got 1.5"),
         ("Precision", {"thresholds": "half"}, "thresholds from 0 to 1, got 'half'"),
-        ("Recall", {"top_k": 0}, "positive integer top_k, got 0"),
+        ("Recall", {"top_k": 0}, "positive integer for top_k, got 0"),
         ("Recall", {"class_id": -1}, "class_id, got -1"),
         ("AUC", {"num_thresholds": 1}, "at least 2 thresholds, got 1"),
         ("AUC", {"curve": "DET"}, "curves ROC, PR, PRGAIN, got 'DET'"),
@@ -192,7 +192,7 @@ def test_unknown_names_get_a_suggestion(name, hint):
         ("F1Score", {"average": "mean"}, "averages None, micro, macro and weighted, got 'mean'"),
         ("F1Score", {"threshold": 2.0}, "got 2.0"),
         ("FBetaScore", {"beta": 2}, "positive float beta, got 2"),
-        ("TopKCategoricalAccuracy", {"k": 0}, "positive integer k, got 0"),
+        ("TopKCategoricalAccuracy", {"k": 0}, "positive integer for k, got 0"),
         ("SparseTopKCategoricalAccuracy", {"from_sorted_ids": True}, "not available"),
         ("BinaryAccuracy", {"threshold": None}, "a number as threshold, got None"),
         ("MeanIoU", {"num_classes": 0}, "num_classes, got 0"),
