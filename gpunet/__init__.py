@@ -1,6 +1,7 @@
 """gpunet: Keras-style neural networks on hand-written CUDA kernels or plain NumPy."""
 
 import importlib
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -65,4 +66,5 @@ def __getattr__(name: str) -> ModuleType:
     """Import what no training needs when it is used, not with `import gpunet`."""
     if name in _IMPORTED_WHEN_USED:
         return importlib.import_module(f"gpunet.{name}")
-    raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
+    module = sys.modules[__name__]  # given to the error, so that Python can suggest a name
+    raise AttributeError(f"module 'gpunet' has no attribute {name!r}", name=name, obj=module)

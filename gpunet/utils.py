@@ -120,6 +120,8 @@ def pad_sequences(
     for name, side in (("padding", padding), ("truncating", truncating)):
         if side not in ("pre", "post"):
             raise ArgumentError(f"{name} of pad_sequences must be 'pre' or 'post', got {side!r}.")
+    if not isinstance(sequences, Iterable):
+        raise ArgumentError(f"pad_sequences takes a list of sequences, got {sequences!r}.")
     rows = []
     for number, sequence in enumerate(sequences):
         if isinstance(sequence, str) or not hasattr(sequence, "__len__"):

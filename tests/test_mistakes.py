@@ -1,16 +1,22 @@
 """Wrong set-ups: each is refused with one sentence, and no weight changes."""
 
+import io
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpunet
-from gpunet import Input, Model, Sequential, layers, losses, metrics, optimizers
+import gpunet.saving
+import gpunet.testing
+from gpunet import Input, Model, Sequential, layers, losses, metrics, optimizers, schedules
 from gpunet.callbacks import Callback
 from gpunet.errors import (
     ArgumentError,
     BackendUnavailable,
+    DataUnavailable,
     DtypeError,
     GpunetError,
     ShapeError,
@@ -50,6 +56,36 @@ def two_inputs():
 def integers_of(shape, dtype="int32"):
     x = Input(shape, dtype=dtype, name="tokens")
     return Model(x, layers.Flatten()(x))
+
+
+def layers_with(initializer):
+    return Sequential([layers.Dense(3, kernel_initializer=initializer, input_dim=6)])
+
+
+def words():
+    stack = [layers.Embedding(5, 3, input_shape=(4,)), layers.Flatten(), layers.Dense(1)]
+    model = Sequential(stack)
+    model.compile("sgd", "mse")
+    return model
+
+
+def saved(content):
+    """Load a file of weights with this content."""
+
+    def use(model):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.weights.npz")
+            if content is not None:
+                path.write_bytes(content)
+            model.load_weights(path)
+
+    return use
+
+
+def archive(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
 def with_rate(rate):
@@ -93,6 +129,47 @@ MISTAKES = {
     ),
     "text": (fit(np.full((12, 6), "1.0")), DtypeError, r"an array of numbers, got dtype <U3"),
     "objects": (fit(np.full((12, 6), None)), DtypeError, r"of numbers, got dtype object"),
+    "objects that are numbers": (
+        fit(X.astype(object)),
+        DtypeError,
+        r"of numbers, got dtype object; write \.astype\('float32'\)",
+    ),
+    "a table with a column of text": (
+        fit(np.array([[1.0, "red", 2.0, 3.0, 4.0, 5.0]] * 12, object)),
+        DtypeError,
+        r"of numbers, got dtype object with 'red' in it",
+    ),
+    "a file's name": (fit("data.csv"), DtypeError, r"got dtype <U8 with 'data\.csv' in it"),
+    "a generator": (
+        fit(row for row in X),
+        DtypeError,
+        r"an object of type generator; make a NumPy",
+    ),
+    "masked values": (
+        fit(np.ma.masked_greater(X, 1)),
+        ArgumentError,
+        r"is a masked array, .* with \.filled",
+    ),
+    "NaN": (
+        fit(np.where(np.arange(6) == 2, np.nan, X)),
+        ArgumentError,
+        r"x holds nan at \[0, 2\] \(12 such values in all\).* drop these samples",
+    ),
+    "numbers beyond float32": (
+        fit(X.astype(np.float64) * 1e300),
+        ArgumentError,
+        r"x holds .*e\+\d+ at \[0, 0\] \(72 such values in all\)",
+    ),
+    "integers that an embedding has no row for": (
+        lambda m: words().predict(np.full((2, 4), 9), verbose=0),
+        ArgumentError,
+        r"x holds 9 at \[0, 0\], but 'embedding' has rows for 0 to 4",
+    ),
+    "the same in evaluate": (
+        lambda m: words().evaluate(np.full((2, 4), -1), np.ones((2, 1)), verbose=0),
+        ArgumentError,
+        r"x holds -1 at \[0, 0\]",
+    ),
     "complex numbers": (fit(X + 1j), DtypeError, r"of numbers, got dtype complex64"),
     "dates": (
         fit(np.full((12, 6), np.datetime64("2020-01-01"))),
@@ -215,6 +292,8 @@ MISTAKES = {
         ArgumentError,
         r"batch_size must be a positive integer, got 'all'",
     ),
+    "batch_size True": (fit(batch_size=True), ArgumentError, r"positive integer, got True"),
+    "shuffle of text": (fit(shuffle="yes"), ArgumentError, r"a bool for shuffle, got 'yes'"),
     "epochs of text": (
         fit(epochs="5"),
         ArgumentError,
@@ -299,6 +378,16 @@ MISTAKES = {
         ArgumentError,
         r"learning_rate, got nan",
     ),
+    "a schedule that is a class": (
+        lambda m: optimizers.SGD(schedules.ExponentialDecay),
+        ArgumentError,
+        r"a schedule or a function for learning_rate, got <class",
+    ),
+    "run_eagerly of text": (
+        lambda m: m.compile("sgd", "mse", run_eagerly="no"),
+        ArgumentError,
+        r"compile takes a bool for run_eagerly, got 'no'",
+    ),
     "a negative epsilon": (
         lambda m: optimizers.Adam(epsilon=-1),
         ArgumentError,
@@ -322,6 +411,47 @@ MISTAKES = {
         r"Dense takes a positive integer for units, got 0",
     ),
     "units of text": (lambda m: layers.Dense("64"), ArgumentError, r"for units, got '64'"),
+    "units True": (lambda m: layers.Dense(True), ArgumentError, r"for units, got True"),
+    "a misspelt argument": (
+        lambda m: layers.Dense(3, activaton="relu"),
+        ArgumentError,
+        r"Dense has no argument 'activaton': did you mean 'activation'; it takes units, ",
+    ),
+    "an argument of Keras 2": (
+        lambda m: layers.Embedding(5, 3, input_length=4),
+        ArgumentError,
+        r"Embedding has no argument 'input_length'",
+    ),
+    "use_bias of text": (
+        lambda m: layers.Dense(3, use_bias="no"),
+        ArgumentError,
+        r"Dense takes a bool for use_bias, got 'no'",
+    ),
+    "an array as initializer": (
+        lambda m: layers.Dense(3, kernel_initializer=np.ones((60, 30))),
+        ArgumentError,
+        r"An initializer must be .*, got array\(\[\[1\.",
+    ),
+    "a range of text for an initializer": (
+        lambda m: gpunet.initializers.Constant("a"),
+        ArgumentError,
+        r"Constant takes a number for value, got 'a'",
+    ),
+    "an initializer that returns another shape": (
+        lambda m: layers_with(lambda shape, dtype=None: np.ones(2)).predict(X, verbose=0),
+        ShapeError,
+        r"initializer of 'kernel' of layer 'dense' was called .* \(6, 3\), but .* shape \(2,\)",
+    ),
+    "more weights than there is memory": (
+        lambda m: Sequential([layers.Dense(10**8, input_dim=10**8)]).summary(),
+        ArgumentError,
+        r"no memory for .* weights, most of them in 'kernel' of layer 'dense' with the shape",
+    ),
+    "a layer that is a class in a check": (
+        lambda m: gpunet.testing.gradient_check(layers.Dense, X),
+        ArgumentError,
+        r"takes a layer or a model, got .*put \(\) behind the class",
+    ),
     "a misspelt activation": (
         lambda m: layers.Dense(3, "rellu"),
         ArgumentError,
@@ -340,9 +470,13 @@ MISTAKES = {
     "a dropout of 1": (
         lambda m: layers.Dropout(1),
         ArgumentError,
-        r"at least 0 and below 1, got 1",
+        r"of at least 0 and below 1 for rate, got 1",
     ),
-    "a dropout of text": (lambda m: layers.Dropout("half"), ArgumentError, r"below 1, got 'half'"),
+    "a dropout of text": (
+        lambda m: layers.Dropout("half"),
+        ArgumentError,
+        r"below 1 for rate, got 'half'",
+    ),
     "a scale of text": (
         lambda m: layers.Rescaling("1/255"),
         ArgumentError,
@@ -446,6 +580,47 @@ MISTAKES = {
         ArgumentError,
         r"sequential takes a list of arrays, got NoneType",
     ),
+    "a file of weights that is not there": (
+        saved(None),
+        DataUnavailable,
+        r"there is no file .*model\.weights\.npz in ",
+    ),
+    "a file of weights that is cut off": (
+        saved(archive(a=X)[:100]),
+        ArgumentError,
+        r"is no readable \.npz file of weights: ",
+    ),
+    "a file of weights with objects": (
+        saved(archive(a=np.array([{}], object))),
+        ArgumentError,
+        r"no readable .*: it does not hold arrays of numbers",
+    ),
+    "a file of something else": (
+        saved(b"hello"),
+        ArgumentError,
+        r"no readable .*: it does not hold arrays of numbers",
+    ),
+    "a file of another model's weights": (
+        saved(archive(a=X)),
+        ArgumentError,
+        r"does not belong to sequential: it lacks dense/kernel, .* and has besides a",
+    ),
+    "a file of Keras' weights": (
+        lambda m: m.load_weights("model.weights.h5"),
+        ArgumentError,
+        r"in files that end in \.npz, .* got 'model\.weights\.h5'",
+    ),
+    "no file": (lambda m: m.save_weights(None), ArgumentError, r"end in \.npz, .* got None"),
+    "a folder that is not there": (
+        lambda m: m.save_weights("not/there/model.weights.npz"),
+        ArgumentError,
+        r"there is no folder not/there to write model\.weights\.npz into",
+    ),
+    "weights of PyTorch that are none": (
+        lambda m: gpunet.saving.from_torch(m, None),
+        ArgumentError,
+        r"from_torch takes a dict of arrays by name, got None",
+    ),
     "a misspelt device": (
         lambda m: m.to("emulater"),
         ArgumentError,
@@ -460,7 +635,7 @@ MISTAKES = {
     "a number as a layer's name": (
         lambda m: layers.Dense(3, name=3),
         ArgumentError,
-        r"takes a string for name and a bool for trainable, got 3",
+        r"Dense takes a string for name, got 3",
     ),
     "a precision that is not there": (
         lambda m: m.to(dtype="float16"),
@@ -510,3 +685,22 @@ def test_every_error_of_gpunet_is_also_the_built_in_one():
     for ours, builtin in [*pairs, (UsageError, RuntimeError), (BackendUnavailable, RuntimeError)]:
         assert issubclass(ours, builtin)
         assert issubclass(ours, GpunetError)
+
+
+def test_numbers_of_numpy_are_numbers():
+    classes = np.unique(Y).size + np.int64(0)  # what a user computes the units from
+    assert layers.Dense(classes).get_config()["units"] == 3
+    assert type(layers.Dense(classes).units) is int
+    assert layers.Dropout(np.float32(0.5)).rate == 0.5
+
+
+def test_a_model_that_is_not_built_takes_rows_in_a_list():
+    model = lazily_built()
+    model.fit([[1.0, 2.0], [3.0, 4.0]], [[0.0] * 3] * 2, verbose=0)
+    assert model.predict([np.ones((4, 2))], verbose=0).shape == (4, 3)
+
+
+def test_a_misspelt_module_can_be_suggested():
+    with pytest.raises(AttributeError) as caught:
+        gpunet.layer  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("layer", gpunet)

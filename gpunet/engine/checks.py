@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpunet.losses import Loss
     from gpunet.optimizers import Optimizer
 
+LARGEST = float(np.finfo(np.float32).max)
 LARGE_LEARNING_RATE = 10.0
 LARGE_PIXEL = 127  # a uint8 image with a value above this reaches up to 255, not to 1 or 16
 # Layers behind which the size of the inputs does not matter, by name: not all exist everywhere.
@@ -68,9 +69,20 @@ def check_inputs(where: str, inputs: Sequence[Any], graph: Graph) -> None:
     for tensor, x in zip(graph.inputs, inputs, strict=True):
         name = f"{where}x ({tensor.name})" if many else f"{where}x"
         _check_finite(name, x)
-        _check_numbers(name, x, tensor, graph)
+        _check_indices(name, x, tensor, graph)
         if not where:  # said once is enough
             _check_pixels(name, x, tensor, graph)
+
+
+def check_indices(inputs: Sequence[Any], graph: Graph) -> None:
+    """Integers that an embedding has no row for: its vectors of them would be NaN.
+
+    Raises:
+        ArgumentError: there are some.
+    """
+    for tensor, x in zip(graph.inputs, inputs, strict=True):
+        name = f"x ({tensor.name})" if len(inputs) > 1 else "x"
+        _check_indices(name, x, tensor, graph)
 
 
 def check_targets(name: str, y: Any) -> None:
@@ -106,8 +118,8 @@ def _check_finite(name: str, array: Any) -> None:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return  # on a device, or integers
     # Both pass a NaN on, and need no array of booleans: 1.3 million numbers in 0.1 ms, not 0.23.
-    if array.size and not (np.isfinite(array.max()) and np.isfinite(array.min())):
-        wrong = ~np.isfinite(array)
+    if array.size and not (float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST):
+        wrong = ~(np.abs(array.astype(np.float64)) <= LARGEST)
         count = int(np.count_nonzero(wrong))
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ArgumentError(
@@ -128,8 +140,7 @@ def _check_pixels(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
         )
 
 
-def _check_numbers(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
-    """Integers that an embedding has no row for."""
+def _check_indices(name: str, x: Any, tensor: Tensor, graph: Graph) -> None:
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu" or not x.size:
         return
     limits = {layer: layer.integers for layer in _readers(tensor, graph) if layer.integers}

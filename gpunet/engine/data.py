@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import is_integer, is_number, shown
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.graph import DTYPES
@@ -24,7 +25,13 @@ def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
 
     Raises:
         DtypeError: text, objects, complex numbers, or an array on another device.
+        ArgumentError: a masked array that has masked values.
     """
+    if isinstance(value, np.ndarray) and type(value) is not np.ndarray and np.ma.is_masked(value):
+        raise ArgumentError(
+            f"{where} is a masked array, whose masked values would be used like the others; put "
+            "numbers in their place with .filled(...)."
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -37,8 +44,20 @@ def as_numbers(value: Any, where: str) -> np.ndarray[Any, Any]:
             "the model; copy it to the host first, or move the model with model.to(...)."
         ) from None
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise DtypeError(f"{where} must be an array of numbers, got dtype {array.dtype}.")
+        raise DtypeError(f"{where} must be an array of numbers, got {_what_else(value, array)}.")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _what_else(value: Any, array: np.ndarray[Any, Any]) -> str:
+    """What was passed in place of numbers, and what to do about it."""
+    if array.dtype.kind == "O" and array.ndim == 0:
+        return f"an object of type {type(value).__name__}; make a NumPy array of it"
+    text = f"dtype {array.dtype}"
+    if array.dtype.kind in "OU":
+        numbers = array.astype(object).flat  # Python's strings, which look like themselves
+        wrong = [entry for entry in numbers if not is_number(entry)]
+        text += f" with {shown(wrong[0])} in it" if wrong else "; write .astype('float32')"
+    return text
 
 
 def as_batch(value: Any, where: str, backend: Backend) -> Array:
@@ -207,6 +226,12 @@ def validation_tuple(data: Any) -> tuple[Any, ...]:
     return tuple(data)
 
 
+def at_least_0(name: str, value: Any) -> None:
+    """Raise an ArgumentError if an argument is no integer from 0 on."""
+    if not is_integer(value) or value < 0:
+        raise ArgumentError(f"{name} must be an integer of at least 0, got {shown(value)}.")
+
+
 def positive(name: str, value: int | None, default: int) -> int:
     """An argument that counts something, or its default.
 
@@ -215,8 +240,8 @@ def positive(name: str, value: int | None, default: int) -> int:
     """
     if value is None:
         return default
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} must be a positive integer, got {value!r}.")
+    if not is_integer(value) or value < 1:
+        raise ArgumentError(f"{name} must be a positive integer, got {shown(value)}.")
     return int(value)
 
 

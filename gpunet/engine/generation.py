@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import shown
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.graph import Graph, Node, Tensor
@@ -309,9 +310,9 @@ class Generator:
         """
         order = np.asarray(rows)
         if order.shape != (self.rows,) or order.dtype.kind not in "iu":
-            raise ArgumentError(f"reorder takes {self.rows} numbers of rows, got {rows!r}.")
+            raise ArgumentError(f"reorder takes {self.rows} numbers of rows, got {shown(rows)}.")
         if not ((order >= 0) & (order < self.rows)).all():
-            raise ArgumentError(f"reorder takes numbers of rows below {self.rows}, got {rows!r}.")
+            raise ArgumentError(f"reorder takes rows below {self.rows}, got {shown(rows)}.")
         if (order == np.arange(self.rows)).all():
             return
         backend = self._lease.backend

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet import random
+from gpunet.arguments import check_flag
 from gpunet.callbacks import CallbackList
 from gpunet.engine.meters import Meters
 from gpunet.engine.samples import Samples
@@ -101,7 +102,7 @@ class Loop:
         self._calls = calls
         self._samples = samples
         self._batch_size = batch_size
-        self._shuffle = shuffle
+        self._shuffle = check_flag("fit", "shuffle", shuffle)
         self._validation = validation
         self._validation_size = validation_size
 

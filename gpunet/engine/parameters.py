@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
+from gpunet.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from gpunet.constraints import Constraint
@@ -96,13 +97,26 @@ class Block:
         self.generation = 0
         self.size = 0
         for parameter in self.parameters:
-            parameter.block, parameter.offset = self, self.size
+            parameter.offset = self.size
             self.size += -(-parameter.size // ALIGNMENT) * ALIGNMENT
-        host = np.zeros(self.size, dtype)
+        host = self._zeros()
         for parameter in self.parameters:
-            values = parameter.initializer(parameter.shape)
+            values = _first_values(parameter)
             host[parameter.offset : parameter.offset + parameter.size] = values.reshape(-1)
         self._upload(host)
+        for parameter in self.parameters:  # last, so that what failed can be tried again
+            parameter.block = self
+
+    def _zeros(self) -> np.ndarray[Any, Any]:
+        try:
+            return np.zeros(self.size, self.dtype)
+        except MemoryError:
+            largest = max(self.parameters, key=lambda parameter: parameter.size)
+            raise ArgumentError(
+                f"there is no memory for {self.size:,} weights, most of them in {largest.name!r} "
+                f"of layer {largest.layer.label!r} with the shape {largest.shape}; make that "
+                "smaller."
+            ) from None
 
     def _upload(self, host: np.ndarray[Any, Any]) -> None:
         self.weights = self.backend.empty((self.size,), self.dtype)
@@ -129,6 +143,17 @@ class Block:
     def _view(self, flat: Array, parameter: Parameter) -> Array:
         start = parameter.offset
         return flat[start : start + parameter.size].reshape(parameter.shape)
+
+
+def _first_values(parameter: Parameter) -> np.ndarray[Any, Any]:
+    """What its initializer, perhaps a user's function, makes of a parameter's shape."""
+    values = np.asarray(parameter.initializer(parameter.shape))
+    if values.shape != parameter.shape:
+        raise ShapeError(
+            f"the initializer of {parameter.name!r} of layer {parameter.layer.label!r} was called "
+            f"with the shape {parameter.shape}, but returned an array of shape {values.shape}."
+        )
+    return values
 
 
 @dataclass(frozen=True)

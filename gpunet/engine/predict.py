@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.callbacks import CallbackList
+from gpunet.engine.checks import check_indices
 from gpunet.engine.sequences import buckets_of, lengths_of, on_host, picked
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def predict(
 
     Returns:
         Arrays (samples, ...); a list of arrays for an output with steps of `Sequences`.
+
+    Raises:
+        ArgumentError: an integer that an embedding has no row for.
     """
+    check_indices(arrays, trainer.graph)
     count, lengths = len(arrays[0]), lengths_of(arrays)
     buckets = None if lengths is None else buckets_of(lengths)
     sizes = [count] if buckets is None else [len(bucket) for bucket in buckets]

@@ -241,8 +241,25 @@ def split(trainer: Trainer, data: Given, share: float) -> tuple[Given, Given | N
     return part(slice(cut)), part(slice(cut, None))
 
 
-def check(trainer: Trainer, where: str, data: Given) -> None:
-    """Look for data that spoil a training; see `gpunet.engine.checks`."""
+def checked_on_device(
+    trainer: Trainer, where: str, data: Given, class_weight: Any = None
+) -> list[Samples]:
+    """A data set in parts on the device, looked through for what spoils a training.
+
+    Args:
+        trainer: the model.
+        where: "" for the training data, "validation " for the validation data.
+        data: what was given.
+        class_weight: as in `Trainer.fit`.
+    """
+    parts = in_buckets(trainer, data)
+    samples = [on_device(trainer, part, class_weight) for part in parts]
+    for part in parts:
+        _check(trainer, where, part)
+    return samples
+
+
+def _check(trainer: Trainer, where: str, data: Given) -> None:
     checks.check_inputs(where, data.inputs, trainer.graph)
     for head, y, weights in zip(trainer.heads, data.targets, data.weights, strict=True):
         name = f" ({head.name})" if len(trainer.heads) > 1 else ""

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from gpunet import losses, optimizers, random
+from gpunet.arguments import check_flag
 from gpunet.backend import get_backend
 from gpunet.backend.base import Backend
 from gpunet.backend.precision import get_matmul_precision
 from gpunet.backend.spec import Array
 from gpunet.callbacks import CallbackList, History
 from gpunet.engine import checks
-from gpunet.engine.data import positive, validation_tuple
+from gpunet.engine.data import at_least_0, positive, validation_tuple
 from gpunet.engine.graph import Graph
 from gpunet.engine.heads import Head, compile_heads
 from gpunet.engine.inputs import model_inputs
@@ -25,11 +26,11 @@ from gpunet.engine.parameters import Block, Parameter, Span
 from gpunet.engine.plan import PlanCache
 from gpunet.engine.predict import predict
 from gpunet.engine.run import ArenaPool
-from gpunet.engine.samples import Samples, check, given, in_buckets, on_device, split
+from gpunet.engine.samples import Samples, checked_on_device, given, in_buckets, on_device, split
 from gpunet.engine.sequences import Sequences
 from gpunet.engine.stepper import Stepper
 from gpunet.engine.steps import TEST, TRAIN, StepPlan
-from gpunet.errors import ArgumentError, UsageError
+from gpunet.errors import UsageError
 from gpunet.metrics import Metric
 
 
@@ -145,6 +146,7 @@ class Trainer(ABC):
             GpunetWarning: a last layer that does not give what the loss takes.
         """
         at_once = positive("steps_per_execution", steps_per_execution, 1)
+        eagerly = check_flag("compile", "run_eagerly", run_eagerly)
         heads, compiled = compile_heads(
             self.output_names, loss, loss_weights, metrics, weighted_metrics
         )
@@ -152,7 +154,7 @@ class Trainer(ABC):
             head.loss.check_model(self.last_layer(head.output))
         self.optimizer = optimizers.get(optimizer)
         self.heads, self.compiled = heads, compiled
-        self.run_eagerly = bool(run_eagerly)
+        self.run_eagerly = eagerly
         self.steps_per_execution = at_once
         checks.check_optimizer(self.optimizer)
         self.compile_arguments = {  # for configs
@@ -276,26 +278,19 @@ class Trainer(ABC):
         """
         batch_size = positive("batch_size", batch_size, 32)
         for name, epoch in (("epochs", epochs), ("initial_epoch", initial_epoch)):
-            if not isinstance(epoch, int | np.integer) or epoch < 0:
-                raise ArgumentError(f"{name} must be an integer of at least 0, got {epoch!r}.")
+            at_least_0(name, epoch)
         self.prepare(x)
         checks.check_backend(self.name, self.backend, self.backend_at_build, get_backend())
         data = given(self, x, y, sample_weight)
         later = None
         if validation_data is None:
             data, later = split(self, data, validation_split)
-        parts = in_buckets(self, data)
-        samples = [on_device(self, part, class_weight) for part in parts]
-        for part in parts:
-            check(self, "", part)
+        samples = checked_on_device(self, "", data, class_weight)
         if validation_data is not None:
             later = given(self, *validation_tuple(validation_data))
         validation = None
         if later is not None:
-            parts = in_buckets(self, later)
-            validation = [on_device(self, part) for part in parts]
-            for part in parts:
-                check(self, "validation ", part)
+            validation = checked_on_device(self, "validation ", later)
             if validation_data is None:
                 for head, own, others in zip(self.heads, data.targets, later.targets, strict=True):
                     checks.check_split(head.loss, own, others)
@@ -343,6 +338,7 @@ class Trainer(ABC):
         batch_size = positive("batch_size", batch_size, 32)
         self.prepare(x)
         data = given(self, x, y, sample_weight)
+        checks.check_indices(data.inputs, self.graph)
         samples = [on_device(self, part) for part in in_buckets(self, data)]
         calls = CallbackList(
             callbacks,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import shown
 from gpunet.engine.generation import Generator
 from gpunet.errors import ArgumentError
 from gpunet.losses.base import final_activation
@@ -118,7 +119,7 @@ def _checked_prompts(prompts: Any) -> list[list[int]]:
     if not arrays or len(arrays) != len(listed) or not all(fine):
         raise ArgumentError(
             "generate takes a prompt of one or more token numbers, or a list of prompts, got "
-            f"{prompts!r:.80}."
+            f"{shown(prompts)}."
         )
     return [[int(token) for token in array] for array in arrays]
 

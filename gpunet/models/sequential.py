@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
@@ -98,15 +100,21 @@ class Sequential(Model):
         """Whether the weights exist or can be made."""
         return self._graph is not None or self._input is not None
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Make the weights for inputs of this shape, with the batch size (or None) first."""
-        if self._graph is None:
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights for inputs of this shape, with the batch size (or None) first.
+
+        Args:
+            input_shape: not needed where the first layer says it.
+        """
+        if self._graph is None and input_shape is not None:
             self._connect(self._input_of(input_shape[1:]))
+        self.ensure_built(None)
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data if the layers do not say their input shape."""
         if self._graph is None and self._input is None and x is not None:
-            array = as_numbers(x[0] if isinstance(x, list | tuple) else x, f"x of {self.name}")
+            is_one = isinstance(x, list | tuple) and len(x) == 1 and np.ndim(x[0]) > 1
+            array = as_numbers(x[0] if is_one else x, f"x of {self.name}")
             if array.ndim < 2:
                 raise ShapeError(
                     f"{self.name} expects an array (batch, features), got {array.shape}."

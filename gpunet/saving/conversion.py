@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import shown
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.weights import weights_of
 from gpunet.saving.layouts import ONNX, TORCH, Array, Row, Table
@@ -132,6 +133,8 @@ def to_onnx(target: Model | Layer, weights: Sequence[Any] | None = None) -> dict
 
 
 def _from(target: Any, state: Mapping[str, Any], table: Table, where: str) -> list[Array]:
+    if not isinstance(state, Mapping):
+        raise ArgumentError(f"{where} takes a dict of arrays by name, got {shown(state)}.")
     layers = _layers(target, table)
     modules = _by_module(state)
     names = [_joined(path, part) for path, _, rows in layers for part in _parts(rows)]

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DataUnavailable
 from gpunet.layers.weights import read_parameter, write_parameters
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def write_file(target: Path, overwrite: bool, write: Callable[[IO[bytes]], Any])
         write: gets the open file.
 
     Raises:
-        ArgumentError: a file that exists and may not be replaced.
+        ArgumentError: a file that exists and may not be replaced, or a folder that does not exist.
     """
+    if not target.parent.is_dir():
+        raise ArgumentError(f"there is no folder {target.parent} to write {target.name} into.")
     if target.exists() and not overwrite:
         raise ArgumentError(f"{target} exists; pass overwrite=True to replace it.")
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -74,7 +76,7 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        DataUnavailable: there is no such file.
         ArgumentError: the file is damaged, or is no file of weights of this model.
         ShapeError: a weight has another shape.
     """
@@ -84,9 +86,11 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
         with open(target, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise
+        raise DataUnavailable(f"there is no file {target} in {Path.cwd()} to load.") from None
     except Exception as error:  # noqa: BLE001 - a damaged file makes NumPy raise anything
         reason = str(error).rstrip(".") or type(error).__name__
+        if "pickle" in reason:  # NumPy goes on with how to run what such a file holds
+            reason = "it does not hold arrays of numbers"
         raise ArgumentError(f"{target} is no readable .npz file of weights: {reason}.") from None
     _write(model, arrays, target)
 
@@ -120,10 +124,13 @@ def _named(model: Model) -> dict[str, Parameter]:
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
-    if target.suffix != ".npz":
-        raise ArgumentError(f"weights are saved as .npz, got {str(target)!r}.")
-    return target
+    is_path = isinstance(path, str | os.PathLike)
+    if not is_path or Path(path).suffix != ".npz":
+        raise ArgumentError(
+            "weights are saved in files that end in .npz, 'model.weights.npz' for example, got "
+            f"{str(path) if is_path else path!r}."
+        )
+    return Path(path)
 
 
 def _umask() -> int:

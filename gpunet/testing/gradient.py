@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.engine.inputs import device_dtype
 from gpunet.engine.run import Run
+from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.layers.input_layer import Input
 from gpunet.models import Model
@@ -48,6 +49,10 @@ def gradient_check(
         >>> gradient_check(layers.Dense(3, "tanh"), np.ones((2, 4))) < 1e-6
         True
     """
+    if isinstance(model, type):
+        raise ArgumentError(
+            f"gradient_check takes a layer or a model, got {model!r}: put () behind the class."
+        )
     parts = [np.array(part, order="C") for part in (x if isinstance(x, list | tuple) else [x])]
     if isinstance(model, Layer):
         dtype = model.input_dtype
