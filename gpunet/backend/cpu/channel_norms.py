@@ -19,6 +19,7 @@ from gpunet.backend.cpu.blocks import (
     block_scratch,
     each_block,
     ones,
+    repeated,
     sum_blocks,
 )
 from gpunet.backend.spec import Array
@@ -63,7 +64,7 @@ def _moments_of_segment(mean: Array, variance: Array, x: Array) -> None:
     """Sums around the mean of some rows, so that x is read once and little cancels."""
     rows = len(x)
     shift = x[:: -(-rows // SAMPLE)].mean(axis=0)
-    shifts = _repeated(shift, x[: block_rows(x)], 1)
+    shifts = repeated(shift, x[: block_rows(x)], 1)
 
     def of_block(sum_: Array, square_: Array, x_: Array) -> None:
         centered = np.subtract(x_, shifts[: len(x_)], out=block_scratch(x_.shape, x_.dtype))
@@ -218,7 +219,7 @@ def _each_piece(
         of_segment = [array[segment] for array in arrays]
         first = of_segment[0][: block_rows(of_segment[0])]
         copies = [
-            None if v is None else _repeated(v[segment], first, number)
+            None if v is None else repeated(v[segment], first, number)
             for number, v in enumerate(vectors, start=1)
         ]
         totals = [total[segment] for total in sums]
@@ -238,17 +239,6 @@ def _each_rows(
         work(*sums_and_blocks, *[None if copy is None else copy[:rows] for copy in copies])
 
     sum_blocks(of_block, totals, *arrays)
-
-
-def _repeated(row: Array, block: Array, number: int) -> Array:
-    """A vector under itself in the shape of a block, in this scratch memory.
-
-    A ufunc of two arrays of one shape takes 2.1 us a block; if one of them is a row for all rows,
-    NumPy copies that into its buffer (8192 elements) as often as it needs it: 4 to 5 us.
-    """
-    copies = block_scratch(block.shape, block.dtype, number)
-    copies[...] = row
-    return copies
 
 
 def _row_sums(x: Array, out: Array | None = None) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from gpunet.backend.cpu.activations import add_column_sum
 from gpunet.backend.cpu.blocks import (
     ONE,
-    PIECE,
+    block_rows,
     block_scratch,
     each_block,
     ones,
@@ -31,7 +31,7 @@ def layer_norm(
     """y = (x - m) * rstd * gamma + beta along each row."""
     columns = x.shape[1]
     sum_up = ones(columns, x)
-    shift = None if beta is None else repeated(beta, len(x), PIECE)
+    shift = None if beta is None else repeated(beta, x[: block_rows(x)], 1)
 
     def of_block(number: int, y_: Array, mean_: Array, rstd_: Array, x_: Array) -> None:
         centered = x_
