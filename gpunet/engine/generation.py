@@ -247,7 +247,7 @@ class Generator:
         self.caches = Caches(model.backend, rows, self.capacity, model.dtype)
         self._plans: dict[int, PositionsPlan] = {}
         self._last: PositionsPlan | None = None
-        self._lease: Lease = model.arenas.lease()
+        self._lease: Lease = model.arenas.lease(model.backend)
         weakref.finalize(self, model.arenas.release, self._lease)
         self._places = model.places_key()
 

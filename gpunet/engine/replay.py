@@ -10,6 +10,7 @@ from gpunet import random
 from gpunet.backend.spec import Array
 from gpunet.engine.feed import Feed
 from gpunet.engine.recorder import Buffer
+from gpunet.engine.run import Lease
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.errors import UsageError
 
@@ -37,17 +38,17 @@ class Replay:
         samples = model.samples(x, y)
         step_plan = StepPlan(model, TRAIN, samples.count, samples)
         self._plan, self.backend = step_plan.plan, model.backend
-        self._arena = self.backend.empty((self._plan.nbytes,), "uint8")
+        self._lease = Lease(self.backend)
         feed = Feed(self.backend, samples)
         feed.before_steps(samples.count, (random.seed(), model.passes))
         self.records = self._plan.records
-        self.calls = step_plan.bind(self.backend, self._arena, feed)
+        self.calls = step_plan.bind(self._lease, feed)
         step_plan.fill(feed.arrays)
         model.optimizer.send_hyper()
 
     def array(self, buffer: Buffer) -> Array:
         """The real array behind a handle."""
-        return self._plan.array(buffer, self.backend, self._arena)
+        return self._plan.array(buffer, self.backend, self._lease.arena)
 
 
 @contextmanager

@@ -32,14 +32,15 @@ class Bound:
     """Some of a plan's records as calls over one arena, and the arrays behind its buffers.
 
     Attributes:
+        calls: one for each record.
         program: the calls.
     """
 
     def __init__(
         self, plan: Plan, records: Sequence[Record], backend: Backend, arena: Array
     ) -> None:
-        calls = plan.bind(backend, arena, records)
-        self.program = Program(backend, list(zip(records, calls, strict=True)))
+        self.calls = plan.bind(backend, arena, records)
+        self.program = Program(backend, list(zip(records, self.calls, strict=True)))
         self._place = (plan, backend, arena)
         self._arrays: dict[Buffer, Array] = {}
 
@@ -59,6 +60,13 @@ class Lease:
         self.backend = backend
         self.arena: Array = backend.empty((0,), "uint8")
         self._bound: dict[Any, Bound] = {}
+        self._key: Any = None
+
+    def keep_for(self, key: Any) -> None:
+        """Drop what was bound under another key: to weights that have moved since, for one."""
+        if key != self._key:
+            self._bound.clear()
+        self._key = key
 
     def grow(self, nbytes: int) -> None:
         """Make the arena large enough; what was bound to a smaller one is dropped."""
@@ -79,17 +87,18 @@ class Lease:
 
 
 class ArenaPool:
-    """The arenas of one model on one backend; as many as there were passes at a time."""
+    """The arenas of one model; as many as there were passes at a time."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self) -> None:
         self._free: list[Lease] = []
         self._lock = threading.Lock()
 
-    def lease(self, nbytes: int = 0) -> Lease:
+    def lease(self, backend: Backend, nbytes: int = 0) -> Lease:
         """An arena of at least this size for one pass."""
         with self._lock:
-            lease = self._free.pop() if self._free else Lease(self.backend)
+            lease = self._free.pop() if self._free else Lease(backend)
+        if lease.backend is not backend:  # of a pass that ended after the model had moved
+            lease = Lease(backend)
         lease.grow(nbytes)
         return lease
 
@@ -97,6 +106,11 @@ class ArenaPool:
         """Give an arena back."""
         with self._lock:
             self._free.append(lease)
+
+    def clear(self) -> None:
+        """Drop the arenas and what was bound to them."""
+        with self._lock:
+            self._free.clear()
 
 
 class GradientPlan:
@@ -202,7 +216,7 @@ class Run:
     ) -> None:
         self._model = model
         self._plan = plan
-        self._lease = model.arenas.lease(plan.plan.nbytes)
+        self._lease = model.arenas.lease(model.backend, plan.plan.nbytes)
         self._finalizer = weakref.finalize(self, model.arenas.release, self._lease)
         self._did_backward = False
         backend = self._lease.backend

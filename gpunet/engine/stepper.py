@@ -33,7 +33,8 @@ class Stepper:
         self._backend = trainer.backend
         self.samples = samples
         self._feed = feed_of(self._backend, samples, batch_size)
-        self._lease = trainer.arenas.lease()
+        self._lease = trainer.arenas.lease(trainer.backend)
+        self._lease.keep_for(trainer.weights_key())
         self._parameters = [p for span in trainer.spans for p in span.parameters]
         self._programs: dict[tuple[int, int, int, bool], Program] = {}
 
@@ -86,7 +87,7 @@ class Stepper:
         if self._lease.arena.size < plan.nbytes:
             self._programs.clear()
             self._lease.grow(plan.nbytes)
-        calls = step_plan.bind(self._backend, self._lease.arena, self._feed)
+        calls = step_plan.bind(self._lease, self._feed)
         ops = zip(plan.records, calls, strict=True)
         wanted = [op for op in ops if updates or op[0].direction != "update"]
         program = Program(self._backend, wanted, steps)

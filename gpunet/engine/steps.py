@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.feed import Feed, StreamedFeed
 from gpunet.engine.heads import Head
@@ -16,6 +15,7 @@ from gpunet.engine.passes import Pass
 from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Call, Plan
 from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.engine.run import Lease
 from gpunet.engine.samples import Samples
 from gpunet.losses.base import masked_weights
 
@@ -26,9 +26,15 @@ TRAIN, TEST = "train", "test"
 
 
 class Slot:
-    """A place for an array of a feed, which is another one at each binding."""
+    """A place for an array of a feed, which is another one at each binding.
+
+    Attributes:
+        array: the array.
+        buffer: what ops know it by.
+    """
 
     array: Array = None
+    buffer: Buffer
 
 
 class RecordedStep:
@@ -92,7 +98,8 @@ class RecordedStep:
         slot = Slot()
         slot.array = next(self._feed, None)
         self.slots.append(slot)
-        return self._op.external(name, shape, dtype, lambda: slot.array)
+        slot.buffer = self._op.external(name, shape, dtype, lambda: slot.array)
+        return slot.buffer
 
     def _gather(self, data: Array, dtype: str, name: str) -> Buffer:
         """Record the gather of one mini-batch (rows, columns) out of a data set."""
@@ -188,13 +195,23 @@ class StepPlan:
         op = Recorder(trainer.dtype)
         self._slots = RecordedStep(trainer, mode, rows, samples, op).slots
         self.plan = Plan(op.records, kept=())
+        places = {slot.buffer.storage for slot in self._slots}
+        self._is_fed = [
+            any(buffer.storage in places for _, buffer in record.items())
+            for record in self.plan.records
+        ]
 
-    def bind(self, backend: Backend, arena: Array, feed: Feed | StreamedFeed) -> list[Call]:
-        """The calls of one step over this arena that gather from this feed."""
+    def bind(self, lease: Lease, feed: Feed | StreamedFeed) -> list[Call]:
+        """The calls of one step that gathers from this feed; the other ops are bound once."""
+        records = list(zip(self.plan.records, self._is_fed, strict=True))
+        rest = lease.bound(self.plan, "step", [record for record, is_fed in records if not is_fed])
         self.fill(feed.arrays)
-        calls = self.plan.bind(backend, arena)
+        fed = self.plan.bind(
+            lease.backend, lease.arena, [record for record, is_fed in records if is_fed]
+        )
         self.fill([None] * len(self._slots))  # the plan is kept, the data set need not be
-        return calls
+        fed_calls, rest_calls = iter(fed), iter(rest.calls)
+        return [next(fed_calls if is_fed else rest_calls) for is_fed in self._is_fed]
 
     def fill(self, arrays: Sequence[Array]) -> None:
         """Say which arrays `Plan.array` finds behind the buffers of the feed."""

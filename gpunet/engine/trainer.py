@@ -42,7 +42,6 @@ class Trainer(ABC):
     compiled: list[Meter]
     dtype: str
     backend: Backend
-    arenas: ArenaPool
     backend_at_build: Backend  # the backend of the process when the model got its place
     name: str
     compile_arguments: dict[str, Any]
@@ -56,6 +55,7 @@ class Trainer(ABC):
         self.history: History | None = None
         self.meters: dict[str, Meters] = {}
         self.plans = PlanCache()
+        self.arenas = ArenaPool()
         self._batch_steppers: dict[Any, Stepper] = {}
 
     # --------------------------------------------------- what the model supplies
@@ -179,6 +179,7 @@ class Trainer(ABC):
     def forget_plans(self) -> None:
         """Drop what depends on how the model was compiled or where it lives."""
         self.plans.clear()
+        self.arenas.clear()
         self._batch_steppers.clear()
         self.meters = {}
 
@@ -442,5 +443,4 @@ class Trainer(ABC):
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         self.ensure_built(x)
-        arrays = self.feed(x)
-        return self.as_outputs(self.forward_batch(arrays))
+        return self.as_outputs(self.forward_batch(self.feed(x)))

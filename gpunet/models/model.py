@@ -19,7 +19,7 @@ from gpunet.engine.infer import InferPlan
 from gpunet.engine.inputs import device_dtype
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Plan
-from gpunet.engine.run import ArenaPool, single
+from gpunet.engine.run import single
 from gpunet.engine.samples import Samples
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
@@ -109,7 +109,6 @@ class Model(Subclassed):
         self.backend_at_build = backends.get_backend()
         self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
         self.dtype = blocks[0].dtype if blocks else "float32"
-        self.arenas = ArenaPool(self.backend)
         fresh = [p for p in graph.parameters if p.block is None]
         if fresh:
             Block(fresh, self.backend, self.dtype)
@@ -237,7 +236,6 @@ class Model(Subclassed):
             block.move(new, dtype)
         self.backend, self.dtype = new, dtype
         self.backend_at_build = backends.get_backend()
-        self.arenas = ArenaPool(new)
         self.forget_plans()
         if self.is_compiled:
             self.optimizer.attach(new, self.spans)
@@ -280,7 +278,7 @@ class Model(Subclassed):
         shapes = [array.shape for array in arrays]
         key = ("infer", *shapes, tuple([array.dtype for array in arrays]), self.places_key())
         plan = self.plans.get(key, lambda: InferPlan(self, shapes, self._dtypes(arrays)))
-        lease = self.arenas.lease(plan.plan.nbytes)
+        lease = self.arenas.lease(self.backend, plan.plan.nbytes)
         try:
             return plan.run(lease, arrays)
         finally:

@@ -73,3 +73,26 @@ def test_growing_and_shrinking_batches_use_one_arena(model, data):
         model.fit(data[0][:rows], data[1][:rows], batch_size=rows, verbose=0)
     (lease,) = model.arenas._free
     assert lease.arena.size == model.training_plan(1024).nbytes
+
+
+def test_a_second_fit_binds_only_what_reads_its_data(model, data, monkeypatch):
+    model.fit(*data, batch_size=ROWS, verbose=0)
+    bind, names = model.backend.bind, []
+
+    def count(name, *arrays, **options):
+        names.append(name)
+        return bind(name, *arrays, **options)
+
+    monkeypatch.setattr(model.backend, "bind", count)
+    model.fit(*data, batch_size=ROWS, verbose=0)
+    assert sorted(set(names)) == ["dropout", "gather", "next_batch"]
+
+
+def test_what_is_bound_to_old_weights_is_dropped(model, data):
+    model.fit(*data, batch_size=ROWS, verbose=0)
+    model.layers[1].trainable = False
+    model.fit(*data, batch_size=ROWS, verbose=0)
+    (lease,) = model.arenas._free
+    assert len(lease._bound) == 1
+    model.compile("sgd", "mse")
+    assert not model.arenas._free
