@@ -6,108 +6,148 @@
 //   channel_norm_sums      sums of dy and of dy v over rows, v = (x - mean) r; over segments, too:
 //                          dbeta and dgamma
 //   group_sums             mean of gamma sums over the channels of a group
-//   channel_norm_backward  dx = r (gamma dy - (s + v t) / rows), s and t from the sums
+//   channel_norm_backward  dx = r (gamma dy - (s + v t) / count), s and t from the sums
+//   masked_...             the same where a mask says which rows count: the others have no part in
+//                          the statistics, and their dx = r gamma dy
 //
 // Shapes: x and y (segments, rows, channels), mean and variance (segments, channels), sums (2,
-// segments, channels), gamma, beta and moving statistics (channels); those may be null.
-// Statistics and sums are float, all else is real.
+// segments, channels), gamma, beta and moving statistics (channels), count (segments), mask
+// (segments, rows); what need not be there may be null. Statistics and sums are float, masks bytes,
+// all else is real.
 //
 // Bytes an element, read + written: channel_moments 4, channel_norm 4 + 4, channel_norm_sums 8,
 // channel_norm_backward 8 + 4: together 12 forward and 20 backward, the least of a batch norm, and
-// at most 1/16 of that for partial sums.
+// at most 1/16 of that for partial sums. Of rows that do not count channel_moments reads nothing,
+// and channel_norm_backward not x.
 //
 // Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
 #include "common.cuh"
+#include "strips.cuh"
 
-// A pack of a vector (channels) that may be missing; one row of threads loads it for all of the
-// block, which must call this together. `mine` says whether the strip has such a unit.
-template <int WIDTH, typename T>
-__device__ __forceinline__ Pack<float, WIDTH> strip_pack(const T* p, int unit, bool mine,
-                                                         float otherwise = 0.0f)
+typedef unsigned char uint8;
+
+constexpr float COUNT_EPSILON = 1e-7f;  // added to the number of rows of a mask, as in Keras
+
+// The first row of a segment that counts; `rows` if none does. Each warp finds it by itself.
+__device__ __forceinline__ int64 first_row(const uint8* mask, int64 rows)
 {
-    constexpr int WIDEST = 16 / sizeof(T), PART = WIDTH < WIDEST ? WIDTH : WIDEST;
-    __shared__ Pack<float, WIDTH> staged[256];
-    __syncthreads();  // the packs of an earlier call have been read
-    if (threadIdx.y == 0) {
-        Pack<float, WIDTH> pack;
-        const bool there = mine && p != nullptr, packed = there && is_aligned(p);
-#pragma unroll
-        for (int i = 0; i < WIDTH; i += PART) {
-            Pack<T, PART> part;
-            if (packed) {
-                part = load_pack<T, PART>(p, (unit * WIDTH + i) / PART);
-            }
-#pragma unroll
-            for (int j = 0; j < PART; ++j) {
-                pack.v[i + j] = packed  ? (float)part.v[j]
-                                : there ? (float)p[unit * WIDTH + i + j]
-                                        : otherwise;
-            }
+    const int lane = strip_thread() % WARP;
+    for (int64 start = 0; start < rows; start += WARP) {
+        const bool counts = start + lane < rows && mask[start + lane] != 0;
+        const unsigned found = __ballot_sync(ALL_LANES, counts);
+        if (found != 0) {
+            return start + __ffs(found) - 1;
         }
-        staged[threadIdx.x] = pack;
     }
-    __syncthreads();
-    return staged[threadIdx.x];
+    return rows;
 }
 
-// Sums are taken around the first row: variance = (sum of d^2 - (sum of d)^2 / rows) / rows with
-// d = x - x_0 loses digits only where x_0 lies many standard deviations from the mean.
-template <int WIDTH>
-__device__ __forceinline__ void moments_of_strip(float* mean, float* variance, float* moving_mean,
-                                                 float* moving_variance, const real* x,
-                                                 float momentum, int64 segment, int64 rows,
+struct Moments {
+    float *mean, *variance, *count, *moving_mean, *moving_variance;
+    float momentum;
+
+    __device__ __forceinline__ void write(int64 segment, int channel, int channels, float m,
+                                          float v) const
+    {
+        mean[segment * channels + channel] = m;
+        variance[segment * channels + channel] = v;
+        if (segment == 0 && moving_mean != nullptr) {
+            moving_mean[channel] = momentum * moving_mean[channel] + (1.0f - momentum) * m;
+        }
+        if (segment == 0 && moving_variance != nullptr) {
+            moving_variance[channel] = momentum * moving_variance[channel] + (1.0f - momentum) * v;
+        }
+    }
+};
+
+// Sums are taken around the first row, d = x - x_0: that loses digits only where x_0 lies many
+// standard deviations from the mean.
+template <int WIDTH, bool MASKED>
+__device__ __forceinline__ void moments_of_strip(const Moments& moments, const real* x,
+                                                 const uint8* mask, int64 segment, int64 rows,
                                                  int channels, float* partials, unsigned* tickets)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    const bool any = unit < units && rows > 0;
+    const int own = strip_thread(), channel = own_column<WIDTH>(channels);
     x += segment * rows * channels;
-    const Pack<float, WIDTH> first = strip_pack<WIDTH>(x, unit, any);
-    float sums[WIDTH] = {}, squares[WIDTH] = {};
-    for (Band band(any ? rows : 0); band.more(); band.next()) {
+    const int64 origin = MASKED ? first_row(mask + segment * rows, rows) : 0;
+    const float shift = origin < rows ? (float)x[origin * channels + channel] : 0.0f;
+    __shared__ Line shifts;
+    __syncthreads();  // those of an earlier segment have been read
+    if (own < strip_columns<WIDTH>()) {
+        shifts[line_place<WIDTH>(own)] = shift;
+    }
+    __syncthreads();
+    float first[WIDTH];
+    read_line<WIDTH>(first, shifts);
+
+    constexpr int SUMS = MASKED ? 3 : 2;
+    float sums[SUMS][WIDTH] = {}, totals[SUMS];  // of d, d^2, 1
+    for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
+        if (MASKED && mask[segment * rows + band.row] == 0) {
+            continue;
+        }
         const RealPack<WIDTH> value = load_pack<real, WIDTH>(x, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            const float d = (float)value.v[j] - first.v[j];
-            sums[j] += d;
-            squares[j] += d * d;
+            const float d = (float)value.v[j] - first[j];
+            sums[0][j] += d;
+            sums[1][j] += d * d;
+            if constexpr (MASKED) {
+                sums[2][j] += 1.0f;
+            }
         }
     }
-    partials += segment * gridDim.y * 2 * channels;
-    if (finish_two_sums<WIDTH>(sums, squares, channels, unit, partials,
-                               &tickets[segment * gridDim.x + blockIdx.x])) {
-        const float share = rows > 0 ? 1.0f / rows : 0.0f;
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
-            const float step = sums[j] * share, m = first.v[j] + step;
-            const float v = at_least((squares[j] - sums[j] * step) * share, 0.0f);
-            mean[place] = m;
-            variance[place] = v;
-            if (moving_mean != nullptr && segment == 0) {
-                moving_mean[channel] = momentum * moving_mean[channel] + (1.0f - momentum) * m;
-            }
-            if (moving_variance != nullptr && segment == 0) {
-                moving_variance[channel] =
-                    momentum * moving_variance[channel] + (1.0f - momentum) * v;
-            }
+    partials += segment * gridDim.y * SUMS * channels;
+    if (finish_sums(totals, sums, channels, partials, &tickets[segment * gridDim.x + blockIdx.x])) {
+        const float found = MASKED ? totals[SUMS - 1] : rows, more = MASKED ? COUNT_EPSILON : 0.0f;
+        const float count = found + more, share = count > 0.0f ? 1.0f / count : 0.0f;
+        const float step = (totals[0] - shift * more) * share;  // from the shift to the mean
+        const float squares = totals[1] - step * (2.0f * totals[0] - found * step);
+        moments.write(segment, channel, channels, shift + step, at_least(squares * share, 0.0f));
+        if (channel == 0 && moments.count != nullptr) {
+            moments.count[segment] = count;
         }
     }
 }
 
-extern "C" __global__ void channel_moments(float* mean, float* variance, float* moving_mean,
-                                           float* moving_variance, const real* x, float momentum,
-                                           int64 segments, int64 rows, int channels, int packed,
-                                           float* partials, unsigned* tickets)
+template <bool MASKED>
+__device__ __forceinline__ void moments_of_segments(const Moments& moments, const real* x,
+                                                    const uint8* mask, int64 segments, int64 rows,
+                                                    int channels, int packed, float* partials,
+                                                    unsigned* tickets)
 {
     for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
         if (packed) {
-            moments_of_strip<PACK>(mean, variance, moving_mean, moving_variance, x, momentum,
-                                   segment, rows, channels, partials, tickets);
+            moments_of_strip<PACK, MASKED>(moments, x, mask, segment, rows, channels, partials,
+                                           tickets);
         } else {
-            moments_of_strip<1>(mean, variance, moving_mean, moving_variance, x, momentum,
-                                segment, rows, channels, partials, tickets);
+            moments_of_strip<1, MASKED>(moments, x, mask, segment, rows, channels, partials,
+                                        tickets);
         }
     }
+}
+
+extern "C" __global__ void channel_moments(float* mean, float* variance, float* count,
+                                           float* moving_mean, float* moving_variance,
+                                           const real* x, float momentum, int64 segments,
+                                           int64 rows, int channels, int packed, float* partials,
+                                           unsigned* tickets)
+{
+    const Moments moments = {mean, variance, count, moving_mean, moving_variance, momentum};
+    moments_of_segments<false>(moments, x, nullptr, segments, rows, channels, packed, partials,
+                               tickets);
+}
+
+extern "C" __global__ void masked_channel_moments(float* mean, float* variance, float* count,
+                                                  float* moving_mean, float* moving_variance,
+                                                  const real* x, const uint8* mask, float momentum,
+                                                  int64 segments, int64 rows, int channels,
+                                                  int packed, float* partials, unsigned* tickets)
+{
+    const Moments moments = {mean, variance, count, moving_mean, moving_variance, momentum};
+    moments_of_segments<true>(moments, x, mask, segments, rows, channels, packed, partials,
+                              tickets);
 }
 
 // A warp for each group of each segment.
@@ -143,22 +183,26 @@ __device__ __forceinline__ void channel_norm_strip(real* y, const real* x, const
                                                    int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    const bool mine = unit < units;
-    const int64 start = segment * rows * channels, vectors = segment * channels;
-    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, mine);
-    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
-    const Pack<float, WIDTH> g = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
-    const Pack<float, WIDTH> b = strip_pack<WIDTH>(beta, unit, mine);
-    float scale[WIDTH];
-#pragma unroll
-    for (int j = 0; j < WIDTH; ++j) {
-        scale[j] = g.v[j] / sqrtf(spread.v[j] + epsilon);
+    __shared__ Line scales, shifts, offsets;
+    __syncthreads();  // those of an earlier segment have been read
+    if (strip_thread() < strip_columns<WIDTH>()) {
+        const int place = line_place<WIDTH>(strip_thread()), channel = own_column<WIDTH>(channels);
+        const float weight = gamma == nullptr ? 1.0f : (float)gamma[channel];
+        scales[place] = weight / sqrtf(variance[segment * channels + channel] + epsilon);
+        shifts[place] = mean[segment * channels + channel];
+        offsets[place] = beta == nullptr ? 0.0f : (float)beta[channel];
     }
-    for (Band band(mine ? rows : 0); band.more(); band.next()) {
+    __syncthreads();
+    float scale[WIDTH], shift[WIDTH], offset[WIDTH];
+    read_line<WIDTH>(scale, scales);
+    read_line<WIDTH>(shift, shifts);
+    read_line<WIDTH>(offset, offsets);
+    const int64 start = segment * rows * channels;
+    for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
         RealPack<WIDTH> value = load_pack<real, WIDTH>(x + start, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            value.v[j] = (real)(((float)value.v[j] - shift.v[j]) * scale[j] + b.v[j]);
+            value.v[j] = (real)(((float)value.v[j] - shift[j]) * scale[j] + offset[j]);
         }
         store_pack<real, WIDTH>(y + start, band.row * units + unit, value);
     }
@@ -189,33 +233,36 @@ __device__ __forceinline__ void norm_sums_of_strip(float* sums, real* dgamma, re
                                                    float* partials, unsigned* tickets)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    const bool any = unit < units;
-    const int64 start = segment * rows * channels;
-    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + segment * channels, unit, any);
-    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + segment * channels, unit, any);
-    float of_dy[WIDTH] = {}, of_products[WIDTH] = {};
-    for (Band band(any ? rows : 0); band.more(); band.next()) {
+    const int channel = own_column<WIDTH>(channels);
+    const int64 start = segment * rows * channels, place = segment * channels + channel;
+    __shared__ Line shifts;
+    __syncthreads();  // those of an earlier segment have been read
+    if (strip_thread() < strip_columns<WIDTH>()) {
+        shifts[line_place<WIDTH>(strip_thread())] = mean[place];
+    }
+    __syncthreads();
+    float shift[WIDTH];
+    read_line<WIDTH>(shift, shifts);
+
+    float of_rows[2][WIDTH] = {}, totals[2];  // of dy, dy (x - mean)
+    for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, band.row * units + unit);
         const RealPack<WIDTH> in = load_pack<real, WIDTH>(x + start, band.row * units + unit);
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            of_dy[j] += (float)d.v[j];
-            of_products[j] += (float)d.v[j] * ((float)in.v[j] - shift.v[j]);
+            of_rows[0][j] += (float)d.v[j];
+            of_rows[1][j] += (float)d.v[j] * ((float)in.v[j] - shift[j]);
         }
     }
     partials += segment * gridDim.y * 2 * channels;
-    if (finish_two_sums<WIDTH>(of_dy, of_products, channels, unit, partials,
-                               &tickets[segment * gridDim.x + blockIdx.x])) {
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            const int64 channel = (int64)unit * WIDTH + j, place = segment * channels + channel;
-            const float product = of_products[j] / sqrtf(spread.v[j] + epsilon);
-            sums[place] = of_dy[j];
-            sums[segments * channels + place] = product;
-            if (segments == 1) {
-                write_total(dbeta, channel, of_dy[j], accumulate);
-                write_total(dgamma, channel, product, accumulate);
-            }
+    if (finish_sums(totals, of_rows, channels, partials,
+                    &tickets[segment * gridDim.x + blockIdx.x])) {
+        const float product = totals[1] / sqrtf(variance[place] + epsilon);
+        sums[place] = totals[0];
+        sums[segments * channels + place] = product;
+        if (segments == 1) {
+            write_total(dbeta, channel, totals[0], accumulate);
+            write_total(dgamma, channel, product, accumulate);
         }
     }
 }
@@ -275,45 +322,75 @@ extern "C" __global__ void group_sums(float* sums, const real* gamma, int64 segm
     }
 }
 
-// dx = scale dy - slope (x - mean) - offset; without sums slope and offset are 0.
-template <int WIDTH>
+// dx = scale dy - slope (x - mean) - offset; without sums, and in rows that do not count, slope and
+// offset are 0. With a mask the sum of (x - mean) is not 0 but mean times what is added to count, so
+// that the variance depends on the mean: slope is then of a mean that much larger.
+template <int WIDTH, bool MASKED>
 __device__ __forceinline__ void norm_backward_strip(real* dx, const real* dy, const real* x,
-                                                    const float* mean, const float* variance,
+                                                    const uint8* mask, const float* mean,
+                                                    const float* variance, const float* count,
                                                     const real* gamma, const float* sums,
                                                     float epsilon, int grouped, int64 segment,
                                                     int64 segments, int64 rows, int channels)
 {
     const int units = channels / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    const bool mine = unit < units, moved = mine && sums != nullptr;
-    const int64 start = segment * rows * channels, vectors = segment * channels;
-    const Pack<float, WIDTH> spread = strip_pack<WIDTH>(variance + vectors, unit, mine);
-    const Pack<float, WIDTH> weight = strip_pack<WIDTH>(gamma, unit, mine, 1.0f);
-    const Pack<float, WIDTH> shift = strip_pack<WIDTH>(mean + vectors, unit, moved);
-    const Pack<float, WIDTH> s = strip_pack<WIDTH>(sums + vectors, unit, moved);
-    const float* second = sums + segments * channels + vectors;
-    const Pack<float, WIDTH> t = strip_pack<WIDTH>(second, unit, moved);
-    float scale[WIDTH], slope[WIDTH], offset[WIDTH];
-#pragma unroll
-    for (int j = 0; j < WIDTH; ++j) {
-        const float rstd = 1.0f / sqrtf(spread.v[j] + epsilon);
-        scale[j] = weight.v[j] * rstd;
-        const float share = (grouped ? rstd : scale[j]) / rows;
-        offset[j] = s.v[j] * share;
-        slope[j] = t.v[j] * share * rstd;
+    __shared__ Line scales, shifts, slopes, offsets;
+    __syncthreads();  // those of an earlier segment have been read
+    if (strip_thread() < strip_columns<WIDTH>()) {
+        const int own = line_place<WIDTH>(strip_thread()), channel = own_column<WIDTH>(channels);
+        const int64 place = segment * channels + channel;
+        const float weight = gamma == nullptr ? 1.0f : (float)gamma[channel];
+        const float rstd = 1.0f / sqrtf(variance[place] + epsilon), scale = weight * rstd;
+        scales[own] = scale;
+        shifts[own] = slopes[own] = offsets[own] = 0.0f;
+        if (sums != nullptr) {
+            const float n = MASKED ? count[segment] : rows;
+            const float share = (grouped ? rstd : scale) / n;
+            shifts[own] = MASKED ? mean[place] * (1.0f + COUNT_EPSILON / n) : mean[place];
+            slopes[own] = sums[segments * channels + place] * share * rstd;
+            offsets[own] = sums[place] * share;
+        }
     }
-    for (Band band(mine ? rows : 0); band.more(); band.next()) {
+    __syncthreads();
+    float scale[WIDTH], shift[WIDTH], slope[WIDTH], offset[WIDTH];
+    read_line<WIDTH>(scale, scales);
+    read_line<WIDTH>(shift, shifts);
+    read_line<WIDTH>(slope, slopes);
+    read_line<WIDTH>(offset, offsets);
+    const int64 start = segment * rows * channels;
+    for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
         const int64 place = band.row * units + unit;
+        const bool counts = !MASKED || mask[segment * rows + band.row] != 0;
         RealPack<WIDTH> d = load_pack<real, WIDTH>(dy + start, place);
         RealPack<WIDTH> in = {};
-        if (sums != nullptr) {
+        if (sums != nullptr && counts) {
             in = load_pack<real, WIDTH>(x + start, place);
         }
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            const float v = (float)in.v[j] - shift.v[j];
-            d.v[j] = (real)(scale[j] * (float)d.v[j] - (slope[j] * v + offset[j]));
+            const float through = slope[j] * ((float)in.v[j] - shift[j]) + offset[j];
+            d.v[j] = (real)(scale[j] * (float)d.v[j] - (counts ? through : 0.0f));
         }
         store_pack<real, WIDTH>(dx + start, place, d);
+    }
+}
+
+template <bool MASKED>
+__device__ __forceinline__ void norm_backward(real* dx, const real* dy, const real* x,
+                                              const uint8* mask, const float* mean,
+                                              const float* variance, const float* count,
+                                              const real* gamma, const float* sums, float epsilon,
+                                              int grouped, int64 segments, int64 rows,
+                                              int channels, int packed)
+{
+    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
+        if (packed) {
+            norm_backward_strip<PACK, MASKED>(dx, dy, x, mask, mean, variance, count, gamma, sums,
+                                              epsilon, grouped, segment, segments, rows, channels);
+        } else {
+            norm_backward_strip<1, MASKED>(dx, dy, x, mask, mean, variance, count, gamma, sums,
+                                           epsilon, grouped, segment, segments, rows, channels);
+        }
     }
 }
 
@@ -323,14 +400,17 @@ extern "C" __global__ void channel_norm_backward(real* dx, const real* dy, const
                                                  float epsilon, int grouped, int64 segments,
                                                  int64 rows, int channels, int packed)
 {
-    for (int64 segment = blockIdx.z; segment < segments; segment += gridDim.z) {
-        if (packed) {
-            norm_backward_strip<PACK>(dx, dy, x, mean, variance, gamma, sums, epsilon, grouped,
-                                      segment, segments, rows, channels);
-        } else {
-            norm_backward_strip<1>(dx, dy, x, mean, variance, gamma, sums, epsilon, grouped,
-                                   segment, segments, rows, channels);
-        }
-    }
+    norm_backward<false>(dx, dy, x, nullptr, mean, variance, nullptr, gamma, sums, epsilon, grouped,
+                         segments, rows, channels, packed);
 }
 
+extern "C" __global__ void masked_channel_norm_backward(real* dx, const real* dy, const real* x,
+                                                        const uint8* mask, const float* mean,
+                                                        const float* variance, const float* count,
+                                                        const real* gamma, const float* sums,
+                                                        float epsilon, int grouped, int64 segments,
+                                                        int64 rows, int channels, int packed)
+{
+    norm_backward<true>(dx, dy, x, mask, mean, variance, count, gamma, sums, epsilon, grouped,
+                        segments, rows, channels, packed);
+}

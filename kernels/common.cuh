@@ -262,28 +262,40 @@ struct RunningDeviations {
 };
 
 // Adds up `sums` over the block's rows of threads (a power of two), always in the same order; the
-// result is valid where threadIdx.y == 0. 256 threads of a pack each are the most of a launch.
+// result is valid in the first `across` threads, a row, and lies in the shared array returned, the
+// j-th of thread t at t + j * SUM_STRIDE. 256 threads of a pack each are the most of a launch.
 template <int WIDTH>
-__device__ __forceinline__ void sum_over_thread_rows(float (&sums)[WIDTH])
+constexpr int SUM_STRIDE = 256 + WARP / WIDTH;  // columns one after the other lie in other banks
+
+template <int WIDTH>
+__device__ __forceinline__ const float* sum_over_thread_rows(float (&sums)[WIDTH], int across)
 {
-    __shared__ float of_thread[256 * WIDTH];
+    constexpr int STRIDE = SUM_STRIDE<WIDTH>;
+    __shared__ float of_thread[WIDTH * STRIDE];
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int threads = blockDim.x * blockDim.y;
     __syncthreads();  // the sums of an earlier call have been read
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
-        of_thread[j * threads + thread] = sums[j];
+        of_thread[j * STRIDE + thread] = sums[j];
     }
-    for (int half = blockDim.y / 2; half > 0; half /= 2) {
+    for (int half = threads / 2; half >= across; half /= 2) {
         __syncthreads();
-        if (threadIdx.y < half) {
+        if (thread < half) {
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
-                sums[j] += of_thread[j * threads + thread + half * blockDim.x];
-                of_thread[j * threads + thread] = sums[j];
+                sums[j] += of_thread[j * STRIDE + thread + half];
+                of_thread[j * STRIDE + thread] = sums[j];
             }
         }
     }
+    return of_thread;
+}
+
+template <int WIDTH>
+__device__ __forceinline__ void sum_over_thread_rows(float (&sums)[WIDTH])
+{
+    sum_over_thread_rows<WIDTH>(sums, blockDim.x);
 }
 
 // True in all threads of the block that is the last of `blocks` to come here: what the others
@@ -302,46 +314,10 @@ __device__ __forceinline__ bool is_last_block(unsigned* ticket, unsigned blocks)
     return last;
 }
 
-// ------------------------------------------------------------------------- two sums over rows
+// ---------------------------------------------------------------------------------- strips
 
-// Blocks are (columns, rows) rectangles; blockIdx.x is the strip of columns, blockIdx.y the band of
-// rows. Adds up a and b over the rows of threads, and over bands through `partials` (bands, 2,
-// columns): the last band of a strip adds those in order. True where a and b are the totals.
-template <int WIDTH>
-__device__ __forceinline__ bool finish_two_sums(float (&a)[WIDTH], float (&b)[WIDTH], int columns,
-                                                int unit, float* partials, unsigned* ticket)
-{
-    const bool mine = unit * WIDTH < columns;
-    if (gridDim.y > 1) {
-        sum_over_thread_rows<WIDTH>(a);
-        sum_over_thread_rows<WIDTH>(b);
-        if (threadIdx.y == 0 && mine) {
-            float* of_band = partials + (int64)blockIdx.y * 2 * columns + unit * WIDTH;
-            for (int j = 0; j < WIDTH; ++j) {
-                of_band[j] = a[j];
-                of_band[columns + j] = b[j];
-            }
-        }
-        if (!is_last_block(ticket, gridDim.y)) {
-            return false;
-        }
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            a[j] = b[j] = 0.0f;
-        }
-        for (int band = threadIdx.y; band < gridDim.y && mine; band += blockDim.y) {
-            const float* of_band = partials + (int64)band * 2 * columns + unit * WIDTH;
-#pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                a[j] += __ldcg(&of_band[j]);
-                b[j] += __ldcg(&of_band[columns + j]);
-            }
-        }
-    }
-    sum_over_thread_rows<WIDTH>(a);
-    sum_over_thread_rows<WIDTH>(b);
-    return threadIdx.y == 0 && mine;
-}
+// Blocks are (units, rows) rectangles of threads: blockIdx.x is the strip of columns, blockIdx.y the
+// band of rows.
 
 // The rows of a strip that a thread walks down.
 struct Band {

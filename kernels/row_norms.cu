@@ -18,6 +18,7 @@
 //
 // Aliasing: y = x, dx = dy, dx = x: each thread reads an element before it writes it.
 #include "common.cuh"
+#include "strips.cuh"
 
 enum RowNorm { LAYER, VARIANCE, RMS, UNIT };
 
@@ -244,7 +245,7 @@ __device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta
                                                        unsigned* tickets)
 {
     const int units = columns / WIDTH, unit = blockIdx.x * blockDim.x + threadIdx.x;
-    float products[WIDTH] = {}, gradients[WIDTH] = {};
+    float sums[2][WIDTH] = {}, totals[2];
     for (Band band(unit < units ? rows : 0); band.more(); band.next()) {
         const RealPack<WIDTH> d = load_pack<real, WIDTH>(dy, band.row * units + unit);
         const RealPack<WIDTH> in = load_pack<real, WIDTH>(x, band.row * units + unit);
@@ -252,17 +253,14 @@ __device__ __forceinline__ void layer_norm_column_sums(real* dgamma, real* dbeta
         const float factor = rstd[band.row];
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            products[j] += (float)d.v[j] * ((float)in.v[j] - shift) * factor;
-            gradients[j] += (float)d.v[j];
+            sums[0][j] += (float)d.v[j] * ((float)in.v[j] - shift) * factor;
+            sums[1][j] += (float)d.v[j];
         }
     }
-    if (finish_two_sums<WIDTH>(products, gradients, columns, unit, partials,
-                               &tickets[blockIdx.x])) {
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            write_total(dgamma, (int64)unit * WIDTH + j, products[j], accumulate);
-            write_total(dbeta, (int64)unit * WIDTH + j, gradients[j], accumulate);
-        }
+    if (finish_sums(totals, sums, columns, partials, &tickets[blockIdx.x])) {
+        const int column = own_column<WIDTH>(columns);
+        write_total(dgamma, column, totals[0], accumulate);
+        write_total(dbeta, column, totals[1], accumulate);
     }
 }
 

@@ -100,6 +100,8 @@ HALF = ("float16", "bfloat16")
 """Types of 16 bits; bfloat16 is that of the package ml_dtypes, which is needed for nothing else."""
 REAL = (*FULL, *HALF)
 """What the arrays of an op may hold for which the contract names no dtype."""
+COUNT_EPSILON = 1e-7
+"""What is added to how many rows a mask counts, by which sums are divided (Keras' epsilon())."""
 SEGMENT_COLUMNS = ("offset", "size", "decay", "learning_rate_factor", "trainable", "clip_group")
 """The columns of a segment table: one row for each weight of a flat buffer, in order of offset."""
 PENALTY_COLUMNS = ("offset", "size", "l1", "l2")

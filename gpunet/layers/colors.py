@@ -158,7 +158,7 @@ class RandomContrast(_RandomColors):
         """The mean of each channel of each image."""
         shape = (x.shape[0], x.shape[2])
         mean, variance = c.scratch(shape, "mean"), c.scratch(shape, "variance")
-        op.channel_moments(mean, variance, None, None, x)
+        op.channel_moments(mean, variance, None, None, None, x, None)
         return mean
 
 

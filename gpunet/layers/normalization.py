@@ -9,7 +9,7 @@ from gpunet import initializers
 from gpunet.arguments import FROM_0_TO_1, is_integer
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
-from gpunet.errors import ArgumentError, ShapeError, warn
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.affine import Affine
 from gpunet.layers.base import Context
 from gpunet.layers.channels import ChannelLayer
@@ -50,6 +50,10 @@ class BatchNormalization(ChannelNormalization):
     used otherwise, follow them: moving = momentum moving + (1 - momentum) batch. With
     trainable=False the layer always uses the moving statistics, and leaves them as they are.
 
+    Where the input has a mask, the batch's statistics are those of the steps that are there: sums
+    are divided by their number + 1e-7 (of none the mean and variance are 0). Masked steps are
+    normalized with them all the same, and the mask goes on.
+
     Args:
         axis: the axis of the channels: what else there is belongs to the batch. Channels that
             are not last (axis=1 for images with channels first) are moved to the end and back, an
@@ -74,7 +78,8 @@ class BatchNormalization(ChannelNormalization):
 
     Raises:
         ArgumentError: an argument of a type or value that makes no sense, or that is not supported.
-        ShapeError: channels of unknown size, or an axis that is not there.
+        ShapeError: channels of unknown size, an axis that is not there, or a mask with other axes
+            than those before the channels.
 
     Source: Ioffe and Szegedy, 2015, arXiv:1502.03167.
 
@@ -84,6 +89,8 @@ class BatchNormalization(ChannelNormalization):
         >>> [weight.shape for weight in model.get_weights()]
         [(3,), (3,), (3,), (3,)]
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -122,13 +129,17 @@ class BatchNormalization(ChannelNormalization):
         """That of the input.
 
         Raises:
-            GpunetWarning: there is one, although masked steps count in the statistics.
+            ShapeError: it is not one of all axes but that of the channels, the last.
         """
         if mask is not None:
-            warn(
-                f"BatchNormalization {self.label!r} counts masked steps in its mean and variance; "
-                "take LayerNormalization, which looks at each step alone."
-            )
+            shape, rank = inputs.shape, len(inputs.shape)
+            if len(mask.shape) != rank - 1 or self.axis not in (-1, rank - 1):
+                raise ShapeError(
+                    f"BatchNormalization {self.label!r} with axis={self.axis} expects a mask for "
+                    f"all axes but the last, which must be that of the channels, got inputs "
+                    f"{shape} with a mask {mask.shape}; leave the mask out with mask=None, or put "
+                    "the channels last."
+                )
         return super().compute_mask(inputs, mask)
 
     def build(self, input_shape: Shape) -> None:
@@ -146,27 +157,32 @@ class BatchNormalization(ChannelNormalization):
         """y = gamma (x - mean) / sqrt(variance + epsilon) + beta."""
         x, y = self._batch(c.x), self._batch(c.y)  # (1, rows, channels)
         mean, variance = c.moving_mean.reshape(1, -1), c.moving_variance.reshape(1, -1)
+        mask = count = None
         if c.training and self.trainable:
             mean = c.scratch((1, x.shape[2]), "mean")
             variance = c.scratch((1, x.shape[2]), "variance")
-            moving = (c.moving_mean, c.moving_variance)
-            op.channel_moments(mean, variance, *moving, x, momentum=self.momentum)
+            if c.mask is not None:
+                mask, count = c.mask.reshape(1, -1), c.scratch((1,), "count")
+            moments = mean, variance, count, c.moving_mean, c.moving_variance
+            op.channel_moments(*moments, x, mask, momentum=self.momentum)
         gamma, beta = c.gamma if self.scale else None, c.beta if self.center else None
         op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
-        c.saved = mean, variance
+        c.saved = mask, mean, variance, count
 
     def backward_channels_last(self, op: Recorder, c: Context) -> None:
         """dgamma and dbeta; dx through the batch's mean and variance, too, if those were used."""
         dx, dy, x = self._batch(c.dx), self._batch(c.dy), self._batch(c.x)
-        mean, variance = c.saved
+        mask, mean, variance, count = c.saved
         sums = c.scratch((2, *mean.shape), "sums")
         dgamma, dbeta = c.dgamma if self.scale else None, c.dbeta if self.center else None
         gamma, epsilon = c.gamma if self.scale else None, self.epsilon
         op.channel_norm_sums(sums, dgamma, dbeta, dy, x, mean, variance, epsilon=epsilon)
+        arrays: tuple[Buffer | None, ...]
         if c.training and self.trainable:
-            op.channel_norm_backward(dx, dy, x, mean, variance, gamma, sums, epsilon=epsilon)
+            arrays = (x, mask, mean, variance, count, gamma, sums)
         else:
-            op.channel_norm_backward(dx, dy, None, None, variance, gamma, None, epsilon=epsilon)
+            arrays = (None, None, None, variance, None, gamma, None)
+        op.channel_norm_backward(dx, dy, *arrays, epsilon=epsilon)
 
     def _batch(self, buffer: Buffer) -> Buffer:
         """One segment: all axes but the last are the rows."""
@@ -261,7 +277,7 @@ class GroupNormalization(ChannelNormalization):
         x, y = self._samples(c.x), self._samples(c.y)  # (batch, positions, channels)
         statistics = (x.shape[0], x.shape[2])  # of a group, for each of its channels
         mean, variance = c.scratch(statistics, "mean"), c.scratch(statistics, "variance")
-        op.channel_moments(mean, variance, None, None, x)
+        op.channel_moments(mean, variance, None, None, None, x, None)
         op.group_moments(mean, variance, groups=self._groups(x.shape[2]))
         gamma, beta = c.gamma if self.scale else None, c.beta if self.center else None
         op.channel_norm(y, x, mean, variance, gamma, beta, epsilon=self.epsilon)
@@ -276,9 +292,8 @@ class GroupNormalization(ChannelNormalization):
         gamma, epsilon = c.gamma if self.scale else None, self.epsilon
         op.channel_norm_sums(sums, dgamma, dbeta, dy, x, mean, variance, epsilon=epsilon)
         op.group_sums(sums, gamma, groups=self._groups(x.shape[2]))
-        op.channel_norm_backward(
-            dx, dy, x, mean, variance, gamma, sums, epsilon=epsilon, grouped=True
-        )
+        vectors = mean, variance, None, gamma, sums
+        op.channel_norm_backward(dx, dy, x, None, *vectors, epsilon=epsilon, grouped=True)
 
     def _groups(self, channels: int) -> int:
         return channels if self.groups == -1 else self.groups

@@ -178,7 +178,8 @@ class Normalization(Layer):
         """dx = dy / sqrt(variance), or inverted dy sqrt(variance)."""
         dx, dy, variance = self._rows(c.dx), self._rows(c.dy), c.variance.reshape(1, -1)
         factor = c.variance.reshape(-1) if self.invert else None
-        op.channel_norm_backward(dx, dy, None, None, variance, factor, None, epsilon=_SQUARED)
+        vectors = None, variance, None, factor, None
+        op.channel_norm_backward(dx, dy, None, None, *vectors, epsilon=_SQUARED)
 
     def _rows(self, buffer: Buffer) -> Buffer:
         """A column for each mean."""

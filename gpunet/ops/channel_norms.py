@@ -9,7 +9,11 @@ from gpunet.backend.spec import Array
 
 
 def channel_moments(
-    x: Any, moving_mean: Any = None, moving_variance: Any = None, momentum: float = 0.99
+    x: Any,
+    moving_mean: Any = None,
+    moving_variance: Any = None,
+    momentum: float = 0.99,
+    mask: Any = None,
 ) -> tuple[Array, Array]:
     """Mean and variance over the rows of each segment: (segments, channels) each.
 
@@ -18,12 +22,16 @@ def channel_moments(
         moving_mean: (channels,), moved towards the first segment's mean where it is; or None.
         moving_variance: the same for the variance.
         momentum: how much of the moving statistics remains.
+        mask: (segments, rows) of uint8, 1 for the rows that count; None: all do.
 
     >>> mean, variance = channel_moments([[[1.0, 5.0], [3.0, 5.0]]])
     >>> mean, variance
     (array([[2., 5.]], dtype=float32), array([[1., 0.]], dtype=float32))
+    >>> mean, variance = channel_moments([[[1.0], [3.0], [9.0]]], mask=[[1, 1, 0]])
+    >>> mean.round(3), variance.round(3)
+    (array([[2.]], dtype=float32), array([[1.]], dtype=float32))
     """
-    arrays = {"x": x}
+    arrays = {"x": x, "mask": mask}
     for name, moving in (("moving_mean", moving_mean), ("moving_variance", moving_variance)):
         if moving is not None:
             arrays[name] = as_updated("channel_moments", name, moving)
@@ -99,6 +107,8 @@ def channel_norm_backward(
     sums: Any = None,
     epsilon: float = 1e-3,
     grouped: bool = False,
+    mask: Any = None,
+    count: Any = None,
 ) -> Array:
     """The gradient of x from that of y.
 
@@ -111,10 +121,13 @@ def channel_norm_backward(
         sums: (2, segments, channels), of `channel_norm_sums` or `group_sums`.
         epsilon: as in the forward pass.
         grouped: whether sums are those of `group_sums`.
+        mask: that of `channel_moments`.
+        count: (segments,), sum of the mask + 1e-7; needed with a mask.
 
     >>> channel_norm_backward([[[1.0], [2.0]]], variance=[[0.25]], epsilon=0.0)
     array([[[2.],
             [4.]]], dtype=float32)
     """
     arrays = {"dy": dy, "x": x, "mean": mean, "variance": variance, "gamma": gamma, "sums": sums}
+    arrays |= {"mask": mask, "count": count}
     return run_op("channel_norm_backward", arrays, epsilon=epsilon, grouped=grouped)["dx"]

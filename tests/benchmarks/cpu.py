@@ -249,10 +249,10 @@ def batch_norm() -> Rivals:
         module(tx).backward(tdy)
 
     def ours() -> None:
-        ops["channel_moments"](mean, variance, moving, spread, x, momentum=0.99)
+        ops["channel_moments"](mean, variance, None, moving, spread, x, None, momentum=0.99)
         ops["channel_norm"](y, x, mean, variance, gamma, beta, **how)
         ops["channel_norm_sums"](sums, dgamma, dbeta, dy, x, mean, variance, **how)
-        ops["channel_norm_backward"](dx, dy, x, mean, variance, gamma, sums, **how)
+        ops["channel_norm_backward"](dx, dy, x, None, mean, variance, None, gamma, sums, **how)
 
     return {"gpunet": ours, "PyTorch": eager}
 

@@ -3,7 +3,8 @@
 Run it with Keras 3 and PyTorch installed: ``KERAS_BACKEND=torch python make_normalization.py``.
 The tests read CASES and the numbers and need neither. For each layer of CASES: weights before and
 after a training pass on x, its output and the gradients of sum(dy * output) with respect to x and
-to the trainable weights; then the output and the gradient of x in inference.
+to the trainable weights; then the output and the gradient of x in inference. The same for
+BatchNormalization with the masks of MASKED.
 """
 
 from pathlib import Path
@@ -32,6 +33,18 @@ CASES = [
     ("SpectralNormalization", {"power_iterations": 3}, FLAT),
 ]
 
+SEQUENCES = (3, 4, 6)
+MASKED = [
+    ({}, SEQUENCES, [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]),
+    ({"momentum": 0.5, "epsilon": 0.1}, SEQUENCES, [[0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]),
+    ({"center": False, "momentum": 0.9}, SEQUENCES, [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]),
+    ({"momentum": 0.5}, SEQUENCES, [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]),
+    ({"scale": False}, SEQUENCES, [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]),
+    ({"axis": 2}, SEQUENCES, [[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 1, 0]]),
+    ({"trainable": False}, SEQUENCES, [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]),
+    ({}, (2, 3, 2, 5), [[[1, 0], [1, 1], [0, 0]], [[0, 0], [1, 0], [1, 1]]]),
+]
+
 
 def make(layers, name, arguments):
     """A layer of Keras or gpunet."""
@@ -47,17 +60,19 @@ def main() -> None:
     keras.config.set_floatx("float64")
     keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)
     rng = np.random.default_rng(0)
+    masked = [("BatchNormalization", *case) for case in MASKED]
     numbers = {}
-    for number, (name, arguments, shape) in enumerate(CASES):
+    for number, (name, arguments, shape, *mask) in enumerate([*CASES, *masked]):
         layer = make(keras.layers, name, arguments)
         layer.build(shape)
+        options = {"mask": torch.tensor(mask[0], dtype=torch.bool)} if mask else {}
         before = [rng.uniform(0.5, 1.5, weight.shape) for weight in layer.weights]
         layer.set_weights(before)
         saved = {"x": rng.standard_normal(shape) + 0.5}
         saved["dy"] = rng.standard_normal(layer.compute_output_shape(shape))
         for mode, training in (("train", True), ("infer", False)):
             x = torch.tensor(saved["x"], requires_grad=True)
-            y = layer(x, training=training)
+            y = layer(x, training=training, **options)
             wanted = [w.value for w in layer.trainable_weights] if training else []
             gradients = torch.autograd.grad((y * torch.tensor(saved["dy"])).sum(), [x, *wanted])
             saved[f"{mode}.y"] = y.detach().numpy()

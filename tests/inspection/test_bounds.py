@@ -216,6 +216,32 @@ def test_norms_touch_the_least(device, op):
     assert measured.counts.bank_conflicts <= 1.1
 
 
+CHANNEL_NORMS = ("channel_moments", "channel_norm", "channel_norm_sums", "channel_norm_backward")
+
+
+@pytest.mark.parametrize("columns", [64, 256, 1024])
+@pytest.mark.parametrize(("dtype", "elements"), [("float32", ELEMENTS), ("float16", 2 * ELEMENTS)])
+@pytest.mark.parametrize(
+    ("op", "call"), [call for call in calls_of(*CHANNEL_NORMS) if "mask" not in call.values[1]]
+)
+def test_channel_norms(device, op, call, dtype, elements, columns):
+    how = {"elements": elements, "columns": columns, "dtype": dtype}
+    hold(measure(device, CASES[op], call, **how), columns, most_sectors=1.1)
+
+
+@pytest.mark.parametrize(("dtype", "elements"), [("float32", ELEMENTS), ("float16", 2 * ELEMENTS)])
+@pytest.mark.parametrize(
+    ("op", "most"), [("channel_moments", 0.8), ("channel_norm_backward", 0.95)]
+)
+def test_channel_norms_do_not_read_rows_that_do_not_count(device, op, most, dtype, elements):
+    """Half of them do not: of 4 bytes then 2 are read, of 12 10."""
+    call = next(c for c in CASES[op].calls if "1x33x31" in label(c) and "first_hidden" in label(c))
+    how = {"elements": elements, "columns": 256, "dtype": dtype}
+    measured = measure(device, CASES[op], call, **how)
+    assert measured.sectors <= most
+    assert measured.counts.bank_conflicts <= 1.1
+
+
 def test_a_kernel_that_wastes_sectors_exceeds_the_bounds(device):
     measured = measure(device, CASES["glu"], largest_call(CASES["glu"]), columns=10)
     with pytest.raises(AssertionError):

@@ -32,15 +32,35 @@ RNG = np.random.default_rng
     ids=[f"{i}-{case[0]}" for i, case in enumerate(golden.CASES)],
 )
 def test_keras_numbers(number, name, arguments, shape):
-    keys = [key.partition(".")[2] for key in NUMBERS.files if key.startswith(f"{number}.")]
-    saved = {key: NUMBERS[f"{number}.{key}"] for key in keys}
     layer = golden.make(layers, name, arguments)
     layer.sample_shape = shape[1:]
-    model = Sequential([layer]).to("numpy", dtype="float64")
+    assert_keras_numbers(number, Sequential([layer]))
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "shape", "mask"),
+    [(i, *case) for i, case in enumerate(golden.MASKED, start=len(golden.CASES))],
+)
+def test_keras_numbers_with_masks(number, arguments, shape, mask):
+    assert_keras_numbers(number, masked_model(arguments, shape), np.array(mask, bool))
+
+
+def masked_model(arguments, shape):
+    """A batch normalization with a mask for all axes but the last, which is an input, too."""
+    x, mask = Input(shape[1:]), Input(shape[1:-1], dtype="bool")
+    return Model([x, mask], layers.BatchNormalization(**arguments)(x, mask=mask))
+
+
+def assert_keras_numbers(number, model, *mask):
+    keys = [key.partition(".")[2] for key in NUMBERS.files if key.startswith(f"{number}.")]
+    saved = {key: NUMBERS[f"{number}.{key}"] for key in keys}
+    inputs = [saved["x"], *mask] if mask else saved["x"]
+    model.to("numpy", dtype="float64")
     model.set_weights([saved[f"before{i}"] for i in range(len(model.parameters))])
 
-    run = model.run(saved["x"], training=True)
+    run = model.run(inputs, training=True)
     dx = run.backward(saved["dy"])
+    dx = dx[0] if mask else dx
     np.testing.assert_allclose(run.y, saved["train.y"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(dx, saved["train.dx"], rtol=1e-9, atol=1e-11)
     pairs = zip(model.parameters, model.get_gradients(), strict=True)
@@ -50,8 +70,9 @@ def test_keras_numbers(number, name, arguments, shape):
     for i, weight in enumerate(model.get_weights()):
         np.testing.assert_allclose(weight, saved[f"after{i}"], rtol=1e-9)
 
-    run = model.run(saved["x"], training=False)
+    run = model.run(inputs, training=False)
     dx = run.backward(saved["dy"])
+    dx = dx[0] if mask else dx
     np.testing.assert_allclose(run.y, saved["infer.y"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(dx, saved["infer.dx"], rtol=1e-9, atol=1e-11)
 
@@ -175,6 +196,81 @@ def test_the_optimizer_leaves_moving_statistics_alone():
     np.testing.assert_array_equal(model.get_weights()[2], 0.0)
     np.testing.assert_array_equal(model.get_weights()[3], 1.0)
     assert len(model.trainable_weights) == 2
+
+
+STEPS = (3, 4, 6)
+MASKS = {
+    "some": [[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]],
+    "one": [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+    "none": [[0, 0, 0, 0]] * 3,
+    "all": [[1, 1, 1, 1]] * 3,
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("arguments", [{}, {"scale": False}, {"trainable": False}])
+def test_gradients_with_masks(arguments, mask, training):
+    """Of masked steps, too: they are normalized with statistics that they have no part in."""
+    x, there = Input(STEPS[1:]), Input(STEPS[1:2], dtype="bool")
+    y = layers.BatchNormalization(epsilon=0.1, **arguments)(layers.Dense(6)(x), mask=there)
+    data = [RNG(8).standard_normal(STEPS) + 3.0, np.array(mask, bool)]
+    assert gradient_check(Model([x, there], y), data, training=training, elements=30) < 1e-6
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_masked_steps_have_no_part_in_the_statistics(mask, backend):
+    """Whatever they hold."""
+    there = np.array(mask, bool)
+    x = RNG(9).standard_normal(STEPS).astype(np.float32) + 2.0
+    x[~there] = np.nan
+    model = masked_model({"momentum": 0.5}, STEPS).to(backend)
+    y = model([x, there], training=True)
+    shown = x[there] if there.any() else np.zeros((1, 6))
+    mean, variance = shown.mean(axis=0), shown.var(axis=0)
+    np.testing.assert_allclose(
+        y[there], ((x - mean) / np.sqrt(variance + 1e-3))[there], rtol=1e-4, atol=1e-4
+    )
+    assert np.isnan(y[~there]).all()
+    np.testing.assert_allclose(model.get_weights()[2], 0.5 * mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[3], 0.5 + 0.5 * variance, rtol=1e-5)
+
+
+OTHERS = [pytest.param(b, marks=getattr(pytest.mark, b)) for b in ("emulator", "numba")]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_training_with_masks_on_each_backend(other):
+    if other == "numba":
+        pytest.importorskip("numba", reason="needs pip install gpunet[fast]")
+    inputs = Input((5,), dtype="int32")
+    x = layers.Embedding(7, 8, mask_zero=True)(inputs)
+    x = layers.BatchNormalization()(layers.Dense(8)(x))
+    model = Model(inputs, layers.Dense(2)(layers.BatchNormalization(momentum=0.5)(x)))
+    model.compile("sgd", "mse")
+    tokens = RNG(10).integers(0, 7, (6, 5)).astype(np.int32)
+    comparison = compare(model, "numpy", other, tokens, RNG(11).standard_normal((6, 5, 2)))
+    assert comparison.ok, str(comparison)
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape", "steps"), [(1, (4, 6), (4,)), (-1, (4, 3, 6), (4,)), (1, (4, 3, 6), (4, 3))]
+)
+def test_masks_are_for_all_axes_but_the_last(axis, shape, steps):
+    layer, x, mask = (
+        layers.BatchNormalization(axis, name="b"),
+        Input(shape),
+        Input(steps, dtype="bool"),
+    )
+    with pytest.raises(ShapeError, match=f"'b' with axis={axis} expects a mask for all axes but"):
+        layer(x, mask=mask)
+    assert layer(x).mask is None
+
+
+def test_a_layer_whose_axis_is_the_last_takes_a_mask_whatever_its_name():
+    x, mask = Input((4, 6)), Input((4,), dtype="bool")
+    assert layers.BatchNormalization(2)(x, mask=mask).mask is mask
 
 
 def test_batch_normalization_in_a_net_learns():

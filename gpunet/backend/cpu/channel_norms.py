@@ -22,7 +22,7 @@ from gpunet.backend.cpu.blocks import (
     repeated,
     sum_blocks,
 )
-from gpunet.backend.spec import Array
+from gpunet.backend.spec import COUNT_EPSILON, Array
 
 SAMPLE = 128
 """Of so many rows a first mean is taken."""
@@ -31,21 +31,29 @@ SAMPLE = 128
 def channel_moments(
     mean: Array,
     variance: Array,
+    count: Array | None,
     moving_mean: Array | None,
     moving_variance: Array | None,
     x: Array,
+    mask: Array | None,
     *,
     momentum: float = 0.99,
 ) -> None:
     """Mean and variance of each channel over the rows of each segment."""
     segments, rows, _ = x.shape
-    if rows == 0:
+    if mask is not None and count is not None:
+        for segment in range(segments):
+            of_segment = mean[segment], variance[segment], x[segment], mask[segment]
+            count[segment] = _masked_moments(*of_segment)
+    elif rows == 0:
         mean[...] = variance[...] = 0.0
     elif _fit_together(x):
         each_block(_moments_of_segments, x, mean, variance)
     else:
         for segment in range(segments):
             _moments_of_segment(mean[segment], variance[segment], x[segment])
+    if mask is None and count is not None:
+        count.fill(rows)
     for moving, moments in ((moving_mean, mean), (moving_variance, variance)):
         if moving is not None:
             np.multiply(moving, momentum, out=moving)
@@ -77,6 +85,27 @@ def _moments_of_segment(mean: Array, variance: Array, x: Array) -> None:
     variance -= np.square(mean)
     np.maximum(variance, ZERO, out=variance)
     mean += shift
+
+
+def _masked_moments(mean: Array, variance: Array, x: Array, mask: Array) -> float:
+    """Sums around the first row that is there, of the rows that are; by what they are divided."""
+    rows = np.count_nonzero(mask)
+    count = rows + COUNT_EPSILON
+    shift = x[mask.argmax()].copy() if rows else np.zeros_like(mean)
+
+    def of_block(sum_: Array, square_: Array, x_: Array, mask_: Array) -> None:
+        centered = np.subtract(x_, shift, out=block_scratch(x_.shape, x_.dtype))
+        np.copyto(centered, ZERO, where=mask_[:, None] == 0)  # 0 times NaN would stay
+        _row_sums(centered, sum_)
+        _row_sums(np.square(centered, out=centered), square_)
+
+    sum_blocks(of_block, (mean, variance), x, mask)
+    step = mean / count - shift * (COUNT_EPSILON / count)  # from the shift to the mean
+    variance -= step * (2.0 * mean - rows * step)
+    np.divide(variance, count, out=variance)
+    np.maximum(variance, ZERO, out=variance)
+    np.add(shift, step, out=mean)
+    return count
 
 
 def group_moments(mean: Array, variance: Array, *, groups: int) -> None:
@@ -158,8 +187,10 @@ def channel_norm_backward(
     dx: Array,
     dy: Array,
     x: Array | None,
+    mask: Array | None,
     mean: Array | None,
     variance: Array,
+    count: Array | None,
     gamma: Array | None,
     sums: Array | None,
     *,
@@ -175,18 +206,25 @@ def channel_norm_backward(
         _each_piece(lambda dx_, dy_, scale_: np.multiply(dy_, scale_, out=dx_), (dx, dy), (scale,))
         return
     rstd = _scale(variance, None, epsilon)
-    offset, slope = sums * ((rstd if grouped else scale) / max(dx.shape[1], 1))
+    divisor = max(dx.shape[1], 1) if mask is None or count is None else count[:, None]
+    offset, slope = sums * ((rstd if grouped else scale) / divisor)
     np.multiply(slope, rstd, out=slope)
 
-    def of_block(dx_: Array, dy_: Array, x_: Array, mean_: Array, *vectors: Array) -> None:
-        scale_, slope_, offset_ = vectors
+    def of_block(dx_: Array, dy_: Array, x_: Array, *others: Array) -> None:
+        mean_, scale_, slope_, offset_ = others[-4:]
         v = np.subtract(x_, mean_, out=block_scratch(x_.shape, x_.dtype))
         np.multiply(v, slope_, out=v)
         np.add(v, offset_, out=v)
+        for mask_ in others[:-4]:  # (..., rows, 1), if there is one
+            np.copyto(v, ZERO, where=mask_ == 0)
         np.multiply(dy_, scale_, out=dx_)
         np.subtract(dx_, v, out=dx_)
 
-    _each_piece(of_block, (dx, dy, x), (mean, scale, slope, offset))
+    arrays = [dx, dy, x]
+    if mask is not None:
+        arrays.append(mask[:, :, None])
+        mean = mean * (1.0 + COUNT_EPSILON / divisor)
+    _each_piece(of_block, arrays, (mean, scale, slope, offset))
 
 
 def _fit_together(x: Array) -> bool:

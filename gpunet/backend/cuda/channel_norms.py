@@ -19,6 +19,7 @@ from gpunet.backend.cuda.row_norms import zero_sums
 from gpunet.backend.spec import Array
 
 _MAX_GRID_Z = 65535
+_STRIP = 256  # the most channels of a block, for each of which shared memory holds some numbers
 _ROWS_PER_THREAD = 4  # before the rows of a sum are dealt to more blocks
 
 
@@ -26,9 +27,11 @@ def channel_moments(
     device: Device,
     mean: Array,
     variance: Array,
+    count: Array | None,
     moving_mean: Array | None,
     moving_variance: Array | None,
     x: Array,
+    mask: Array | None,
     *,
     momentum: float = 0.99,
 ) -> None:
@@ -36,8 +39,11 @@ def channel_moments(
     if mean.size == 0:
         return
     width = packed_width(x.shape[2], x)
-    args = (mean, variance, moving_mean, moving_variance, x, np.float32(momentum))
-    _launch_sums(device, "channel_moments", args, x, width)
+    arrays: tuple[Any, ...] = (mean, variance, count, moving_mean, moving_variance, x)
+    symbol = "channel_moments"
+    if mask is not None:
+        arrays, symbol = (*arrays, mask), "masked_channel_moments"
+    _launch_sums(device, symbol, (*arrays, np.float32(momentum)), x, width)
 
 
 def group_moments(device: Device, mean: Array, variance: Array, *, groups: int) -> None:
@@ -107,8 +113,10 @@ def channel_norm_backward(
     dx: Array,
     dy: Array,
     x: Array | None,
+    mask: Array | None,
     mean: Array | None,
     variance: Array,
+    count: Array | None,
     gamma: Array | None,
     sums: Array | None,
     *,
@@ -118,9 +126,13 @@ def channel_norm_backward(
     """dx = (gamma * dy - (s + v * t) / rows) / sqrt(variance + epsilon), the gradient of x."""
     if x is None or mean is None:
         sums = None
-    args = (dx, dy, x, mean, variance, gamma, sums)
-    flags = (np.float32(epsilon), np.int32(grouped))
-    _launch_strips(device, "channel_norm_backward", args, (dx, dy, x), flags)
+    flags, packed = (np.float32(epsilon), np.int32(grouped)), (dx, dy, x)
+    if mask is None or sums is None:
+        plain = (dx, dy, x, mean, variance, gamma, sums)
+        _launch_strips(device, "channel_norm_backward", plain, packed, flags)
+    else:
+        masked = (dx, dy, x, mask, mean, variance, count, gamma, sums)
+        _launch_strips(device, "masked_channel_norm_backward", masked, packed, flags)
 
 
 def _launch_sums(device: Device, symbol: str, args: tuple[Any, ...], x: Array, width: int) -> None:
@@ -152,7 +164,8 @@ def _launch_strips(
         return
     segments, rows, channels = y.shape
     width = packed_width(channels, *packed)
-    (strips, bands), block = rectangle(device, rows, channels // width)
+    widest = _STRIP // width
+    (strips, bands), block = rectangle(device, rows, channels // width, widest=widest)
     bands = max(1, min(bands, device.max_blocks // (strips * min(segments, device.max_blocks))))
     grid = (strips, bands, min(segments, _MAX_GRID_Z))
     sizes = (np.int64(segments), np.int64(rows), np.int32(channels), np.int32(width > 1))

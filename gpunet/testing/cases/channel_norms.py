@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.testing.cases.row_norms import EPSILON, far_from_zero
-from gpunet.testing.op_checks import Array, Case, Gradient, Values, uniform
+from gpunet.testing.op_checks import Array, Case, Gradient, Maker, Values, given, uniform
 
 
 def channel_moments(
@@ -15,12 +15,21 @@ def channel_moments(
     momentum: float = 0.99,
     moving_mean: Array | None = None,
     moving_variance: Array | None = None,
+    mask: Array | None = None,
 ) -> Values:
-    """NumPy's own mean and var."""
-    empty = x.shape[1] == 0
-    mean = np.zeros((len(x), x.shape[2])) if empty else x.mean(axis=1)
-    variance = mean if empty else x.var(axis=1)
-    values = {"mean": mean, "variance": variance}
+    """Keras' formulas; without a mask NumPy's own mean and var."""
+    if mask is not None:
+        count = mask.sum(axis=1) + 1e-7
+        there = mask[:, :, None] == 1
+        mean = np.where(there, x, 0.0).sum(axis=1) / count[:, None]
+        squares = np.where(there, (x - mean[:, None]) ** 2, 0.0)
+        variance = squares.sum(axis=1) / count[:, None]
+    else:
+        empty = x.shape[1] == 0
+        mean = np.zeros((len(x), x.shape[2])) if empty else x.mean(axis=1)
+        variance = mean if empty else x.var(axis=1)
+        count = np.full(len(x), x.shape[1])
+    values = {"mean": mean, "variance": variance, "count": count}
     for name, before, now in (
         ("moving_mean", moving_mean, mean),
         ("moving_variance", moving_variance, variance),
@@ -78,6 +87,8 @@ def channel_norm_backward(
     gamma: Array | float = 1.0,
     sums: Array | None = None,
     grouped: bool = False,
+    mask: Array | None = None,
+    count: Array | None = None,
 ) -> Values:
     """The chain rule, with or without the paths through mean and variance."""
     rstd = 1.0 / np.sqrt(variance[:, None] + epsilon)
@@ -85,7 +96,12 @@ def channel_norm_backward(
     if sums is not None and x is not None and mean is not None:
         s, t = (sums if grouped else sums * gamma)[:, :, None]
         v = (x - mean[:, None]) * rstd
-        dx = dx - rstd * (s + v * t) / max(x.shape[1], 1)
+        if mask is None or count is None:
+            dx = dx - rstd * (s + v * t) / max(x.shape[1], 1)
+        else:  # the sum of (x - mean) is not 0, but 1e-7 * mean
+            divisor = count[:, None, None]
+            through = rstd * (s + (v - 1e-7 * mean[:, None] * rstd / divisor) * t) / divisor
+            dx = dx - np.where(mask[:, :, None] == 1, through, 0.0)
     return {"dx": dx}
 
 
@@ -119,6 +135,42 @@ def channels_of(shape: tuple[int, int, int], **more: Any) -> Values:
     }
 
 
+HIDDEN = ("some", "first", "last", "all", "others")
+
+
+def rows_there(segments: int, rows: int, hidden: str) -> Array:
+    """A mask: some, the first, the last, all or all other rows than one are hidden."""
+    if hidden == "some":
+        there = np.random.default_rng(0).integers(0, 2, (segments, rows))
+    else:
+        row, half = np.arange(rows), rows // 2
+        is_there = {"first": row >= half, "last": row < half, "all": row < 0, "others": row == half}
+        there = np.tile(is_there[hidden], (segments, 1))
+    return there.astype(np.uint8)
+
+
+def masked(shape: tuple[int, int, int], hidden: str, x: Maker | None = None) -> Values:
+    """x and a mask of its rows; what is hidden is NaN, as it must not matter."""
+    mask = rows_there(*shape[:2], hidden)
+
+    def make(random: np.random.Generator) -> Array:
+        values = random.standard_normal(shape) if x is None else x.make(random)
+        return np.where(mask[:, :, None] == 1, values, np.nan)
+
+    label = "x".join(map(str, shape)) if x is None else x.label
+    return {"x": Maker(label, make), "mask": given(mask, "uint8", f"{hidden}_hidden")}
+
+
+def masked_backward(shape: tuple[int, int, int], hidden: str) -> Values:
+    """The arguments of channel_norm_backward, with a mask."""
+    segments, _, channels = shape
+    arrays = masked(shape, hidden)
+    count = rows_there(*shape[:2], hidden).sum(axis=1) + 1e-7
+    sums = (2, segments, channels)
+    more = {"count": given(count, label=""), "dy": shape, "gamma": (channels,), "sums": sums}
+    return channels_of(shape, **arrays, **more)
+
+
 CASES = (
     Case(
         "channel_moments",
@@ -128,6 +180,21 @@ CASES = (
             *({"x": s, "moving_mean": None, "moving_variance": None} for s in SEGMENTS[7:]),
             {"x": (1, 33, 31), "moving_mean": (31,), "moving_variance": (31,), "momentum": 0.5},
             {"x": far_from_zero(1, 3000, 12), "moving_mean": None, "moving_variance": None},
+            {"x": (2, 9, 8), "count": None, "moving_mean": None, "moving_variance": None},
+            *(
+                {**masked(s, hidden), "moving_mean": (s[2],), "moving_variance": (s[2],)}
+                for s, hidden in zip(SEGMENTS, HIDDEN * 3, strict=False)
+            ),
+            *(
+                {**masked(s, hidden), "moving_mean": None, "moving_variance": None}
+                for s in ((1, 33, 31), (3, 700, 16))
+                for hidden in HIDDEN
+            ),
+            {
+                **masked((1, 3000, 12), "first", far_from_zero(1, 3000, 12)),
+                "moving_mean": None,
+                "moving_variance": None,
+            },
         ),
         float32=3e-5,
     ),
@@ -186,6 +253,9 @@ CASES = (
             channels_of((2, 33, 31), dy=(2, 33, 31), sums=(2, 2, 31), grouped=True),
             channels_of((2, 33, 31), dy=(2, 33, 31), x=None, mean=None),
             channels_of((1, 600, 40), dy=(1, 600, 40), x=None, mean=None, gamma=(40,)),
+            *(masked_backward(s, hidden) for s, hidden in zip(SEGMENTS, HIDDEN * 3, strict=False)),
+            *(masked_backward((3, 700, 16), hidden) for hidden in HIDDEN),
+            masked_backward((2, 33, 31), "some") | {"grouped": True, "gamma": None},
         ),
         float32=2e-5,
     ),

@@ -28,10 +28,10 @@ def channel_norms():
     gamma, beta, dgamma, dbeta = (normal(CHANNELS) for _ in range(4))
     how = {"epsilon": 1e-3}
     calls = [
-        ("channel_moments", (mean, variance, None, None, x), {}),
+        ("channel_moments", (mean, variance, None, None, None, x, None), {}),
         ("channel_norm", (y, x, mean, variance, gamma, beta), how),
         ("channel_norm_sums", (sums, dgamma, dbeta, dy, x, mean, variance), how),
-        ("channel_norm_backward", (dx, dy, x, mean, variance, gamma, sums), how),
+        ("channel_norm_backward", (dx, dy, x, None, mean, variance, None, gamma, sums), how),
     ]
     return calls, (mean, variance, y, sums, dgamma, dbeta, dx)
 

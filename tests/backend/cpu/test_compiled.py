@@ -71,10 +71,11 @@ def gradients_of_batch_norm(x, dy, gamma):
     dgamma, dbeta = np.empty_like(gamma), np.empty_like(gamma)
     mean, variance = np.empty((2, 1, len(gamma)), x.dtype)
     sums = np.empty((2, 1, len(gamma)), x.dtype)
-    backend.run("channel_moments", mean, variance, None, None, x)
+    backend.run("channel_moments", mean, variance, None, None, None, x, None)
     backend.run("channel_norm", y, x, mean, variance, gamma, None, **how)
     backend.run("channel_norm_sums", sums, dgamma, dbeta, dy, x, mean, variance, **how)
-    backend.run("channel_norm_backward", dx, dy, x, mean, variance, gamma, sums, **how)
+    arrays = dx, dy, x, None, mean, variance, None, gamma, sums
+    backend.run("channel_norm_backward", *arrays, **how)
     return [a.tobytes() for a in (y, mean, variance, dx, dgamma, dbeta)]
 
 

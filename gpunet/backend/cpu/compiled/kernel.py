@@ -50,6 +50,14 @@ def inlined(function: _Function) -> _Function:
     return cast(_Function, njit(forceinline=True, **_OPTIONS)(function))
 
 
+def pasted(function: _Function) -> _Function:
+    """Compile a function as if it were written out in each kernel that calls it.
+
+    Where two of its arrays are one, the compiler then knows, which it does not of `inlined` ones.
+    """
+    return cast(_Function, njit(inline="always", **_OPTIONS)(function))
+
+
 def each_share(work: Callable[[int, int], object], count: int, size: int) -> None:
     """Call work(start, stop) for shares of range(count), in as many threads as it is worth.
 
