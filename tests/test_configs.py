@@ -59,6 +59,8 @@ EXAMPLES = [
     *(conv(4, 3, 2, "same", 1, None, 1, "relu", False) for conv in TRANSPOSED),
     *(conv(3, 1, "same", 2, None, 2, "tanh", name="d") for conv in DEPTHWISE),
     *(conv(4, 3, 1, "same", None, 2, 2, pointwise_regularizer="l2") for conv in SEPARABLE),
+    layers.GetItem((slice(None), -1)),
+    layers.GetItem((..., None, slice(1, 3)), name="part"),
     layers.InputLayer((2, None), 8, "int32", name="ids"),
     layers.LSTM(
         3,

@@ -182,14 +182,6 @@ def test_mistakes():
         Net().compile("nosuch")
 
 
-@pytest.mark.parametrize(
-    "do", [lambda x: x + x, lambda x: 2 * x, lambda x: x[:, 0], lambda x: -x, lambda x: x / 2]
-)
-def test_symbolic_tensors_say_what_to_write_for_operators(do):
-    with pytest.raises(ArgumentError, match=r"has no operators, .* write layers\.Add\(\)\(\[a, b"):
-        do(Input((3,)))
-
-
 # ------------------------------------------------------------------------- order of weights
 
 

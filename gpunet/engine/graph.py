@@ -76,15 +76,73 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
 
+    def __add__(self, other: Any) -> Tensor:
+        return self._operator("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return self._operator("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return self._operator("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return self._operator("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return self._operator("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return self._operator("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return self._operator("true_divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return self._operator("true_divide", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self._operator("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return self._operator("matmul", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return self._operator("power", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return self._operator("power", other, self)
+
+    def __neg__(self) -> Tensor:
+        return self._operator("negative", self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return self._operator("get_item", self, key)
+
+    def _operator(self, name: str, *operands: Any) -> Tensor:
+        result: Tensor = self.layer.operator(name, *operands)
+        return result
+
     def _no_operator(self, *others: object) -> Any:
         raise ArgumentError(
-            f"{self!r} has no operators, as it holds no numbers; write layers.Add()([a, b]), "
-            "Subtract, Multiply or Dot for a + b, a - b, a * b or a @ b, layers.Rescaling for "
-            "numbers, and a Cropping or Permute layer for parts."
+            f"{self!r} can be added, subtracted, multiplied, divided by a number and sliced, but "
+            "not compared, rounded and so on; write a layer with forward and backward for that."
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_operator
-    __truediv__ = __rtruediv__ = __matmul__ = __neg__ = __pow__ = __getitem__ = _no_operator
+    def __eq__(self, other: object) -> bool:
+        return self is other if other is None or isinstance(other, Tensor) else self._no_operator()
+
+    __hash__ = object.__hash__
+    __lt__ = __le__ = __gt__ = __ge__ = __mod__ = __rmod__ = __floordiv__ = _no_operator
+    __rfloordiv__ = __abs__ = __round__ = __and__ = __or__ = __xor__ = __invert__ = _no_operator
+
+    def _no_number(self, *arguments: object) -> Any:
+        raise ArgumentError(
+            f"{self!r} is symbolic: it has no numbers to loop over, to decide by or to convert; "
+            "call the model on an array for numbers, or write a layer for a computation."
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = __array__ = _no_number
+    __array_ufunc__ = None  # so that NumPy leaves its own numbers times a tensor to the tensor
 
 
 Option: TypeAlias = "bool | Tensor | list[Tensor | None]"

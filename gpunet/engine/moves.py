@@ -115,3 +115,49 @@ class Expansion:
             op.repeat_backward(
                 dx.reshape(*self._small_form), dy.reshape(*self._large_form), times=self._times
             )
+
+
+def cut(op: Recorder, y: Buffer, x: Buffer, ranges: Sequence[tuple[int, int]]) -> None:
+    """Record y = x from start to stop along each axis.
+
+    Raises:
+        ShapeError: more than three axes are cut.
+    """
+    large, small, ends = _boxes(x.shape, ranges)
+    if any(ends["before"]) or any(ends["after"]):
+        op.crop(y.reshape(*small), x.reshape(*large), **ends)
+    else:
+        op.copy(y, x.reshape(*y.shape))
+
+
+def uncut(op: Recorder, dx: Buffer, dy: Buffer, ranges: Sequence[tuple[int, int]]) -> None:
+    """Record dx = dy from start to stop along each axis, and 0 elsewhere."""
+    large, small, ends = _boxes(dx.shape, ranges)
+    if any(ends["before"]) or any(ends["after"]):
+        op.pad(dx.reshape(*large), dy.reshape(*small), **ends)
+    else:
+        op.copy(dx, dy.reshape(*dx.shape))
+
+
+def _boxes(
+    shape: Sequence[int], ranges: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, tuple[int, ...]]]:
+    """A shape before and after it is cut, as the ops see it, and what is cut off.
+
+    An axis that stays whole belongs to the one before it, which is cut, or to the first.
+    """
+    outer, axes = 1, []  # of each axis that is cut: size, before, after
+    for size, (start, stop) in zip(shape, ranges, strict=True):
+        if (start, stop) != (0, size):
+            axes.append((size, start, size - stop))
+        elif axes:
+            axes[-1] = (axes[-1][0] * size, axes[-1][1] * size, axes[-1][2] * size)
+        else:
+            outer *= size
+    if len(axes) > 3:
+        raise ShapeError(
+            f"arrays of shape {tuple(shape)} are cut along more than three axes; cut twice."
+        )
+    sizes, before, after = zip(*[(1, 0, 0)] * (3 - len(axes)), *axes, strict=True)
+    left = [size - b - a for size, b, a in zip(sizes, before, after, strict=True)]
+    return (outer, *sizes), (outer, *left), {"before": before, "after": after}

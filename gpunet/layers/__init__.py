@@ -24,6 +24,7 @@ from gpunet.layers.depthwise import (
 )
 from gpunet.layers.embedding import Embedding
 from gpunet.layers.function import FunctionLayer
+from gpunet.layers.getting import GetItem
 from gpunet.layers.group_query_attention import GroupQueryAttention
 from gpunet.layers.gru import GRU, GRUCell
 from gpunet.layers.images import CenterCrop, Resizing
@@ -172,6 +173,7 @@ __all__ = [
     "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
+    "GetItem",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAveragePooling3D",

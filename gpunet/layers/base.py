@@ -269,6 +269,7 @@ class Layer:
         return node.output if len(outputs) == 1 else list(node.outputs)
 
     shapes_out = shapes_out
+    operator = staticmethod(calls.operator)
 
     def _call_layers(
         self,

@@ -166,3 +166,10 @@ def say_training(body: Graph, options: Mapping[str, Any]) -> None:
     if "training" in options:
         for node in body.nodes:
             node.options.setdefault("training", options["training"])
+
+
+def operator(name: str, *operands: Any) -> Tensor:
+    """What an operator makes of symbolic tensors and numbers; see `gpunet.layers.operators`."""
+    from gpunet.layers.operators import OPERATORS  # which knows the layers
+
+    return OPERATORS[name](*operands)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.arguments import is_integer
 from gpunet.engine.graph import DTYPES, Shape, Tensor
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.layers.base import Layer
@@ -75,7 +76,7 @@ class InputLayer(Layer):
             )
         if batch_shape is not None:
             batch_size, *shape = batch_shape
-        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        if batch_size is not None and (not is_integer(batch_size) or batch_size < 1):
             raise ArgumentError(
                 f"Input takes a positive integer for batch_size, got {batch_size!r}."
             )

@@ -67,7 +67,7 @@ class Concatenate(Layer):
 
         An input without a mask counts as one whose steps are all there.
         """
-        if not any(mask):
+        if all(own is None for own in mask):
             return None
         if not self._joins_steps(inputs[0].shape):
             return merged_mask(self, mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpunet.arguments import is_integer
 from gpunet.engine.graph import Option, Shape
 from gpunet.errors import ArgumentError, ShapeError
 
@@ -23,12 +24,12 @@ def sample_shape_of(shape: Any) -> Shape:
     """
     dims = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     for dim in dims:
-        if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
+        if dim is not None and (not is_integer(dim) or dim < 1):
             raise ArgumentError(
                 f"Input takes the shape of one sample in positive integers, got {shape!r}; leave "
                 "the batch size out, and write None for a size that differs from batch to batch."
             )
-    return dims
+    return tuple(None if dim is None else int(dim) for dim in dims)
 
 
 def shapes_out(layer: Layer, shapes: Sequence[Shape], options: Mapping[str, Option]) -> list[Shape]:

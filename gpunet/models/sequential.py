@@ -11,7 +11,7 @@ from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer
-from gpunet.layers.input_layer import Input, InputLayer
+from gpunet.layers.input_layer import Input, InputLayer, input_like
 from gpunet.models.model import Model
 from gpunet.models.nested import as_layer, layer_from_description, unwrapped
 from gpunet.saving.configs import CustomObjects
@@ -205,7 +205,7 @@ class Sequential(Model):
         """Call the layers on another tensor; a model that is not built is built for its shape."""
         if self._graph is None:
             (tensor,) = tensors
-            self._connect(self._input or Input(tensor.shape[1:], dtype=tensor.dtype))
+            self._connect(input_like(tensor) if self._input is None else self._input)
         return super().replay(tensors)
 
     @property
