@@ -92,10 +92,11 @@ def _masked_moments(mean: Array, variance: Array, x: Array, mask: Array) -> floa
     rows = np.count_nonzero(mask)
     count = rows + COUNT_EPSILON
     shift = x[mask.argmax()].copy() if rows else np.zeros_like(mean)
+    shifts = repeated(shift, x[: block_rows(x)], 1)
 
     def of_block(sum_: Array, square_: Array, x_: Array, mask_: Array) -> None:
-        centered = np.subtract(x_, shift, out=block_scratch(x_.shape, x_.dtype))
-        np.copyto(centered, ZERO, where=mask_[:, None] == 0)  # 0 times NaN would stay
+        centered = np.subtract(x_, shifts[: len(x_)], out=block_scratch(x_.shape, x_.dtype))
+        centered[mask_ == 0] = 0.0  # 0 times NaN would stay
         _row_sums(centered, sum_)
         _row_sums(np.square(centered, out=centered), square_)
 
@@ -215,14 +216,14 @@ def channel_norm_backward(
         v = np.subtract(x_, mean_, out=block_scratch(x_.shape, x_.dtype))
         np.multiply(v, slope_, out=v)
         np.add(v, offset_, out=v)
-        for mask_ in others[:-4]:  # (..., rows, 1), if there is one
-            np.copyto(v, ZERO, where=mask_ == 0)
+        for mask_ in others[:-4]:  # (..., rows), if there is one
+            v[mask_ == 0] = 0.0
         np.multiply(dy_, scale_, out=dx_)
         np.subtract(dx_, v, out=dx_)
 
     arrays = [dx, dy, x]
     if mask is not None:
-        arrays.append(mask[:, :, None])
+        arrays.append(mask)
         mean = mean * (1.0 + COUNT_EPSILON / divisor)
     _each_piece(of_block, arrays, (mean, scale, slope, offset))
 
