@@ -47,7 +47,11 @@ def load(train, test, below=1_000_000):
 
 
 class Pairs:
-    """Sentences to rows of word numbers, filled up with 0. A French one ends with [END]."""
+    """Sentences to rows of word numbers; a French one ends with [END].
+
+    Rows are filled up with 0, which `mask_zero=True` hides from both networks, the loss and the
+    accuracy.
+    """
 
     def __init__(self, english, french):
         self.english = WordTokenizer().fit(english)
@@ -81,11 +85,12 @@ def recurrent(pairs, units=96):
     """The decoder starts from the encoder's last state, and looks back at all of them."""
     english, french = Input((pairs.columns,), dtype="int32"), Input((pairs.rows,), dtype="int32")
     words = pairs.english.vocabulary_size, pairs.french.vocabulary_size
-    x = layers.Embedding(words[0], units)(english)
+    x = layers.Embedding(words[0], units, mask_zero=True)(english)
     encoded, state = layers.GRU(units, return_sequences=True, return_state=True)(x)
-    y = layers.Embedding(words[1], units)(french)
+    y = layers.Embedding(words[1], units, mask_zero=True)(french)
     decoded = layers.GRU(units, return_sequences=True)(y, initial_state=state)
-    context = layers.Attention()([decoded, encoded])  # softmax(decoded encoded^T) encoded
+    # context = scores encoded, scores = softmax(decoded encoded^T): (batch, rows, columns)
+    context, _ = layers.Attention()([decoded, encoded], return_attention_scores=True)
     y = layers.Dense(units, "tanh")(layers.concatenate([decoded, context]))
     return Model([english, french], layers.Dense(words[1], "softmax")(y), name="recurrent")
 
@@ -94,9 +99,9 @@ def transformer(pairs, features=64):
     """Attention among the English words, among the French ones so far, and from these to those."""
     english, french = Input((pairs.columns,), dtype="int32"), Input((pairs.rows,), dtype="int32")
     words = pairs.english.vocabulary_size, pairs.french.vocabulary_size
-    x = layers.TokenAndPositionEmbedding(words[0], pairs.columns, features)(english)
+    x = layers.TokenAndPositionEmbedding(words[0], pairs.columns, features, mask_zero=True)(english)
     x = layers.TransformerEncoder(2 * features, num_heads=4)(x)
-    y = layers.TokenAndPositionEmbedding(words[1], pairs.rows, features)(french)
+    y = layers.TokenAndPositionEmbedding(words[1], pairs.rows, features, mask_zero=True)(french)
     for _ in range(2):
         y = layers.TransformerDecoder(2 * features, num_heads=4)(y, x)
     return Model([english, french], layers.Dense(words[1], "softmax")(y), name="transformer")
@@ -146,12 +151,11 @@ def judge(model, pairs, english, french):
 def attention(model, pairs, english, words):
     """How much each French word looks at each English one, (rows, columns); rows add up to 1.
 
-    A model may end at any of its layers: here at what `layers.Attention` is called on.
+    A model may end at any tensor of another one: here at the scores of its attention.
     """
-    ends = model.get_layer("attention").input
+    _, scores = model.get_layer("attention").output
     inputs = [pairs.source([english]), pairs.given(words[None])]
-    decoded, encoded = Model(model.inputs, ends).predict(inputs, verbose=0)
-    return gpunet.ops.softmax(decoded[0] @ encoded[0].T)
+    return Model(model.inputs, scores).predict(inputs, verbose=0)[0]
 
 
 def draw(weights, pairs, english, words, path):

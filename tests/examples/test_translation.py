@@ -81,12 +81,18 @@ def test_attention_adds_up_to_one_and_is_that_of_the_layer(translation, pairs):
     weights = translation.attention(model, pairs, ENGLISH[0], words[0])
     assert weights.shape == (pairs.rows, pairs.columns)
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+    read = np.count_nonzero(pairs.source(ENGLISH[:1]))
+    assert 0 < read < pairs.columns
+    assert not weights[:, read:].any()  # nothing looks at what is only filled up
     layer = model.get_layer("attention")
     _, encoded = layer.input
-    taken = translation.Model(model.inputs, [encoded, layer.output])
+    context, _ = layer.output
+    taken = translation.Model(model.inputs, [encoded, context])
     inputs = [pairs.source(ENGLISH[:1]), pairs.given(words)]
     encoded, context = taken.predict(inputs, verbose=0)
-    np.testing.assert_allclose(weights @ encoded[0], context[0], rtol=1e-4, atol=1e-5)
+    said = np.count_nonzero(inputs[1])  # further rows are masked and take nothing
+    np.testing.assert_allclose((weights @ encoded[0])[:said], context[0, :said], atol=1e-5)
+    assert not context[0, said:].any()
 
 
 def test_the_picture_is_drawn(translation, pairs, tmp_path):
