@@ -1,4 +1,19 @@
-"""gpunet: Keras-style neural networks on hand-written CUDA kernels or plain NumPy."""
+"""gpunet: Keras-style neural networks on hand-written CUDA kernels or plain NumPy.
+
+Example:
+    >>> import numpy as np
+    >>> from gpunet import Sequential, layers
+    >>> model = Sequential([layers.Dense(8, "relu"), layers.Dense(1)])
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> x, y = np.ones((64, 3)), np.zeros((64, 1))
+    >>> history = model.fit(x, y, epochs=2, verbose=0)
+    >>> model.predict(x, verbose=0).shape
+    (64, 1)
+
+What a reader may want next: a layer's forward and backward (`gpunet.layers.Dense`), the ops that
+they record (`gpunet.ops`, one function each), and the step that comes of them
+(`model.training_plan`).
+"""
 
 import importlib
 import sys
