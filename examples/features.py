@@ -93,7 +93,9 @@ def draw(model, x, names, path: str) -> None:
     sheets[f"what excites the classes: {', '.join(names)}"] = tiles(
         exciting(model, before_softmax, range(10)), 10
     )
-    figure, axes = plt.subplots(len(sheets), 1, figsize=(10, 1.5 * len(sheets)))
+    heights = [10 * len(sheet) / sheet.shape[1] + 0.3 for sheet in sheets.values()]  # and a title
+    size = (10, sum(heights))
+    figure, axes = plt.subplots(len(sheets), 1, figsize=size, height_ratios=heights)
     for place, (title, sheet) in zip(axes, sheets.items(), strict=True):
         place.imshow(sheet, cmap="gray")
         place.set_title(title, fontsize=9)
