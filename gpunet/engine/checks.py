@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import is_number
 from gpunet.engine.graph import Graph, Tensor
 from gpunet.errors import ArgumentError, warn
 
@@ -33,7 +34,7 @@ SCALING_LAYERS = ("Rescaling", "Normalization", "BatchNormalization", "LayerNorm
 def check_optimizer(optimizer: Optimizer) -> None:
     """A learning rate of more than 10 diverges; most likely a decimal point is lost."""
     rate = optimizer.learning_rate
-    if isinstance(rate, int | float | np.number) and rate > LARGE_LEARNING_RATE:
+    if is_number(rate) and rate > LARGE_LEARNING_RATE:
         warn(
             f"{type(optimizer).__name__} has the learning rate {rate:g}, with which training "
             "diverges; usual ones lie between 0.0001 and 1."

@@ -204,7 +204,7 @@ def class_weights(y: Any, class_weight: Mapping[int, float], classes: int) -> np
         raise ArgumentError("class_weight works with one label a sample; use sample_weight=.")
     table = np.ones(max(classes, 2), np.float32)
     for key, weight in class_weight.items():
-        if not isinstance(weight, int | float | np.number):
+        if not is_number(weight):
             raise ArgumentError(f"class_weight must give class {key} a number, got {weight!r}.")
         table[int(key)] = weight
     if labels.size and not (labels.min() >= 0 and labels.max() < len(table)):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.arguments import shown
+from gpunet.arguments import is_integer, shown
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine.graph import Graph, Node, Tensor
@@ -391,7 +391,7 @@ def _capacity(tensor: Tensor, wanted: int | None) -> int:
             f"input {tensor.name!r} of shape {tensor.shape} does not say how many positions there "
             "may be; say max_length= (of generate), or capacity= (of a Generator)."
         )
-    if wanted is not None and (not isinstance(wanted, int) or wanted < 1):
+    if wanted is not None and (not is_integer(wanted) or wanted < 1):
         raise ArgumentError(f"the number of positions must be a positive integer, got {wanted!r}.")
     if length is not None and wanted is not None and wanted > length:
         raise ArgumentError(

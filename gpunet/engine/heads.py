@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import losses
+from gpunet.arguments import is_number
 from gpunet.engine.meters import LossMeter, Meter, TotalMeter, metric_meters
 from gpunet.errors import ArgumentError
 from gpunet.metrics import Mean
@@ -126,7 +127,7 @@ def check_names(
 def _weights(
     loss_weights: Any, names: Sequence[str], chosen: Sequence[losses.Loss | None]
 ) -> list[float]:
-    if isinstance(loss_weights, int | float | np.number) and len(names) > 1:
+    if is_number(loss_weights) and len(names) > 1:
         raise ArgumentError(
             f"loss_weights must be a list or a dict with one number for each of the outputs "
             f"{', '.join(names)}, got {loss_weights!r}."
@@ -137,8 +138,7 @@ def _weights(
             loss_weights = [1.0 if loss is None else next(given) for loss in chosen]
     weights = _for_each(loss_weights, names, "loss_weights")
     for weight in weights:
-        is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-        if weight is not None and not (is_number and np.isfinite(weight)):
+        if weight is not None and not (is_number(weight) and np.isfinite(weight)):
             hint = "; metrics go into metrics=[...]" if isinstance(weight, str) else ""
             raise ArgumentError(f"loss_weights must be finite numbers, got {weight!r}{hint}.")
     return [1.0 if weight is None else float(weight) for weight in weights]

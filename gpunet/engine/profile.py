@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from gpunet.arguments import check_count
 from gpunet.engine.cost import flops, least_bytes
 from gpunet.engine.recorder import Record
 from gpunet.engine.replay import Replay, unchanged
-from gpunet.errors import ArgumentError
 
 if TYPE_CHECKING:
     from gpunet.models import Model
@@ -93,8 +93,7 @@ def _cells(row: ProfileRow, total: float) -> list[str]:
 
 def profile(model: Model, x: Any, y: Any, steps: int) -> Profile:
     """Time each op of a training step; see `gpunet.models.Model.profile`."""
-    if not isinstance(steps, int) or steps < 1:
-        raise ArgumentError(f"profile takes a positive number of steps, got {steps!r}.")
+    steps = check_count("profile", "steps", steps)
     model.ensure_built(x)
     with unchanged(model, "profile"):
         replay = Replay(model, x, y)

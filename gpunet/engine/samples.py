@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import is_number
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.engine import checks
@@ -214,7 +215,7 @@ def split(trainer: Trainer, data: Given, share: float) -> tuple[Given, Given | N
         ArgumentError: a share that leaves no samples on one side.
         ShapeError: arrays of different lengths.
     """
-    if not isinstance(share, int | float | np.number) or not 0 <= share < 1:
+    if not is_number(share) or not 0 <= share < 1:
         raise ArgumentError(f"validation_split must be at least 0 and below 1, got {share!r}.")
     if share == 0:
         return data, None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import is_number
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Context, Layer
@@ -175,7 +176,7 @@ def factor_range(layer: Layer, name: str, factor: Any, least: float) -> tuple[fl
         ArgumentError: neither a number nor two, or one that is not between least and 1.
     """
     pair = factor if isinstance(factor, list | tuple) else (factor,)
-    numbers = [f for f in pair if isinstance(f, int | float | np.number) and least <= f <= 1]
+    numbers = [f for f in pair if is_number(f) and least <= f <= 1]
     if len(numbers) != len(pair) or len(pair) not in (1, 2):
         raise ArgumentError(
             f"{type(layer).__name__} takes a number from {least:g} to 1, or two, for {name}, got "
@@ -195,7 +196,7 @@ def value_limits(layer: Layer, value_range: Any) -> tuple[float, float]:
         ArgumentError: these are not two numbers.
     """
     is_pair = isinstance(value_range, list | tuple) and len(value_range) == 2
-    if not is_pair or not all(isinstance(v, int | float | np.number) for v in value_range):
+    if not is_pair or not all(map(is_number, value_range)):
         raise ArgumentError(
             f"{type(layer).__name__} takes two numbers for value_range, got {value_range!r}."
         )

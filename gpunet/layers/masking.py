@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from gpunet.arguments import FINITE
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ShapeError
 from gpunet.layers.base import Context, Layer
 
 
@@ -38,9 +37,7 @@ class Masking(Layer):
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(mask_value, int | float | np.number) or isinstance(mask_value, bool):
-            raise ArgumentError(f"Masking takes a number for mask_value, got {mask_value!r}.")
-        self.mask_value = float(mask_value)
+        self.mask_value = FINITE.check(self, "mask_value", mask_value)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """That of the input."""

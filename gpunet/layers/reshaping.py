@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.arguments import check_count
+from gpunet.arguments import check_count, is_integer
 from gpunet.engine.graph import Shape
 from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
@@ -72,12 +72,12 @@ class Reshape(Layer):
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         shape = tuple(target_shape) if isinstance(target_shape, list | tuple) else (target_shape,)
-        if not all(isinstance(dim, int) and (dim >= 1 or dim == -1) for dim in shape):
+        if not all(is_integer(dim) and (dim >= 1 or dim == -1) for dim in shape):
             raise ArgumentError(
                 "Reshape takes the shape of one sample in positive integers and at most one -1, "
                 f"got {target_shape!r}."
             )
-        self.target_shape = shape
+        self.target_shape = tuple(map(int, shape))
 
     def passes_through(self, training: bool) -> bool:
         """The memory stays as it is."""

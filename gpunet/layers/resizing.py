@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar
 
+from gpunet.arguments import is_integer
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -380,15 +381,13 @@ class Cropping3D(_Cropping):
 def _tuple(layer: str, name: str, given: Any, count: int, least: int) -> tuple[int, ...]:
     """So many integers, of one or of as many."""
     numbers = tuple(given) if isinstance(given, list | tuple) else (given,) * count
-    if len(numbers) != count or not all(_is_integer(number, least) for number in numbers):
+    if len(numbers) != count or not all(
+        is_integer(number) and number >= least for number in numbers
+    ):
         raise ArgumentError(
             f"{layer} takes {count} integer(s) of at least {least} for {name}, got {given!r}."
         )
     return numbers
-
-
-def _is_integer(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _ends(layer: str, name: str, given: Any, count: int) -> tuple[tuple[int, int], ...]:
@@ -399,7 +398,7 @@ def _ends(layer: str, name: str, given: Any, count: int) -> tuple[tuple[int, int
     pairs = [
         tuple(entry) if isinstance(entry, list | tuple) else (entry, entry) for entry in entries
     ]
-    fits = all(len(pair) == 2 and all(_is_integer(n, 0) for n in pair) for pair in pairs)
+    fits = all(len(pair) == 2 and all(is_integer(n) and n >= 0 for n in pair) for pair in pairs)
     if len(pairs) != count or not fits:
         raise ArgumentError(
             f"{layer} takes integers of at least 0 for {name}: one, one for each of {count} axes, "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import is_number
 from gpunet.backend.base import Backend
 from gpunet.backend.contract import OPS
 from gpunet.backend.spec import FULL, Array
@@ -376,8 +377,7 @@ def number(
     Raises:
         ArgumentError: no number, or outside of the bounds.
     """
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         bounds = "" if (low, high) == (-np.inf, np.inf) else f" from {low:g} to {high:g}"
         raise ArgumentError(f"the loss {loss!r} takes a number{bounds} for {name}, got {value!r}.")
     return float(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.arguments import check_count
+from gpunet.arguments import check_count, is_number
 from gpunet.errors import ArgumentError
 from gpunet.metrics.base import Metric, State, divide, scalar_or_array
 
@@ -64,7 +64,7 @@ def parse_thresholds(metric: str, thresholds: Any, default: float) -> list[float
         list(thresholds) if isinstance(thresholds, list | tuple | np.ndarray) else [thresholds]
     )
     for threshold in several:
-        if not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
+        if not is_number(threshold) or not 0 <= threshold <= 1:
             raise ArgumentError(f"{metric} needs thresholds from 0 to 1, got {threshold!r}.")
     return [float(threshold) for threshold in several]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import is_number
 from gpunet.errors import ArgumentError
 from gpunet.metrics.base import State, divide
 from gpunet.metrics.confusion import ThresholdMetric
@@ -34,8 +35,7 @@ class _RateAtRate(ThresholdMetric):
         dtype: str | None = None,
     ) -> None:
         kind = type(self).__name__
-        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not is_number or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ArgumentError(f"{kind} needs {self.constrained} from 0 to 1, got {value!r}.")
         if not isinstance(num_thresholds, int) or num_thresholds < 1:
             raise ArgumentError(f"{kind} needs at least 1 threshold, got {num_thresholds!r}.")

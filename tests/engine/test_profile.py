@@ -69,7 +69,7 @@ def test_the_slow_op_stands_at_the_top(monkeypatch):
 
 def test_arguments_are_checked():
     for steps in (0, 1.5):
-        with pytest.raises(ArgumentError, match="positive number of steps, got"):
+        with pytest.raises(ArgumentError, match="positive integer for steps, got"):
             classifier().profile(X, Y, steps=steps)
     with pytest.raises(UsageError, match=r"profile replays a training step: call model\.compile"):
         Sequential([layers.Dense(1, input_dim=6)]).profile(X, Y)
