@@ -45,28 +45,27 @@ def channel_moments(
 ) -> Call:
     """Mean and variance of each channel over the rows of each segment."""
     segments, rows, channels = x.shape
-    if channels < FEW or rows == 0:
+    if channels < FEW or x.size == 0:
         arrays = mean, variance, count, moving_mean, moving_variance, x, mask
         return bind(plain.channel_moments, *arrays, momentum=momentum)
-    parts = parts_of(rows, x[0].size)
-    sums = np.empty((segments * parts, 2, channels))
+    sums = np.empty((segments * parts_of(rows, x[0].size), 4, channels))
     compute = bind_shares(partial(_moments, sums, x, mask), len(sums), x.size)
-    # In place of None: what nobody sees.
-    count = zeros_or(count, segments, mean)
+    # In place of None: moments that nobody sees.
     moving_mean = zeros_or(moving_mean, channels, mean)
     moving_variance = zeros_or(moving_variance, channels, mean)
     moving = moving_mean, moving_variance, momentum
+    more = 0.0 if mask is None else COUNT_EPSILON
 
     def run() -> None:
         compute()
-        _finish_moments(mean, variance, count, *moving, sums, x, mask)
+        _finish_moments(mean, variance, count, *moving, sums, more)
 
     return run
 
 
 @kernel
 def _moments(sums: Array, x: Array, mask: Array | None, start: int, stop: int) -> None:
-    """Sums of x - shift and of its squares, for each part of each segment.
+    """For each part of each segment sums of x - shift, of its squares; shift; how many rows count.
 
     What depends on the mask being None is compiled for each of both.
     """
@@ -80,6 +79,7 @@ def _moments(sums: Array, x: Array, mask: Array | None, start: int, stop: int) -
         else:
             _first_row(shift, segment, mask[unit // parts])
         sums[unit] = 0.0
+        sums[unit, 2] = shift
         first, end = rows * part // parts, rows * (part + 1) // parts
         for chunk in range(first, end, CHUNK):
             s[:] = x.dtype.type(0)
@@ -94,6 +94,10 @@ def _moments(sums: Array, x: Array, mask: Array | None, start: int, stop: int) -
             for j in range(channels):
                 sums[unit, 0, j] += s[j]
                 sums[unit, 1, j] += q[j]
+        if mask is None:
+            sums[unit, 3] = end - first
+        else:
+            sums[unit, 3] = np.count_nonzero(mask[unit // parts, first:end])
 
 
 @kernel
@@ -120,32 +124,29 @@ def _first_row(shift: Array, segment: Array, mask: Array) -> None:
 def _finish_moments(
     mean: Array,
     variance: Array,
-    count: Array,
+    count: Array | None,
     moving_mean: Array,
     moving_variance: Array,
     momentum: float,
     sums: Array,
-    x: Array,
-    mask: Array | None,
+    more: float,
 ) -> None:
-    parts, shift = len(sums) // len(x), np.empty(x.shape[2], x.dtype)
-    for segment in range(len(x)):
-        if mask is None:
-            _first_mean(shift, x[segment])
-            rows = divisor = float(x.shape[1])
-        else:
-            _first_row(shift, x[segment], mask[segment])
-            rows = float(np.count_nonzero(mask[segment]))
-            divisor = rows + COUNT_EPSILON
-        count[segment] = divisor
-        for j in range(len(shift)):
+    parts = len(sums) // len(mean)
+    for segment in range(len(mean)):
+        first = segment * parts
+        rows = sums[first : first + parts, 3, 0].sum()
+        share = 1.0 / (rows + more)
+        if count is not None:
+            count[segment] = rows + more
+        for j in range(mean.shape[1]):
             s, q = 0.0, 0.0
-            for unit in range(segment * parts, (segment + 1) * parts):
+            for unit in range(first, first + parts):
                 s += sums[unit, 0, j]
                 q += sums[unit, 1, j]
-            step = (s - (divisor - rows) * shift[j]) / divisor  # from the shift to the mean
-            q = (q - step * (2.0 * s - rows * step)) / divisor
-            mean[segment, j] = shift[j] + step
+            shift = sums[first, 2, j]
+            step = (s - more * shift) * share  # from the shift to the mean
+            q = (q - step * (2.0 * s - rows * step)) * share
+            mean[segment, j] = shift + step
             variance[segment, j] = 0.0 if q < 0.0 else q
     for j in range(len(moving_mean)):
         moving_mean[j] = moving_mean[j] * momentum + mean[0, j] * (1.0 - momentum)
