@@ -11,11 +11,11 @@ from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
+from gpunet.layers.seeds import check_seed, lane_of
 from gpunet.layers.unrolled import StepContext
 from gpunet.saving.configs import described
 
 _WEIGHTS = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
-_SEEDED = 2**32  # lanes from here on belong to seeds; below they are numbers of nodes
 _OF_STATE = 2**40  # is added to the lane of what is dropped of a state
 
 
@@ -49,12 +49,7 @@ class RecurrentCell(Layer):
                 setattr(self, f"{name}_{kind}", get(arguments[f"{name}_{kind}"]))
         self.dropout = self._rate("dropout", arguments["dropout"])
         self.recurrent_dropout = self._rate("recurrent_dropout", arguments["recurrent_dropout"])
-        seed = arguments["seed"]
-        if seed is not None and (type(seed) is not int or not 0 <= seed < _SEEDED):
-            raise ArgumentError(
-                f"{self.who} takes None or an integer from 0 to 2**32 - 1 for seed, got {seed!r}."
-            )
-        self.seed = seed
+        self.seed = check_seed(self.who, arguments["seed"])
 
     @property
     def who(self) -> str:
@@ -132,7 +127,7 @@ class RecurrentCell(Layer):
 
     def lane(self, c: Context) -> int:
         """Which random numbers say what is dropped of the inputs: the same at each step."""
-        return c.node if self.seed is None else _SEEDED + self.seed
+        return lane_of(c, self.seed)
 
     def product_of_inputs(self, c: Context) -> Product:
         """x kernel of a step."""

@@ -11,8 +11,8 @@ from gpunet.engine.recorder import Recorder
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.images import ImageLayer
+from gpunet.layers.seeds import check_seed, lane_of
 
-_SEEDED = 2**32  # lanes from here on belong to seeds; below they are numbers of nodes
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -27,12 +27,7 @@ class RandomLayer(ImageLayer):
 
     def __init__(self, seed: int | None, data_format: str | None, kwargs: dict[str, Any]) -> None:
         super().__init__(data_format, kwargs)
-        if seed is not None and not (isinstance(seed, int) and 0 <= seed < _SEEDED):
-            raise ArgumentError(
-                f"{type(self).__name__} takes None or an integer from 0 to 2**32 - 1 for seed, got "
-                f"{seed!r}."
-            )
-        self.seed = seed
+        self.seed = check_seed(type(self).__name__, seed)
 
     def passes_through(self, training: bool) -> bool:
         """Images stay as they are outside of training."""
@@ -40,7 +35,7 @@ class RandomLayer(ImageLayer):
 
     def lane(self, c: Context) -> int:
         """Which random numbers this call draws."""
-        return c.node if self.seed is None else _SEEDED + self.seed
+        return lane_of(c, self.seed)
 
 
 class _RandomColors(RandomLayer):

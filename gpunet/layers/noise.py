@@ -5,33 +5,16 @@ from __future__ import annotations
 from math import prod, sqrt
 from typing import Any, ClassVar
 
-from gpunet.arguments import AT_LEAST_0, BELOW_1
+from gpunet.arguments import AT_LEAST_0
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Recorder
 from gpunet.errors import ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.channels import check_data_format
+from gpunet.layers.regularization import Dropout, RateLayer
+from gpunet.layers.seeds import check_seed, lane_of
 
 _ALPHA_P = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the left
-
-
-class _Rate(Layer):
-    """Base class of layers with a rate that do nothing outside of training."""
-
-    supports_masking = True
-    by_position = True
-
-    def __init__(self, rate: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate = BELOW_1.check(self, "rate", rate)
-
-    def passes_through(self, training: bool) -> bool:
-        """Nothing happens outside of training."""
-        return not training or self.rate == 0
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate}
 
 
 class GaussianNoise(Layer):
@@ -39,6 +22,7 @@ class GaussianNoise(Layer):
 
     Args:
         stddev: the standard deviation of the noise, at least 0.
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -48,9 +32,10 @@ class GaussianNoise(Layer):
     supports_masking = True
     by_position = True
 
-    def __init__(self, stddev: float, **kwargs: Any) -> None:
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stddev = AT_LEAST_0.check(self, "stddev", stddev)
+        self.seed = check_seed("GaussianNoise", seed)
 
     def passes_through(self, training: bool) -> bool:
         """Nothing is added outside of training."""
@@ -58,7 +43,7 @@ class GaussianNoise(Layer):
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = x + stddev n."""
-        op.gaussian_noise(c.y, c.x, c.random, stddev=self.stddev, node=c.node)
+        op.gaussian_noise(c.y, c.x, c.random, stddev=self.stddev, node=lane_of(c, self.seed))
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx = dy."""
@@ -66,14 +51,15 @@ class GaussianNoise(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "stddev": self.stddev}
+        return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
-class GaussianDropout(_Rate):
+class GaussianDropout(RateLayer):
     """In training, y = x (1 + stddev n), where n is normal and stddev = sqrt(rate / (1 - rate)).
 
     Args:
         rate: that of a Dropout with the same standard deviation, in [0, 1).
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -82,20 +68,23 @@ class GaussianDropout(_Rate):
     Source: Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html, section 10.
     """
 
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, seed, kwargs)
+
     def forward(self, op: Recorder, c: Context) -> None:
         """y = x (1 + stddev n)."""
-        op.gaussian_dropout(c.y, c.x, c.random, stddev=self._stddev, node=c.node)
+        op.gaussian_dropout(c.y, c.x, c.random, stddev=self._stddev, node=lane_of(c, self.seed))
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx = dy (1 + stddev n)."""
-        op.gaussian_dropout(c.dx, c.dy, c.random, stddev=self._stddev, node=c.node)
+        op.gaussian_dropout(c.dx, c.dy, c.random, stddev=self._stddev, node=lane_of(c, self.seed))
 
     @property
     def _stddev(self) -> float:
         return sqrt(self.rate / (1.0 - self.rate))
 
 
-class AlphaDropout(_Rate):
+class AlphaDropout(Dropout):
     """Dropout behind selu: what is dropped becomes selu's limit, mean and variance stay.
 
     In training y = a x where u >= rate, else a p, plus b: p = -1.7581, a = ((1 - rate) (1 + rate
@@ -103,6 +92,8 @@ class AlphaDropout(_Rate):
 
     Args:
         rate: the share of elements to drop, in [0, 1).
+        noise_shape: as in `Dropout`: None.
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -116,14 +107,14 @@ class AlphaDropout(_Rate):
         scale, offset = self._line
         shifted, dropped = c.scratch(c.y.shape), c.scratch(c.y.shape)
         op.scale_shift(shifted, c.x, scale=1.0, offset=-_ALPHA_P)
-        op.dropout(dropped, shifted, c.random, rate=self.rate, node=c.node)
+        op.dropout(dropped, shifted, c.random, rate=self.rate, node=lane_of(c, self.seed))
         keep = 1.0 - self.rate
         op.scale_shift(c.y, dropped, scale=scale * keep, offset=scale * _ALPHA_P + offset)
 
     def backward(self, op: Recorder, c: Context) -> None:
         """dx = a mask dy."""
         dropped = c.scratch(c.y.shape)
-        op.dropout(dropped, c.dy, c.random, rate=self.rate, node=c.node)
+        op.dropout(dropped, c.dy, c.random, rate=self.rate, node=lane_of(c, self.seed))
         op.scale_shift(c.dx, dropped, scale=self._line[0] * (1.0 - self.rate), offset=0.0)
 
     @property
@@ -133,13 +124,19 @@ class AlphaDropout(_Rate):
         return a, -a * self.rate * _ALPHA_P
 
 
-class _SpatialDropout(_Rate):
+class _SpatialDropout(RateLayer):
     """Drops whole channels: one number for all places of a channel of a sample."""
 
     rank: ClassVar[int] = 3
 
-    def __init__(self, rate: float, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(rate, **kwargs)
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, kwargs)
         self.data_format = check_data_format(type(self).__name__, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -163,12 +160,12 @@ class _SpatialDropout(_Rate):
         batch = x.shape[0]
         if self.data_format == "channels_last":
             y, x = (buffer.reshape(batch, -1, buffer.shape[-1]) for buffer in (y, x))
-            op.spatial_dropout(y, x, c.random, rate=self.rate, node=c.node)
+            op.spatial_dropout(y, x, c.random, rate=self.rate, node=lane_of(c, self.seed))
             return
         channels, places = x.shape[1], prod(x.shape[2:])
         ones, kept = c.scratch((batch, channels)), c.scratch((batch, channels))
         op.fill(ones, value=1.0)
-        op.dropout(kept, ones, c.random, rate=self.rate, node=c.node)
+        op.dropout(kept, ones, c.random, rate=self.rate, node=lane_of(c, self.seed))
         factors = c.scratch(x.shape)
         small, large = kept.reshape(-1, 1, 1, 1, 1), factors.reshape(batch * channels, 1, 1, -1, 1)
         op.repeat(large, small, times=(1, 1, places))
@@ -184,6 +181,7 @@ class SpatialDropout1D(_SpatialDropout):
 
     Args:
         rate: the share of features to drop, in [0, 1).
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -192,8 +190,8 @@ class SpatialDropout1D(_SpatialDropout):
     Source: Tompson et al., 2015, arXiv:1411.4280.
     """
 
-    def __init__(self, rate: float, **kwargs: Any) -> None:
-        super().__init__(rate, None, **kwargs)
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, None, seed, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -208,6 +206,7 @@ class SpatialDropout2D(_SpatialDropout):
     Args:
         rate: the share of channels to drop, in [0, 1).
         data_format: "channels_last" or "channels_first".
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:
@@ -225,6 +224,7 @@ class SpatialDropout3D(_SpatialDropout):
     Args:
         rate: the share of channels to drop, in [0, 1).
         data_format: "channels_last" or "channels_first".
+        seed: layers with the same seed draw the same numbers; None for numbers of its own.
         **kwargs: name and so on; see `Layer`.
 
     Raises:

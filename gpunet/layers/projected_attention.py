@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
-from gpunet.arguments import BELOW_1, check_count
+from gpunet.arguments import BELOW_1, check_count, check_flag
 from gpunet.engine.graph import Option, Shape, Tensor
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -73,19 +73,14 @@ class ProjectedAttention(Layer):
                 )
         if sliding_window is not None:
             check_count(self, "sliding_window", sliding_window)
-        if not isinstance(use_gate, bool) or not isinstance(use_bias, bool):
-            raise ArgumentError(
-                f"{type(self).__name__} takes True or False for use_bias and use_gate, got "
-                f"{use_bias!r} and {use_gate!r}."
-            )
         self.heads = heads
         self.heads_of = {"query": heads, "key": key_heads, "value": key_heads, "gate": heads}
         self.sizes = {"query": key_dim, "key": key_dim, "value": value_dim, "gate": value_dim}
         self.dropout = BELOW_1.check(self, "dropout", dropout)
-        self.use_bias = use_bias
+        self.use_bias = check_flag(self, "use_bias", use_bias)
         self.features = features
         self.sliding_window = sliding_window
-        self.use_gate = use_gate
+        self.use_gate = check_flag(self, "use_gate", use_gate)
         self.kernel_initializer = initializers.get(options["kernel_initializer"])
         self.bias_initializer = initializers.get(options["bias_initializer"])
         self.kernel_regularizer = regularizers.get(options["kernel_regularizer"])

@@ -287,7 +287,7 @@ def test_attention_learns_to_look_up():
         (lambda: layers.MultiHeadAttention(2, 3, dropout=1.0), "below 1 for dropout, got 1.0"),
         (
             lambda: layers.MultiHeadAttention(2, 3, use_gate=1),
-            "for use_bias and use_gate, got .* 1",
+            "a bool for use_gate, got 1",
         ),
         (lambda: layers.MultiHeadAttention(2, 3, sliding_window=0), "for sliding_window, got 0"),
         (lambda: layers.GroupQueryAttention(3, 4, 3), "divides num_query_heads, got 3 and 4"),

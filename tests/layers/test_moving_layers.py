@@ -263,3 +263,43 @@ def test_functions_are_layers_called():
     for value, expected in zip(out, [*wanted, np.concatenate([a, b], 1), [[4]]], strict=True):
         np.testing.assert_array_equal(value, expected)
     assert gpunet.layers.Permute((1, 2)).passes_through(training=True)
+
+
+# ------------------------------------------------------------------------------- seeds
+
+RANDOM = {
+    "dropout": lambda **seed: layers.Dropout(0.5, **seed),
+    "alpha dropout": lambda **seed: layers.AlphaDropout(0.5, **seed),
+    "gaussian dropout": lambda **seed: layers.GaussianDropout(0.5, **seed),
+    "gaussian noise": lambda **seed: layers.GaussianNoise(1.0, **seed),
+    "features": lambda **seed: layers.SpatialDropout1D(0.5, **seed),
+}
+
+
+@pytest.mark.parametrize("make", RANDOM.values(), ids=RANDOM)
+def test_layers_of_one_seed_draw_the_same_numbers(make):
+    def outputs(**seeds):
+        x = gpunet.Input((8, 16))
+        made = [make(**seed)(x) for seed in seeds.values()]
+        model = gpunet.Model(x, made)
+        run = model.run(np.ones((4, 8, 16), np.float32), training=True)
+        again = model.run(np.ones((4, 8, 16), np.float32), training=True)
+        assert not np.array_equal(run.y[0], again.y[0])  # another pass, other numbers
+        return run.y
+
+    first, second, third = outputs(a={"seed": 3}, b={"seed": 3}, c={"seed": 4})
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, third)
+    first, second = outputs(a={}, b={})
+    assert not np.array_equal(first, second)
+    assert make(seed=np.int64(7)).get_config()["seed"] == 7
+    for wrong in (-1, 2**32, 0.5, "a", True):
+        with pytest.raises(gpunet.errors.ArgumentError, match=r"2\*\*32 - 1 for seed, got "):
+            make(seed=wrong)
+
+
+@pytest.mark.parametrize("layer", [layers.Dropout, layers.AlphaDropout])
+def test_a_noise_shape_is_refused(layer):
+    with pytest.raises(gpunet.errors.ArgumentError, match=r"has no noise_shape, got .*Spatial"):
+        layer(0.5, noise_shape=(None, 1, 16))
+    assert layer(0.5, None, 3).seed == 3  # Keras' order
