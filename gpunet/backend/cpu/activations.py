@@ -66,7 +66,7 @@ def bias_act_backward(
 
     def sum_up(dbias: Array) -> None:
         total = np.empty_like(dbias) if accumulate else dbias
-        sum_blocks(of_block, [total], dx, dy, saved, size=BLOCK)
+        sum_blocks(of_block, [total], dx, dy, saved)
         if accumulate:
             np.add(dbias, total, out=dbias)
 

@@ -49,16 +49,16 @@ def bind(op: Callable[..., Any], *arguments: Any, **options: Any) -> Call:
     return call
 
 
-def bind_blocks(op: Callable[..., Any], *arrays: Array | None, size: int = BLOCK) -> Call:
+def bind_blocks(op: Callable[..., Any], *arrays: Array | None) -> Call:
     """The call of an op on a block of the arrays' rows at a time.
 
     Only a single block is prepared: for thousands, the views would take more memory than time.
     """
     first = arrays[0]
-    if first is None or first.size <= size:
+    if first is None or first.size <= BLOCK:
         return bind(op, *arrays)
 
     def of_block(number: int, *blocks: Array | None) -> None:
         op(*blocks)
 
-    return partial(each_block, of_block, *arrays, size=size)
+    return partial(each_block, of_block, *arrays)
