@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,11 @@ class Backend(ABC):
     def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object] | None:
         """One call that does all of these again; None where that would gain nothing."""
         return None
+
+    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+        """Make these calls, which are of these ops, in order."""
+        for call in calls:
+            call()
 
     def room(self) -> int | None:
         """How many bytes of data the device can take; None where it is the host's own memory."""

@@ -28,6 +28,7 @@ class Program:
         self._backend = backend
         # They stay when they are captured: a graph does not keep its arrays alive.
         self._ops = list(ops) * steps
+        self._names = frozenset(record.op.name for record, _ in ops)
         self._launches = [call for _, call in self._ops]
         self._uses = 0
 
@@ -36,8 +37,7 @@ class Program:
         if self._uses == USES_BEFORE_CAPTURE:
             self._launches = self._capture()
         self._uses += 1
-        for launch in self._launches:
-            launch()
+        self._backend.launch(self._launches, self._names)
 
     def _capture(self) -> list[Call]:
         """One launch for each stretch of ops between layers that run Python code."""

@@ -208,20 +208,20 @@ ATTRIBUTES |= {"l1": 0.1, "l2": 0.1, "count": 1, "min_value": 0.0, "max_value": 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cpu_allocates_nothing_tensor_sized(name):
-    """4 MiB arrays are worked on with scratch of a few blocks (three are 384 KiB)."""
+    """4 MiB arrays are worked on with scratch of a few blocks (one for threads is 512 KiB)."""
     wanted = OPS[name].signature.parameters
     arrays = {parameter.name for parameter in OPS[name].parameters}
     attributes = {k: v for k, v in ATTRIBUTES.items() if k in wanted and k not in arrays}
     if "bilinear" in name:
         attributes["times"] = (1, 1)
-    assert peak_memory(name, attributes) < 420_000
+    assert peak_memory(name, attributes) < 640_000
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", ["bias_act", "bias_act_backward"])
 def test_cpu_activations_need_no_more_than_a_few_blocks(name, activation):
-    """The longest formulas have three temporaries of a block, 384 KiB."""
-    assert peak_memory(name, {"activation": activation}) < 500_000
+    """The longest formulas have three temporaries of a block, an eighth of the array."""
+    assert peak_memory(name, {"activation": activation}) < 1_600_000
 
 
 def peak_memory(name, attributes):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from gpunet.backend.cpu import (
 )
 from gpunet.backend.cpu.halves import bind_through_float32, computes_in_halves
 from gpunet.backend.cpu.prepared import bind
+from gpunet.backend.cpu.threads import blas
 from gpunet.backend.spec import OPS, Array
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ FUNCTIONS = functions_of(
     sequence_losses,
     shapes,
 )
+
+CONVOLUTIONS = frozenset(name for name, op in OPS.items() if op.family == "convolution")
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -120,6 +124,15 @@ class CpuBackend(Backend):
         if computes_in_halves(OPS[op], arrays):
             return bind_through_float32(OPS[op], self.ops[op], arrays, options)
         return bind(self.ops[op], *arrays, **options)
+
+    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+        """Make these calls, which are of these ops, in order.
+
+        Beside convolutions BLAS starts no threads, which would take a core from theirs.
+        """
+        with contextlib.nullcontext() if ops.isdisjoint(CONVOLUTIONS) else blas().held():
+            for call in calls:
+                call()
 
     def synchronize(self) -> None:
         """NumPy has always finished when it returns."""

@@ -6,6 +6,7 @@ less than ``np.matmul``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,14 @@ from gpunet.backend.cpu.activations import add_column_sum, bias_act
 from gpunet.backend.cpu.blocks import row_blocks
 from gpunet.backend.cpu.formulas import BACKWARD, formula
 from gpunet.backend.cpu.prepared import Call, bind, prepared
+from gpunet.backend.cpu.threads import blas, in_threads
 from gpunet.backend.spec import Array
+
+PIECES = 8
+"""A product is cut into so many pieces at most, where it is dealt to threads."""
+PIECE = 4_000_000
+"""Multiplications of a piece at least: 40 us, as long as it takes to wake a thread."""
+ALIGNMENT = 16  # rows or columns of a piece
 
 
 @prepared
@@ -29,7 +37,40 @@ def gemm(
         for c_, a_ in row_blocks(c, a):  # NumPy's BLAS functions have no beta
             np.add(c_, np.dot(a_, b), out=c_)
 
-    return add_product if accumulate else partial(np.dot, a, b, c)
+    return add_product if accumulate else _bind_dot(c, a, b)
+
+
+def _bind_dot(c: Array, a: Array, b: Array) -> Call:
+    """The call that makes c = a b: BLAS has threads of its own, unless they are held back."""
+    (rows, inner), columns = a.shape, b.shape[1]
+    dot = partial(np.dot, a, b, c)
+    pieces = min(PIECES, rows * inner * columns // PIECE)
+    if pieces < 2:
+        return dot
+    if rows >= columns:
+        parts = [(a[cut], b, c[cut]) for cut in _cuts(rows, pieces)]
+    else:
+        parts = [(a, b[:, cut], c[:, cut]) for cut in _cuts(columns, pieces)]
+
+    def of_thread(thread: int, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            a_, b_, c_ = parts[number]
+            np.matmul(a_, b_, out=c_)
+
+    def run() -> None:
+        if not blas().is_held:
+            dot()
+            return
+        with blas() as threads:
+            in_threads(of_thread, len(parts), threads)
+
+    return run
+
+
+def _cuts(size: int, pieces: int) -> list[slice]:
+    """The pieces of an axis, whose lengths suit BLAS."""
+    length = -(-size // pieces // ALIGNMENT) * ALIGNMENT
+    return [slice(start, start + length) for start in range(0, size, length)]
 
 
 @prepared

@@ -31,7 +31,7 @@ _SUFFIXES = ("64_", "")
 
 
 class Blas:
-    """NumPy's OpenBLAS, which has one thread for as long as any op has threads itself.
+    """NumPy's OpenBLAS, which has one thread for as long as an op has threads itself, or may have.
 
     Args:
         tell: gives the number of threads that it may use.
@@ -44,23 +44,47 @@ class Blas:
     ) -> None:
         self._tell, self._choose, self.core = tell, choose, core
         self._lock = threading.Lock()
+        self._holders = 0
         self._users = 0
         self._threads = 1
 
     def __enter__(self) -> int:
         """How many threads the op may have: as many as BLAS had, or one beside other ops."""
+        self._hold()
         with self._lock:
             self._users += 1
-            if self._users > 1:
-                return 1
-            self._threads = max(1, self._tell())
-            self._choose(1)
-            return self._threads
+            return self._threads if self._users == 1 else 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
-            if self._users == 0:
+        self._release()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Leaves BLAS one thread for several ops, each of which may have threads."""
+        self._hold()
+        try:
+            yield
+        finally:
+            self._release()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether BLAS has one thread at present."""
+        return self._holders > 0
+
+    def _hold(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._threads = max(1, self._tell())
+                self._choose(1)
+
+    def _release(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
                 self._choose(self._threads)
 
 

@@ -8,6 +8,9 @@ import threading
 import numpy as np
 import pytest
 
+from gpunet import Sequential, layers
+from gpunet.backend import get_backend
+from gpunet.backend.cpu import CpuBackend
 from gpunet.backend.cpu.threads import Blas, blas, in_threads
 
 
@@ -84,6 +87,51 @@ def test_blas_has_one_thread_until_the_last_op_has_finished():
     with pytest.raises(ValueError, match="any"), pool:
         raise ValueError("any")
     assert threads == [4]
+
+
+def test_while_blas_is_held_one_op_at_a_time_has_all_threads():
+    threads = [4]
+    pool = Blas(lambda: threads[0], lambda number: threads.__setitem__(0, number))
+    assert not pool.is_held
+    with pool.held():
+        for _ in range(2):
+            with pool as first, pool as second:
+                assert (first, second, threads) == (4, 1, [1])
+        assert pool.is_held
+        assert threads == [1]
+    assert threads == [4]
+    with pytest.raises(ValueError, match="any"), pool.held():
+        raise ValueError("any")
+    assert threads == [4]
+
+
+@pytest.mark.parametrize("layer", ["Dense", "Conv1D"])
+def test_blas_is_held_in_networks_with_convolutions(layer, monkeypatch):
+    held = []
+    monkeypatch.setitem(
+        get_backend().ops, "layer_norm", lambda *_, **options: held.append(blas().is_held)
+    )
+    model = Sequential([layers.UnitNormalization(input_shape=(4, 2))])
+    model.add(layers.Dense(3) if layer == "Dense" else layers.Conv1D(3, 2))
+    model.predict(np.ones((2, 4, 2)), verbose=0)
+    assert held
+    assert set(held) == {layer == "Conv1D"}
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(520, 300), (300, 520)])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_a_product_that_is_dealt_to_threads_is_the_same(rows, columns, ta, tb, count):
+    count(3)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((rows, 70)), rng.standard_normal((70, columns))
+    expected = a @ b
+    a, b = (a.T.copy() if ta else a), (b.T.copy() if tb else b)
+    c = np.empty((rows, columns))
+    call = CpuBackend().bind("gemm", c, a, b, ta=ta, tb=tb)
+    with blas().held():
+        call()
+    np.testing.assert_allclose(c, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_numpys_own_blas_has_one_thread_meanwhile():
