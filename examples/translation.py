@@ -6,7 +6,7 @@
 "seven hundred and three" is "sept cent trois", but "ninety-seven" is "quatre-vingt-dix-sept", four
 times twenty, ten, seven: words do not follow each other one by one. Two networks learn it from
 10,000 numbers below a million, and are judged by how many of 2,000 others they get right to the
-last word. In the first one, a recurrent encoder reads the English words and a recurrent decoder
+last word. In the first one, a recurrent encoder reads the English words both ways and a decoder
 writes the French ones, looking back with attention (Luong et al., arXiv:1508.04025). The second one
 is a transformer (Vaswani et al., arXiv:1706.03762), which has nothing but attention.
 
@@ -82,13 +82,14 @@ class Pairs:
 
 
 def recurrent(pairs, units=96):
-    """The decoder starts from the encoder's last state, and looks back at all of them."""
+    """Read both ways; the decoder starts from the last states, and looks back at all of them."""
     english, french = Input((pairs.columns,), dtype="int32"), Input((pairs.rows,), dtype="int32")
     words = pairs.english.vocabulary_size, pairs.french.vocabulary_size
     x = layers.Embedding(words[0], units, mask_zero=True)(english)
-    encoded, state = layers.GRU(units, return_sequences=True, return_state=True)(x)
+    encoder = layers.GRU(units // 2, return_sequences=True, return_state=True)
+    encoded, *states = layers.Bidirectional(encoder)(x)
     y = layers.Embedding(words[1], units, mask_zero=True)(french)
-    decoded = layers.GRU(units, return_sequences=True)(y, initial_state=state)
+    decoded = layers.GRU(units, return_sequences=True)(y, initial_state=layers.concatenate(states))
     # context = scores encoded, scores = softmax(decoded encoded^T): (batch, rows, columns)
     context, _ = layers.Attention()([decoded, encoded], return_attention_scores=True)
     y = layers.Dense(units, "tanh")(layers.concatenate([decoded, context]))
