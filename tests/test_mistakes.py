@@ -555,6 +555,16 @@ MISTAKES = {
         UsageError,
         r"is not built: give the first layer input_shape=",
     ),
+    "a summary of a width": (
+        lambda m: m.summary(line_length=80),
+        ArgumentError,
+        r"summary has no argument 'line_length': it takes batch_size, print_fn, ",
+    ),
+    "a summary of text": (
+        lambda m: m.summary("wide"),
+        ArgumentError,
+        r"summary takes a positive integer for batch_size, got 'wide'",
+    ),
     "too few weights": (
         lambda m: m.set_weights(m.get_weights()[:3]),
         ShapeError,

@@ -131,6 +131,14 @@ WARNINGS = {
         lambda m: fit(m, sample_weight=np.linspace(-1, 1, 12)),
         "sample_weight has negative values, the least -1",
     ),
+    "accuracy of numbers": (
+        lambda: classifier("linear", 1),
+        lambda m: (
+            m.compile("sgd", "mse", metrics=["accuracy"]),
+            m.fit(X, X[:, 0], verbose=0, validation_split=0.25),
+        ),
+        "'accuracy' counts classes, but y holds fractions; take 'mae'",
+    ),
     "large learning rate": (
         classifier,
         lambda m: m.compile(optimizers.SGD(100.0), SPARSE),
@@ -208,6 +216,10 @@ GOOD = {
     "regression": (
         lambda: classifier("linear", 1),
         lambda m: fit(m, X, np.sort(X[:, 0]), "mse", validation_split=0.25),
+    ),
+    "accuracy of two classes": (
+        lambda: classifier("linear", 1),
+        lambda m: (m.compile("sgd", "mse", metrics=["accuracy"]), m.fit(X, BINARY, verbose=0)),
     ),
     "large finite numbers": (
         lambda: classifier("linear", 1),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpunet.backend.base import Backend
     from gpunet.layers.base import Layer
     from gpunet.losses import Loss
+    from gpunet.metrics import Metric
     from gpunet.optimizers import Optimizer
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -93,6 +94,18 @@ def check_targets(name: str, y: Any) -> None:
         ArgumentError: numbers that are not finite.
     """
     _check_finite(name, y)
+
+
+def check_accuracy(loss: Loss, metrics: Sequence[Metric], y: Any) -> None:
+    """Of one output "accuracy" compares what is above 0.5: of numbers to be met it says nothing."""
+    if not any(metric.name == "accuracy" for metric in metrics) or "crossentropy" in loss.name:
+        return
+    is_one = isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.size == len(y)
+    if is_one and not np.array_equal(np.round(y), y):
+        warn(
+            "the metric 'accuracy' counts classes, but y holds fractions; take 'mae' or another "
+            "metric of distances."
+        )
 
 
 def check_weights(name: str, sample_weight: Any) -> None:

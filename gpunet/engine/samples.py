@@ -266,6 +266,8 @@ def _check(trainer: Trainer, where: str, data: Given) -> None:
         name = f" ({head.name})" if len(trainer.heads) > 1 else ""
         labels = as_batch(y, f"{where}y{name}", trainer.backend)
         checks.check_targets(f"{where}y{name}", labels)
+        if not where:  # said once is enough
+            checks.check_accuracy(head.loss, [meter.metric for meter in head.meters], labels)
         if weights is not None:
             checks.check_weights(f"{where}sample_weight{name}", weights)
 

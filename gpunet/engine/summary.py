@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpunet.arguments import check_count
 from gpunet.engine.cost import flops
 from gpunet.engine.graph import NOMINAL_SIZE, Node, Tensor, tensors_of
 from gpunet.engine.plan import Plan
 from gpunet.engine.recorder import Record
+from gpunet.errors import ArgumentError
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
@@ -21,8 +23,15 @@ def print_summary(
     print_fn: Callable[[str], Any],
     expand_nested: bool = False,
     show_trainable: bool = False,
+    **unknown: Any,
 ) -> None:
     """Print what `gpunet.models.Model.summary` promises."""
+    if unknown:
+        raise ArgumentError(
+            f"summary has no argument {next(iter(unknown))!r}: it takes batch_size, print_fn, "
+            "expand_nested and show_trainable."
+        )
+    batch_size = check_count("summary", "batch_size", batch_size)
     fixed = [tensor.batch_size for tensor in model.graph.inputs if tensor.batch_size is not None]
     batch_size = fixed[0] if fixed else batch_size
     plan, what = _plan_to_show(model, batch_size)
