@@ -16,7 +16,15 @@ LONGEST = 450
 RANKS = [
     ["errors"],
     ["arguments"],
-    ["identifiers", "random", "progress", "geometry", "backend.spec", "backend.precision"],
+    [
+        "identifiers",
+        "structures",
+        "random",
+        "progress",
+        "geometry",
+        "backend.spec",
+        "backend.precision",
+    ],
     ["engine.order"],
     ["saving.configs", "schedules"],
     ["utils", "initializers", "callbacks", "datasets", "backend.contract"],
@@ -122,7 +130,7 @@ def test_no_import_goes_in_circles():
 ALLOWED = {
     "layers": [
         *("layers", "activations", "initializers", "regularizers", "constraints"),
-        *("arguments", "errors", "identifiers", "geometry", "saving.configs"),
+        *("arguments", "errors", "identifiers", "geometry", "structures", "saving.configs"),
         *("engine.graph", "engine.recorder", "engine.parameters", "engine.data", "engine.moves"),
     ],
     "activations": [
@@ -139,7 +147,7 @@ ALLOWED = {
     "emulator": ["emulator", "errors"],
     "pytest_plugin": ["emulator", "errors"],
     "saving": [
-        *("saving", "layers", "engine.graph", "arguments", "errors", "identifiers"),
+        *("saving", "layers", "engine.graph", "arguments", "errors", "identifiers", "structures"),
         *("losses", "metrics", "optimizers"),
     ],
     "datasets": ["datasets", "errors", "random"],

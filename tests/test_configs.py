@@ -26,6 +26,7 @@ from gpunet import (
 from gpunet.errors import ArgumentError, GpunetError
 from gpunet.models import clone_model, model_from_json
 from gpunet.saving.configs import describe, from_description, public_classes
+from gpunet.structures import flatten
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -245,7 +246,8 @@ def load(name):
 
 keras_models = load("keras_models")
 KERAS = json.loads(keras_models.PATH.read_text())
-MODELS = {name: getattr(keras_models, name) for name in ("stack", "graph", "nested", "recurrent")}
+NAMES = ("stack", "graph", "nested", "recurrent", "structures")
+MODELS = {name: getattr(keras_models, name) for name in NAMES}
 
 
 def same_outputs(first, second):
@@ -255,7 +257,7 @@ def same_outputs(first, second):
     rng = np.random.default_rng(0)
     x = [rng.standard_normal((3, *shape)).astype(np.float32) for shape in shapes]
     results = [m.predict(x if len(x) > 1 else x[0], verbose=0) for m in (first, second)]
-    ours, theirs = (out if isinstance(out, list) else [out] for out in results)
+    ours, theirs = map(flatten, results)
     return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -299,6 +301,16 @@ def test_masks_that_keras_wrote_as_layers_are_those_of_the_tensors():
     x = [words, np.random.default_rng(0).standard_normal((2, 5, 3))]
     ys = read.predict(x, verbose=0), own.predict(x, verbose=0)
     np.testing.assert_array_equal(*ys)
+
+
+def test_operators_that_keras_wrote_are_those_of_gpunet():
+    read = model_from_json(json.dumps(KERAS["operators"]))
+    own = keras_models.operators(gpunet)
+    x = list(np.random.default_rng(0).standard_normal((2, 2, 4, 3)))
+    for mine, theirs in zip(own.predict(x, verbose=0), read.predict(x, verbose=0), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    names = {entry["name"] for entry in KERAS["operators"]["config"]["layers"]}
+    assert {layer.name for layer in read.layers} == names
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -106,7 +106,8 @@ def test_dicts_of_inputs_and_outputs():
         "a": (8, 1),
         "b": (8, 2),
     }
-    assert [tensor.dtype for tensor in model.inputs] == ["int32", "float32"]
+    assert model.input_names == ["numbers", "words"]  # sorted, as in Keras
+    assert [tensor.dtype for tensor in model.inputs] == ["float32", "int32"]
     built = Two()
     built.build({"words": (None, 5), "numbers": (None, 2)})
     assert built.count_params() == model.count_params()

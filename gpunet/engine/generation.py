@@ -37,6 +37,7 @@ from gpunet.engine.recorder import Buffer, Record, Recorder, Storage
 from gpunet.engine.run import Lease, feed_dtype, model_input_buffers, write
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.layers.base import Context
+from gpunet.structures import Form
 
 if TYPE_CHECKING:
     from gpunet.models import Model
@@ -348,7 +349,8 @@ class Generator:
         """Values as `predict` takes them, of any length."""
         shape = (None, None, *tensor.shape[2:]) if tensor is self._tensor else tensor.shape
         like = Tensor(shape, tensor.dtype, tensor.layer)
-        (array,) = model_inputs([like], [tensor.name], values, self._lease.backend, self.model.name)
+        form = Form(like, [tensor.layer], "input")
+        (array,) = model_inputs([like], form, values, self._lease.backend, self.model.name)
         return array
 
     def _arrays(self) -> list[Array]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpunet.engine.order import layers_as_in_keras
 from gpunet.errors import ArgumentError
+from gpunet.structures import flatten, mapped, packed
 
 if TYPE_CHECKING:
     from gpunet.engine.parameters import Span
@@ -154,39 +155,44 @@ class Node:
 
     Args:
         layer: the layer that was called.
-        inputs: the tensors it was called on.
+        arguments: what it was called on: symbolic tensors, and lists and dicts of them.
         shapes: the shapes of what it returns.
-        form: how it was called: on "one" tensor, a "list" of tensors, or "many" arguments.
+        form: the structure of what it returns; by default one tensor, or a list.
         body: for a layer that is made of layers: what it called, from inputs to outputs.
         options: what else the call said by name: ``use_causal_mask``, ``initial_state``, ``mask``.
         masks: for each input which of its steps are there, or None.
         mask_shapes: the shapes of the masks that it makes.
 
     Attributes:
+        inputs: the tensors among the arguments.
         outputs: the tensors that it returned.
+        result: the same in their structure.
         new_masks: the masks that it makes.
     """
 
     def __init__(
         self,
         layer: Layer,
-        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
         shapes: Sequence[Shape],
-        form: str = "one",
+        form: Any = None,
         body: Graph | None = None,
         options: Mapping[str, Option] | None = None,
         masks: Sequence[Tensor | None] = (),
         mask_shapes: Sequence[Shape] = (),
     ) -> None:
         self.layer = layer
-        self.inputs = tuple(inputs)
-        self.form = form
+        self.inputs = tuple(flatten(arguments))
+        self.arguments = packed(tuple(arguments), self.inputs)
         self.body = body
         self.options = dict(options or {})
         self.masks = tuple(masks)
         self.outputs = tuple(
             Tensor(shape, "float32", layer, self, i) for i, shape in enumerate(shapes)
         )
+        if form is None:
+            form = None if len(shapes) == 1 else [None] * len(shapes)
+        self.result = packed(form, self.outputs)
         self.new_masks = tuple(Tensor(shape, "bool", layer, self) for shape in mask_shapes)
         layer.nodes.append(self)
 
@@ -317,15 +323,6 @@ class Graph:
         return tensor
 
 
-def call_layer(
-    layer: Layer, form: str, tensors: Sequence[Tensor], options: Mapping[str, Any]
-) -> Sequence[Tensor]:
-    """Call a layer in the form of a node, with its options; returns all its outputs."""
-    arguments = [list(tensors)] if form == "list" else tensors
-    returned = layer(*arguments, **options)
-    return returned if isinstance(returned, list | tuple) else [returned]
-
-
 def copied_calls(
     graph: Graph, inputs: Sequence[Tensor], layer_for: Callable[[Layer], Layer]
 ) -> list[Tensor]:
@@ -338,9 +335,9 @@ def copied_calls(
     """
     tensors = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.calls:
-        sources = [tensors[tensor] for tensor in node.inputs]
+        arguments = mapped(tensors.__getitem__, node.arguments)
         options = with_tensors(node.options, tensors.__getitem__)
-        results = call_layer(layer_for(node.layer), node.form, sources, options)
+        results = flatten(layer_for(node.layer)(*arguments, **options))
         for own, result in zip(node.outputs, results, strict=True):
             tensors[own] = result
             if own.mask is not None and result.mask is not None:

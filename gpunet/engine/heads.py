@@ -13,6 +13,7 @@ from gpunet.arguments import is_number
 from gpunet.engine.meters import LossMeter, Meter, TotalMeter, metric_meters
 from gpunet.errors import ArgumentError
 from gpunet.metrics import Mean
+from gpunet.structures import Form
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,23 @@ class Head:
 
 
 def compile_heads(
-    names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
+    form: Form, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
 ) -> tuple[list[Head], list[Meter]]:
-    """The heads of a model with these outputs, and all meters, the loss first.
+    """The heads of a model with outputs of this form, and all meters, the loss first.
 
     Raises:
         ArgumentError: something is unknown or missing, or names no output.
     """
+    names, loss = form.names, form.flat(loss, "loss")
     chosen = [None if item is None else losses.get(item) for item in _for_each(loss, names, "loss")]
     if not any(chosen):
         raise ArgumentError(
             "compile needs a loss, for example loss='sparse_categorical_crossentropy'."
         )
-    weights = _weights(loss_weights, names, chosen)
+    weights = _weights(form.flat(loss_weights, "loss_weights"), names, chosen)
     wanted = (
-        _metrics(metrics, names, "metrics"),
-        _metrics(weighted_metrics, names, "weighted_metrics"),
+        _metrics(form.flat(metrics, "metrics"), names, "metrics"),
+        _metrics(form.flat(weighted_metrics, "weighted_metrics"), names, "weighted_metrics"),
     )
     if len(names) == 1:
         meters = metric_meters(wanted[0][0], wanted[1][0], taken=["loss"])

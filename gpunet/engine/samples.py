@@ -170,15 +170,15 @@ def _check_steps(trainer: Trainer, data: Given, lengths: Array) -> None:
 
 
 def _targets(trainer: Trainer, y: Any) -> list[Any]:
-    heads, names = trainer.heads, trainer.output_names
+    heads, form = trainer.heads, trainer.output_form
+    names, y = form.names, form.flat(y, "y")
     if isinstance(y, Mapping):
         check_names(y, names, "y")
-        targets = {names[head.output]: y.get(names[head.output]) for head in heads}
-        missing = [name for name, target in targets.items() if target is None]
+        y = [y.get(name) for name in names]
+        missing = [head.name for head in heads if y[head.output] is None]
         if missing:
             raise ArgumentError(f"{trainer.name} needs targets y for the output {missing[0]!r}.")
-        return list(targets.values())
-    if len(names) == 1:
+    elif len(names) == 1:
         return [y]
     if not isinstance(y, list | tuple) or len(y) not in (len(names), len(heads)):
         got = f"{len(y)} entries" if isinstance(y, list | tuple) else type(y).__name__
@@ -191,7 +191,8 @@ def _targets(trainer: Trainer, y: Any) -> list[Any]:
 
 def _sample_weights(trainer: Trainer, sample_weight: Any) -> list[Any]:
     """One array for all heads, or a list or a dict with one (or None) for each."""
-    heads, names = trainer.heads, trainer.output_names
+    heads, form = trainer.heads, trainer.output_form
+    names, sample_weight = form.names, form.flat(sample_weight, "sample_weight")
     if isinstance(sample_weight, Mapping):
         check_names(sample_weight, names, "sample_weight")
         return [sample_weight.get(names[head.output]) for head in heads]

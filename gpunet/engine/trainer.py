@@ -32,6 +32,7 @@ from gpunet.engine.stepper import Stepper
 from gpunet.engine.steps import TEST, TRAIN, StepPlan
 from gpunet.errors import UsageError
 from gpunet.metrics import Metric
+from gpunet.structures import Form
 
 
 class Trainer(ABC):
@@ -82,21 +83,17 @@ class Trainer(ABC):
 
     @property
     @abstractmethod
-    def input_names(self) -> list[str]:
-        """A name for each input."""
+    def input_form(self) -> Form:
+        """How it was given its inputs, and their names."""
 
     @property
     @abstractmethod
-    def output_names(self) -> list[str]:
-        """A name for each output."""
+    def output_form(self) -> Form:
+        """How it was given its outputs, and their names."""
 
     @abstractmethod
     def last_layer(self, output: int = 0) -> Any:
         """The layer that an output comes from; None if there is none."""
-
-    @abstractmethod
-    def as_outputs(self, values: Sequence[Any]) -> Any:
-        """One value for each output in the form in which the model was given its outputs."""
 
     @abstractmethod
     def ensure_built(self, x: Any) -> None:
@@ -148,7 +145,7 @@ class Trainer(ABC):
         at_once = positive("steps_per_execution", steps_per_execution, 1)
         eagerly = check_flag("compile", "run_eagerly", run_eagerly)
         heads, compiled = compile_heads(
-            self.output_names, loss, loss_weights, metrics, weighted_metrics
+            self.output_form, loss, loss_weights, metrics, weighted_metrics
         )
         for head in heads:
             head.loss.check_model(self.last_layer(head.output))
@@ -216,7 +213,7 @@ class Trainer(ABC):
 
     def inputs_of(self, x: Any) -> list[Any]:
         """One array, or `Sequences`, for each input, checked against its shape."""
-        return model_inputs(self.graph.inputs, self.input_names, x, self.backend, self.name)
+        return model_inputs(self.graph.inputs, self.input_form, x, self.backend, self.name)
 
     def feed(self, x: Any) -> list[Array]:
         """One array for each input: what `inputs_of` returns, sequences filled up with zeros."""
@@ -438,9 +435,9 @@ class Trainer(ABC):
         batch_size = positive("batch_size", batch_size, 32)
         self.ensure_built(x)
         arrays = self.inputs_of(x)
-        return self.as_outputs(predict(self, arrays, batch_size, verbose, callbacks))
+        return self.output_form.packed(predict(self, arrays, batch_size, verbose, callbacks))
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         self.ensure_built(x)
-        return self.as_outputs(self.forward_batch(self.feed(x)))
+        return self.output_form.packed(self.forward_batch(self.feed(x)))

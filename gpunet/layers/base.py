@@ -18,6 +18,7 @@ from gpunet.layers.context import Context as Context
 from gpunet.layers.sizes import sample_shape_of, shapes_out
 from gpunet.layers.weights import read_parameter, weights_of, write_parameters
 from gpunet.saving.configs import describe
+from gpunet.structures import flatten, mapped
 
 
 class Layer:
@@ -236,7 +237,7 @@ class Layer:
                 what it names in ``call_tensors``.
 
         Returns:
-            A tensor, or a list of them; what ``call`` returned if there is one.
+            A tensor, or a list of them; in the structure that ``call`` returned if there is one.
 
         Raises:
             ArgumentError: something else than symbolic tensors, a wrong number of them, or an
@@ -245,10 +246,10 @@ class Layer:
         """
         given = {**options, "mask": mask, "training": training}
         said = calls.checked_options(self.label, self.call_options, self.call_tensors, given)
-        flat, form = calls.flat_inputs(self.label, inputs)
+        flat = calls.flat_inputs(self.label, inputs, nested=self.is_composite)
         masks = calls.masks_of(self, flat, said.get("mask"))
         if self.is_composite:
-            return self._call_layers(inputs, flat, form, said, masks)
+            return self._call_layers(inputs, flat, said, masks)
         wrong_form = (len(inputs) > 1) > self.takes_arguments
         if wrong_form or (self.inputs is not None and len(flat) != self.inputs):
             raise ArgumentError(
@@ -262,11 +263,11 @@ class Layer:
         answer = self.compute_mask(*of_one)
         answers = answer if isinstance(answer, list) else [answer]
         new = [mask for mask in answers if isinstance(mask, tuple)]
-        node = Node(self, flat, outputs, form, None, said, masks, new)
+        node = Node(self, inputs, outputs, None, None, said, masks, new)
         made = iter(node.new_masks)
         for output, answer in zip(node.outputs, answers, strict=False):
             output.mask = next(made) if isinstance(answer, tuple) else answer
-        return node.output if len(outputs) == 1 else list(node.outputs)
+        return node.result
 
     shapes_out = shapes_out
     operator = staticmethod(calls.operator)
@@ -275,14 +276,15 @@ class Layer:
         self,
         inputs: Sequence[Any],
         flat: Sequence[Tensor],
-        form: str,
         options: dict[str, Option],
         masks: Sequence[Tensor | None],
     ) -> Any:
         """Let ``call`` call other layers, and wrap up what they did as one call of this one."""
         if self.built_for is None:
             self.built_for = flat[0].shape if len(flat) == 1 else tuple(t.shape for t in flat)
-            self.build(self.built_for)
+            is_dict = isinstance(inputs[0], Mapping)
+            shape = mapped(lambda tensor: tensor.shape, inputs[0]) if is_dict else self.built_for
+            self.build(shape)
         own_weights = any(parameter.layer is self for parameter in self.parameters)
         if self.activity_regularizer is not None or own_weights:
             raise ArgumentError(
@@ -291,11 +293,11 @@ class Layer:
                 "backward."
             )
         returned = calls.call_of(self, inputs, options)
-        results = list(returned) if isinstance(returned, list | tuple) else [returned]
+        results = flatten(returned)
         if not results or not all(isinstance(result, Tensor) for result in results):
             raise ArgumentError(
-                f"call() of layer {self.label!r} must return a symbolic tensor or a list of them, "
-                f"got {returned!r}."
+                f"call() of layer {self.label!r} must return a symbolic tensor or a list or dict "
+                f"of them, got {shown(returned)}."
             )
         known = [*flat, *tensors_of(options), *(mask for mask in masks if mask is not None)]
         found = dict.fromkeys(r.mask for r in results if r.mask not in (None, *known))
@@ -304,12 +306,12 @@ class Layer:
         self._adopt(body)
         calls.say_training(body, options)
         shapes = [result.shape for result in results]
-        node = Node(self, flat, shapes, form, body, options, masks, [m.shape for m in new])
+        new_shapes = [mask.shape for mask in new]
+        node = Node(self, inputs, shapes, returned, body, options, masks, new_shapes)
         outer = dict(zip(new, node.new_masks, strict=True))
         for output, result in zip(node.outputs, results, strict=True):
             output.mask = None if result.mask is None else outer.get(result.mask, result.mask)
-        is_one = not isinstance(returned, list | tuple)
-        return node.output if is_one else type(returned)(node.outputs)
+        return node.result
 
     def _adopt(self, body: Graph) -> None:
         """The layers of a call's body, and their weights, are those of this layer."""
@@ -334,13 +336,13 @@ class Layer:
 
     @property
     def input(self) -> Any:
-        """The symbolic tensor of its first call (a list where it was called on several).
+        """What it was called on first: a symbolic tensor, or a list or dict of them.
 
         Raises:
             UsageError: the layer has not been called.
         """
-        tensors = list(self._first_node().inputs)
-        return tensors[0] if len(tensors) == 1 else tensors
+        arguments = self._first_node().arguments
+        return arguments[0] if len(arguments) == 1 else list(arguments)
 
     @property
     def output(self) -> Any:
@@ -349,8 +351,7 @@ class Layer:
         Raises:
             UsageError: the layer has not been called.
         """
-        tensors = list(self._first_node().outputs)
-        return tensors[0] if len(tensors) == 1 else tensors
+        return self._first_node().result
 
     def _first_node(self) -> Node:
         if not self.nodes:

@@ -8,38 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet.engine.graph import Graph, Option, Tensor
 from gpunet.errors import ArgumentError, ShapeError, warn
+from gpunet.structures import flatten
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
 
 
-def flat_inputs(label: str, inputs: Sequence[Any]) -> tuple[list[Tensor], str]:
-    """The tensors that a layer was called on, and the form of the call.
+def flat_inputs(label: str, inputs: Sequence[Any], nested: bool) -> list[Tensor]:
+    """The tensors that a layer was called on.
 
     Args:
         label: the layer's name.
         inputs: the arguments of the call.
-
-    Returns:
-        The tensors, and "one", "list" or "many"; see `Node`.
+        nested: whether it takes lists and dicts of tensors, nested in any way, as its ``call`` is
+            written; else it takes one tensor, one list of tensors, or several tensors.
 
     Raises:
-        ArgumentError: something else than symbolic tensors.
+        ArgumentError: something else than symbolic tensors, or another structure.
     """
-    flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
+    flat = flatten(inputs)
     strangers = [tensor for tensor in flat if not isinstance(tensor, Tensor)]
     if strangers:
         raise ArgumentError(
             f"layer {label!r} is called on symbolic tensors, got an object of type "
             f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
         )
-    is_list = [isinstance(item, list | tuple) for item in inputs]
-    if not flat or (len(inputs) > 1 and any(is_list)):
+    items = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else inputs
+    if not flat or not (nested or all(isinstance(item, Tensor) for item in items)):
+        kinds = ", ".join(type(item).__name__ for item in inputs)
         raise ArgumentError(
             f"layer {label!r} is called on one tensor, one list of tensors, or several tensors, got"
-            f" {len(inputs)} arguments with {sum(is_list)} lists."
+            f" {kinds or 'nothing'}."
         )
-    return flat, "many" if len(inputs) > 1 else "list" if is_list[0] else "one"
+    return flat
 
 
 def checked_options(

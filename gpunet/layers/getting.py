@@ -124,7 +124,7 @@ class GetItem(Layer):
         return ranges
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, slices as Keras writes them."""
+        """The constructor's arguments, as Keras writes them."""
         return {**super().get_config(), "key": [_described(part) for part in self.key]}
 
 
@@ -134,10 +134,12 @@ def _part(part: Any) -> Part:
     Raises:
         ArgumentError: it is none.
     """
+    if isinstance(part, Mapping) and part.get("class_name") == "__ellipsis__":
+        return Ellipsis
     if isinstance(part, Mapping) and isinstance(part.get("config"), Mapping):
         part = slice(*(part["config"].get(name) for name in ("start", "stop", "step")))
-    if part is None or part is Ellipsis or (isinstance(part, str) and part == "..."):
-        return Ellipsis if isinstance(part, str) else part
+    if part is None or part is Ellipsis:
+        return part
     numbers = [part.start, part.stop, part.step] if isinstance(part, slice) else [part]
     if not all(n is None or is_integer(n) for n in numbers):
         raise ArgumentError(
@@ -159,7 +161,7 @@ def _described(part: Part) -> Any:
     if isinstance(part, slice):
         config = {"start": part.start, "stop": part.stop, "step": None}
         return {"class_name": "__slice__", "config": config}
-    return "..." if part is Ellipsis else part
+    return {"class_name": "__ellipsis__", "config": {}} if part is Ellipsis else part
 
 
 def _written(key: Sequence[Part]) -> str:

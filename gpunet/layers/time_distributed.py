@@ -9,6 +9,7 @@ from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.input_layer import Input
+from gpunet.structures import flatten, mapped, packed
 
 
 class TimeDistributed(Layer):
@@ -48,14 +49,10 @@ class TimeDistributed(Layer):
         """The layer at each step."""
         if not self.layer.is_composite:
             return self._at_each_step(self.layer)(*inputs, mask=mask, **options)
-        flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
-        slices = [Input(_of_step(self, t.shape)[1:], dtype=t.dtype) for t in flat]
-        many = isinstance(inputs[0], list | tuple)
-        results = self.layer(slices) if many else self.layer(*slices, **options)
-        is_list = isinstance(results, list | tuple)
-        body = (results[0] if is_list else results).node.body
-        outputs = copied_calls(body, flat, self._at_each_step)
-        return outputs[: len(results)] if is_list else outputs[0]
+        slices = mapped(lambda t: Input(_of_step(self, t.shape)[1:], dtype=t.dtype), inputs)
+        results = self.layer(*slices, **options)
+        body = flatten(results)[0].node.body
+        return packed(results, copied_calls(body, flatten(inputs), self._at_each_step))
 
     def _at_each_step(self, layer: Layer) -> Layer:
         if layer not in self._of:

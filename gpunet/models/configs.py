@@ -65,7 +65,7 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     inputs = [copy_of(tensor.layer).output for tensor in graph.inputs]
     outputs = copied_calls(graph, inputs, of.__getitem__)
     name = model.name if model.named_by_user else None
-    return Model(model.as_inputs(inputs), model.as_outputs(outputs), name)
+    return Model(model.input_form.packed(inputs), model.output_form.packed(outputs), name)
 
 
 def model_classes() -> dict[str, type[Model]]:

@@ -10,7 +10,7 @@ from gpunet.engine.penalties import record_constraints, record_weight_penalties
 from gpunet.engine.plan import Plan
 from gpunet.engine.program import Program
 from gpunet.engine.recorder import Recorder
-from gpunet.engine.run import GradientPlan, Run, feed_dtype, single
+from gpunet.engine.run import GradientPlan, Run, feed_dtype
 from gpunet.engine.trainer import Trainer
 from gpunet.errors import UsageError
 from gpunet.layers.weights import block_of
@@ -30,8 +30,8 @@ class Loops(Trainer):
         """The outputs for one batch, as NumPy arrays on every device."""
         if not training:
             return self.predict_on_batch(x)
-        outputs = self.run(x, training=True).y
-        return single([self.backend.to_numpy(y) for y in as_list(outputs)])
+        outputs = [self.backend.to_numpy(y) for y in as_list(self.run(x, training=True).y)]
+        return self.output_form.packed(outputs)
 
     def run(self, x: Any, training: bool = False) -> Run:
         """One pass in flight, for loops of your own.

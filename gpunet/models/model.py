@@ -19,14 +19,12 @@ from gpunet.engine.infer import InferPlan
 from gpunet.engine.inputs import device_dtype
 from gpunet.engine.parameters import Block, Parameter, Span, spans_of
 from gpunet.engine.plan import Plan
-from gpunet.engine.run import single
 from gpunet.engine.samples import Samples
 from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.identifiers import snake_case
 from gpunet.layers.weights import block_of, read_parameter, weights_of, write_parameters
-from gpunet.models.loops import as_list
 from gpunet.models.nested import NestedModel, layer_from_description
 from gpunet.models.structure import with_inputs
 from gpunet.models.subclassed import Subclassed
@@ -34,6 +32,7 @@ from gpunet.saving.compiled import compile_config
 from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import graph_config, graph_from_config
 from gpunet.saving.weights import load_weights, save_weights
+from gpunet.structures import Form, flatten
 
 if TYPE_CHECKING:
     from gpunet.engine.profile import Profile
@@ -48,8 +47,9 @@ class Model(Subclassed):
     or a first call says the shape of the inputs, and what the model is then is this graph.
 
     Args:
-        inputs: a symbolic input, or a list or dict of them.
-        outputs: a symbolic output, or a list or dict of them.
+        inputs: a symbolic input, or a list or dict of them, nested in any way. Those of a dict come
+            in the order of its sorted keys, as in Keras.
+        outputs: a symbolic output, or a list or dict of them, nested in any way.
         name: a name for messages and the summary.
 
     Raises:
@@ -70,18 +70,14 @@ class Model(Subclassed):
 
     def __init__(
         self,
-        inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
-        outputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+        inputs: Any = None,
+        outputs: Any = None,
         name: str | None = None,
     ) -> None:
         if inputs is None and outputs is None and hasattr(self, "call"):
             self._start(snake_case(type(self).__name__), name)
             return
-        keys = [list(end) if isinstance(end, Mapping) else None for end in (inputs, outputs)]
-        first, last = (
-            list(end.values()) if isinstance(end, Mapping) else as_list(end)
-            for end in (inputs, outputs)
-        )
+        first, last = flatten(inputs), flatten(outputs)
         for tensor in (tensors := [*first, *last]):
             if not isinstance(tensor, Tensor):
                 raise ArgumentError(
@@ -94,8 +90,7 @@ class Model(Subclassed):
                 f"{len(first)} inputs and {len(last)} outputs."
             )
         self._start("model", name)
-        self._input_keys, self._output_keys = keys
-        self._finish(Graph(*with_inputs(first, last)))
+        self._finish(Graph(*with_inputs(first, last)), inputs, outputs)
 
     def _start(self, default_name: str, name: str | None) -> None:
         super().__init__()
@@ -103,8 +98,11 @@ class Model(Subclassed):
         self.named_by_user = name is not None
         self.dtype = "float32"
 
-    def _finish(self, graph: Graph) -> None:
-        """Take a graph: weights that have no block yet get one, on today's backend."""
+    def _finish(self, graph: Graph, inputs: Any, outputs: Any) -> None:
+        """Take a graph, and the structures of its inputs and outputs.
+
+        Weights that have no block yet get one, on today's backend.
+        """
         blocks = [p.block for p in graph.parameters if p.block]
         self.backend_at_build = backends.get_backend()
         self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
@@ -113,6 +111,10 @@ class Model(Subclassed):
         if fresh:
             Block(fresh, self.backend, self.dtype)
         graph.spans = spans_of(graph.parameters)
+        self._forms = (
+            Form(inputs, (tensor.layer for tensor in graph.inputs), "input"),
+            Form(outputs, (tensor.layer for tensor in graph.outputs), "output"),
+        )
         self._graph = graph
 
     def ensure_built(self, x: Any) -> None:
@@ -257,11 +259,11 @@ class Model(Subclassed):
         shapes = self.graph.nominal_shapes(batch_size)
         x = [np.zeros(s, t.dtype) for s, t in zip(shapes, self.graph.inputs, strict=True)]
         outputs = self.graph.output_shapes(shapes)
-        y = []
+        y: list[Any] = [None] * len(outputs)
         for head in self.heads:
             shape = outputs[head.output]
-            y.append(np.zeros(shape[:-1] if head.loss.sparse else shape, np.float32))
-        samples = self.samples(single(x), single(y))
+            y[head.output] = np.zeros(shape[:-1] if head.loss.sparse else shape, np.float32)
+        samples = self.samples(self.input_form.packed(x), self.output_form.packed(y))
         return self.step_plan(TRAIN, batch_size, samples).plan
 
     def inference_plan(self, batch_size: int) -> Plan:
@@ -344,7 +346,7 @@ class Model(Subclassed):
 
     def get_config(self) -> dict[str, Any]:
         """The layers and how they are connected, in Keras' form; without weights."""
-        return graph_config(self.name, self.graph, self._input_keys, self._output_keys)
+        return graph_config(self.name, self.graph, self.input_form, self.output_form)
 
     @classmethod
     def from_config(

@@ -9,6 +9,7 @@ from gpunet.engine.graph import Graph, Tensor
 from gpunet.errors import ArgumentError
 from gpunet.layers.base import Layer
 from gpunet.saving.configs import CustomObjects
+from gpunet.structures import flatten
 
 if TYPE_CHECKING:
     from gpunet.models.model import Model
@@ -34,8 +35,8 @@ class NestedModel(Layer):
 
     def call(self, *inputs: Any) -> Any:
         """Call each layer of the model as the model does."""
-        flat = [t for item in inputs for t in (item if isinstance(item, list | tuple) else [item])]
-        return self.model.replay(flat)
+        results = self.model.replay(flatten(inputs))  # which may build it
+        return self.model.output_form.packed(results)
 
     def _adopt(self, body: Graph) -> None:
         """Layers and weights are those of the model, in its order."""
@@ -84,7 +85,5 @@ def unwrapped(layer: Layer) -> Any:
 
 def symbolic(inputs: Any) -> list[Tensor] | None:
     """The tensors of an argument that consists of symbolic tensors, None for anything else."""
-    if isinstance(inputs, Mapping):
-        inputs = list(inputs.values())
-    flat = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    flat = flatten(inputs)
     return flat if flat and all(isinstance(item, Tensor) for item in flat) else None

@@ -16,6 +16,7 @@ from gpunet.models.model import Model
 from gpunet.models.nested import as_layer, layer_from_description, unwrapped
 from gpunet.saving.configs import CustomObjects
 from gpunet.saving.model_configs import stack_config, stack_from_config
+from gpunet.structures import Form
 
 
 class Sequential(Model):
@@ -136,7 +137,7 @@ class Sequential(Model):
         try:
             for layer in self._stack:
                 tensor = self._single(layer, layer(tensor))
-            self._finish(Graph([first], [tensor]))
+            self._finish(Graph([first], [tensor]), first, tensor)
         except GpunetError:
             for layer in fresh:  # so that other data may still build the model
                 layer.forget_build()
@@ -183,11 +184,16 @@ class Sequential(Model):
         return next((layer for layer in stack if not layer.passes_through(training=False)), None)
 
     @property
-    def output_names(self) -> list[str]:
-        """The name of the last layer, whether the model is built or not."""
+    def input_form(self) -> Form:
+        """One input, whether the model is built or not."""
+        return Form(None, [InputLayer((1,))], "input") if not self.built else super().input_form
+
+    @property
+    def output_form(self) -> Form:
+        """One output with the name of the last layer, whether the model is built or not."""
         if self._graph is None:
-            return [self._stack[-1].label if self._stack else "output"]
-        return super().output_names
+            return Form(None, self._stack[-1:] or [InputLayer((1,), name="output")], "output")
+        return super().output_form
 
     # ------------------------------------------------------------- as a layer of another
 

@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet.engine.graph import Graph, Shape, Tensor, copied_calls
-from gpunet.engine.heads import check_names
-from gpunet.engine.inputs import fits
+from gpunet.engine.inputs import fits, named_values
 from gpunet.engine.run import single
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.base import Layer
 from gpunet.layers.input_layer import input_like
-from gpunet.models.loops import Loops, as_list
+from gpunet.models.loops import Loops
 from gpunet.models.nested import NestedModel, symbolic, unwrapped
+from gpunet.structures import Form, flatten, packed
 
 
 class Structure(Loops):
     """What a model knows of its layers."""
 
     _graph: Graph | None = None
-    _input_keys: list[str] | None = None
-    _output_keys: list[str] | None = None
+    _forms: tuple[Form, Form]
     named_by_user = False
 
     @property
@@ -98,37 +97,34 @@ class Structure(Loops):
     @property
     def input(self) -> Any:
         """The symbolic input (a list or dict as the model got them if there are several)."""
-        return self.as_inputs(self.inputs)
+        return self.input_form.packed(self.inputs)
 
     @property
     def output(self) -> Any:
         """The symbolic output (a list or dict as the model got them if there are several)."""
-        return self.as_outputs(self.outputs)
+        return self.output_form.packed(self.outputs)
+
+    @property
+    def input_form(self) -> Form:
+        """How the model was given its inputs."""
+        self.graph  # noqa: B018 - which makes it if the inputs are known
+        return self._forms[0]
+
+    @property
+    def output_form(self) -> Form:
+        """How the model was given its outputs."""
+        self.graph  # noqa: B018
+        return self._forms[1]
 
     @property
     def input_names(self) -> list[str]:
         """What the inputs are called in a dict of arrays."""
-        return self._input_keys or [tensor.name for tensor in self.graph.inputs]
+        return self.input_form.names
 
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called in dicts of losses and targets: as their layers."""
-        if self._output_keys is not None:
-            return self._output_keys
-        names: list[str] = []
-        for tensor in self.graph.outputs:
-            base = tensor.node.layer.label if tensor.node is not None else tensor.name
-            numbered = (base if k == 0 else f"{base}_{k}" for k in range(len(names) + 1))
-            names.append(next(name for name in numbered if name not in names))
-        return names
-
-    def as_inputs(self, values: Sequence[Any]) -> Any:
-        """One value for each input in the form in which the model was given its inputs."""
-        return _packed(values, self._input_keys)
-
-    def as_outputs(self, values: Sequence[Any]) -> Any:
-        """One value for each output in the form in which the model was given its outputs."""
-        return _packed(values, self._output_keys)
+        return self.output_form.names
 
     # ------------------------------------------------------------- as a layer of another
 
@@ -141,16 +137,16 @@ class Structure(Loops):
                 that they are part of, False, never, or True, always. (So Keras' guides have it; in
                 functional models Keras 3.15 itself lets the pass decide whatever was said.)
         """
-        tensors = symbolic(x)
-        if tensors is None:
+        if symbolic(x) is None:
             return super().__call__(x, bool(training))
-        if isinstance(x, Mapping):
-            check_names(x, self.input_names, "the call of a model", "input")
-            tensors = [x[name] for name in self.input_names]
-        results = as_list(
-            self.as_layer()(x if isinstance(x, Tensor) else tensors, training=training)
-        )
-        return self.as_outputs(results)
+        if not isinstance(x, Tensor):
+            form = self.input_form
+            given = form.flat(x, f"the argument of {self.name}")
+            is_dict = isinstance(given, Mapping)
+            tensors = named_values(given, form.names, self.name) if is_dict else flatten(given)
+            x = packed(form.structure, tensors) if len(tensors) == len(form.names) else tensors
+        results = flatten(self.as_layer()(x, training=training))  # which may build it
+        return self.output_form.packed(results)
 
     @abstractmethod
     def as_layer(self) -> NestedModel:
@@ -219,10 +215,3 @@ def with_inputs(
     between = Graph(inputs, outputs, is_body=True)
     fresh = [tensor if tensor.node is None else input_like(tensor) for tensor in inputs]
     return fresh, copied_calls(between, fresh, lambda layer: layer)
-
-
-def _packed(values: Sequence[Any], keys: Sequence[str] | None) -> Any:
-    """One value, a list, or a dict by these keys."""
-    if keys is not None:
-        return dict(zip(keys, values, strict=True))
-    return single(list(values))

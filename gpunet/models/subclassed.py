@@ -11,9 +11,9 @@ from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError
 from gpunet.layers.calls import attributes_of, call_of, in_order_of_attributes
 from gpunet.layers.input_layer import Input, input_like
-from gpunet.models.loops import as_list
 from gpunet.models.nested import as_layer, symbolic
 from gpunet.models.structure import Structure
+from gpunet.structures import flatten, mapped
 
 
 class Subclassed(Structure):
@@ -29,34 +29,26 @@ class Subclassed(Structure):
         """Whether it has a ``call`` that has not run yet."""
         return self._graph is None and hasattr(self, "call")
 
-    def _finish(self, graph: Graph) -> None:
+    def _finish(self, graph: Graph, inputs: Any, outputs: Any) -> None:
         raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of this shape, or a list or dict of shapes, batch first."""
-        if not self.waits:
-            return
-        if isinstance(input_shape, Mapping):
-            shapes = {name: Input(shape[1:]) for name, shape in input_shape.items()}
-            self._connect_call(shapes)
-        elif input_shape and isinstance(input_shape[0], list | tuple):
-            self._connect_call([Input(shape[1:]) for shape in input_shape])
-        else:
-            self._connect_call(Input(tuple(input_shape[1:])))
+        if self.waits:
+            self._connect_call(_inputs_of_shapes(input_shape))
 
     def ensure_built(self, x: Any) -> None:
         """Build from the data."""
         if self.waits and x is not None:
-            several = isinstance(x, list | tuple) and all(hasattr(item, "shape") for item in x)
-            if isinstance(x, Mapping):
-                self._connect_call({name: self._input_for(array) for name, array in x.items()})
-            else:
-                made = [self._input_for(array) for array in (x if several else [x])]
-                self._connect_call(made if several else made[0])
+            self._connect_call(self._inputs_for(x))
 
-    def _input_for(self, array: Any) -> Tensor:
-        if not hasattr(array, "shape"):
-            array = as_numbers(array, f"x of {self.name}")
+    def _inputs_for(self, x: Any) -> Any:
+        """Inputs for an array, or for lists and dicts of arrays."""
+        if isinstance(x, Mapping):
+            return {key: self._inputs_for(item) for key, item in x.items()}
+        if isinstance(x, list | tuple) and _holds_arrays(x):
+            return [self._inputs_for(item) for item in x]
+        array = x if hasattr(x, "shape") else as_numbers(x, f"x of {self.name}")
         return Input(tuple(array.shape[1:]))
 
     def _connect_call(self, inputs: Any) -> None:
@@ -70,21 +62,14 @@ class Subclassed(Structure):
                     f"call() of {self.name} must return a symbolic tensor, or a list or dict of "
                     f"them, got {outputs!r}."
                 )
-            first, last = (
-                list(end.values()) if isinstance(end, Mapping) else as_list(end)
-                for end in (inputs, outputs)
-            )
-            graph = Graph(first, last)
+            graph = Graph(flatten(inputs), flatten(outputs))
         except GpunetError:
             for layer in fresh:  # so that other data may still build the model
                 layer.forget_build()
             raise
-        self._input_keys, self._output_keys = (
-            list(end) if isinstance(end, Mapping) else None for end in (inputs, outputs)
-        )
         graph.set_layers(in_order_of_attributes(self, graph.layers))
         _take_dtypes(graph)
-        self._finish(graph)
+        self._finish(graph, inputs, outputs)
         if self._compile_later is not None:
             self.is_compiled = False  # if it cannot be
             self.compile(**self._compile_later)
@@ -129,11 +114,7 @@ class Subclassed(Structure):
         return super().replay(tensors)
 
     def _connect_like(self, x: Any) -> None:
-        if isinstance(x, Mapping):
-            self._connect_call({name: input_like(tensor) for name, tensor in x.items()})
-        else:
-            is_one = isinstance(x, Tensor)
-            self._connect_call(input_like(x) if is_one else [input_like(t) for t in x])
+        self._connect_call(mapped(input_like, x))
 
     @property
     def input_count(self) -> int:
@@ -164,6 +145,25 @@ class Subclassed(Structure):
     def trainable(self, value: bool) -> None:
         for layer in self.layers:
             layer.trainable = value
+
+
+def _inputs_of_shapes(shape: Any) -> Any:
+    """Inputs of a shape, or of lists and dicts of shapes."""
+    if isinstance(shape, Mapping):
+        return {key: _inputs_of_shapes(item) for key, item in shape.items()}
+    if len(shape) > 0 and isinstance(shape[0], list | tuple | Mapping):
+        return [_inputs_of_shapes(item) for item in shape]
+    return Input(tuple(shape[1:]))
+
+
+def _holds_arrays(items: Sequence[Any]) -> bool:
+    """Whether a list is one of arrays, or of lists and dicts of arrays, and not of numbers."""
+    return all(
+        hasattr(item, "shape")
+        or isinstance(item, Mapping)
+        or (isinstance(item, list | tuple) and len(item) > 0 and _holds_arrays(item))
+        for item in items
+    )
 
 
 def _take_dtypes(graph: Graph) -> None:

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from typing import Any
 
 from gpunet.arguments import shown
-from gpunet.engine.graph import Graph, Tensor, call_layer, tensors_of, with_tensors
+from gpunet.engine.graph import Graph, Tensor, tensors_of, with_tensors
 from gpunet.errors import ArgumentError
+from gpunet.identifiers import snake_case
 from gpunet.layers.base import Layer
 from gpunet.layers.calls import checked_options
 from gpunet.layers.input_layer import InputLayer
+from gpunet.layers.operators import OPERATORS
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.saving.configs import CustomObjects
+from gpunet.structures import Form, flatten, mapped, packed
 
-Place = tuple[str, int, int]
-"""(layer, which call of it, which of the call's outputs); inputs have the call 0."""
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor comes from: a layer, which call of it, which output; inputs have call 0."""
+
+    layer: str
+    call: int
+    output: int
+
+
 Calls = dict[Place, Tensor]
 _MASK_OPS = ("NotEqual", "Any")
 """With these Keras writes the masks of Embedding and Masking into a model, as layers."""
-Keys = Sequence[str] | None
 Nested = Callable[[Mapping[str, Any], CustomObjects | None], Layer | None]
 """Makes the layer that stands for a nested model; None if a description is not that of a model."""
 
@@ -32,24 +44,22 @@ Nested = Callable[[Mapping[str, Any], CustomObjects | None], Layer | None]
 # ------------------------------------------------------------------------------- writing
 
 
-def graph_config(
-    name: str, graph: Graph, input_keys: Keys = None, output_keys: Keys = None
-) -> dict[str, Any]:
+def graph_config(name: str, graph: Graph, inputs: Form, outputs: Form) -> dict[str, Any]:
     """The config of a functional model.
 
     Args:
         name: the model's name.
         graph: its graph.
-        input_keys: the keys of a model whose inputs are a dict.
-        output_keys: the keys of a model whose outputs are a dict.
+        inputs: how the model was given its inputs.
+        outputs: how the model was given its outputs.
     """
-    places: dict[Tensor, Place] = {tensor: (tensor.name, 0, 0) for tensor in graph.inputs}
+    places = {tensor: Place(tensor.name, 0, 0) for tensor in graph.inputs}
     calls: dict[Layer, list[dict[str, Any]]] = {layer: [] for layer in graph.layers_and_inputs}
     for node in graph.calls:
-        sources = [_tensor_config(tensor, places[tensor]) for tensor in node.inputs]
-        arguments = [sources] if node.form == "list" else sources
+        arguments = [_tensor_config(tensor, places[tensor]) for tensor in node.inputs]
+        arguments = list(packed(node.arguments, arguments))
         for tensor in node.outputs:
-            places[tensor] = (node.layer.label, len(calls[node.layer]), tensor.index)
+            places[tensor] = Place(node.layer.label, len(calls[node.layer]), tensor.index)
         strange = [tensor for tensor in tensors_of(node.options) if tensor not in places]
         if strange:
             raise ArgumentError(
@@ -67,15 +77,15 @@ def graph_config(
     ]
     shift = _shifted(entries)
     ends = [
-        [[label, call + (label in shift), index] for label, call, index in (places[t] for t in end)]
+        [[p.layer, p.call + (p.layer in shift), p.output] for p in (places[t] for t in end)]
         for end in (graph.inputs, graph.outputs)
     ]
     return {
         "name": name,
         "trainable": True,
         "layers": entries,
-        "input_layers": _end_config(ends[0], input_keys),
-        "output_layers": _end_config(ends[1], output_keys),
+        "input_layers": inputs.packed(ends[0]),
+        "output_layers": outputs.packed(ends[1]),
     }
 
 
@@ -88,14 +98,12 @@ def _shifted(entries: Sequence[Mapping[str, Any]]) -> set[Any]:
     }
 
 
-def _end_config(ends: Sequence[list[Any]], keys: Keys) -> Any:
-    if keys is not None:
-        return dict(zip(keys, ends, strict=True))
-    return ends[0] if len(ends) == 1 else ends
-
-
 def _tensor_config(tensor: Tensor, place: Place) -> dict[str, Any]:
-    history = {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": list(place)}
+    history = {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "keras_history": list(astuple(place)),
+    }
     return {"class_name": "__keras_tensor__", "config": history}
 
 
@@ -136,30 +144,43 @@ def stack_from_config(
 def graph_from_config(
     config: Mapping[str, Any], custom_objects: CustomObjects | None, nested: Nested
 ) -> tuple[Any, Any, str | None]:
-    """The inputs, the outputs (lists or dicts of them) and the name of a functional model.
+    """The inputs, the outputs (in their structures) and the name of a functional model.
 
     Raises:
         ArgumentError: the config does not describe one.
     """
     name = _checked_name(config.get("name"))
     tensors: Calls = {}
-    waiting: list[tuple[str, int, Layer, Any]] = []
+    waiting: list[tuple[str, int, Any, Any]] = []
     for entry in _entries(config):
         if entry.get("class_name") in _MASK_OPS:
             continue
-        made, label = _layer(entry, custom_objects, nested), entry.get("name")
+        label = entry.get("name")
+        made = _operator(entry) or _layer(entry, custom_objects, nested)
         calls = entry.get("inbound_nodes")
         if not isinstance(label, str) or not isinstance(calls, list):
             raise _malformed(f"a layer without 'name' and 'inbound_nodes': {shown(entry)}")
         if isinstance(made, InputLayer):
-            tensors[label, 0, 0] = made.output
+            tensors[Place(label, 0, 0)] = made.output
         else:
             waiting += [(label, i, made, call) for i, call in enumerate(calls)]
     _call_layers(waiting, tensors)
     shift = _shifted(_entries(config))
-    counted = {(label, i + (label in shift), k): t for (label, i, k), t in tensors.items()}
+    counted = {replace(p, call=p.call + (p.layer in shift)): t for p, t in tensors.items()}
     ends = [_ends(config.get(key), key, counted) for key in ("input_layers", "output_layers")]
     return ends[0], ends[1], name
+
+
+def _operator(entry: Mapping[str, Any]) -> Callable[..., Tensor] | None:
+    """What makes the layer of an operator between tensors, ``x + 1``, which Keras writes as an op.
+
+    Returns:
+        A function of its operands; None if the entry is that of a layer.
+    """
+    module, kind = entry.get("module"), entry.get("class_name")
+    is_op = isinstance(module, str) and module.startswith("keras.src.ops.")
+    operator = OPERATORS.get(snake_case(kind)) if is_op and isinstance(kind, str) else None
+    return None if operator is None else partial(operator, name=entry.get("name"))
 
 
 def _layer(entry: dict[str, Any], custom_objects: CustomObjects | None, nested: Nested) -> Any:
@@ -171,72 +192,64 @@ def _layer(entry: dict[str, Any], custom_objects: CustomObjects | None, nested: 
     return nested(entry, custom_objects) or deserialize(entry, custom_objects)
 
 
-def _call_layers(waiting: list[tuple[str, int, Layer, Any]], tensors: Calls) -> None:
+def _call_layers(waiting: list[tuple[str, int, Any, Any]], tensors: Calls) -> None:
     """Make all calls, each after those that it reads from and the earlier ones of its layer."""
     parsed = [(label, i, layer, _argument(call)) for label, i, layer, call in waiting]
     while parsed:
         later = []
         for label, i, layer, argument in parsed:
-            places, form, options = argument
-            needed = [*places, *_places_of(options)]
+            arguments, options = argument
+            needed = [leaf for leaf in flatten(argument) if isinstance(leaf, Place)]
             ready = all(place in tensors for place in needed)
-            if not ready or (i > 0 and (label, i - 1, 0) not in tensors):
+            if not ready or (i > 0 and Place(label, i - 1, 0) not in tensors):
                 later.append((label, i, layer, argument))
                 continue
-            if (label, i, 0) in tensors:
+            if Place(label, i, 0) in tensors:
                 raise _malformed(f"two layers named {label!r}")
-            given = {name: _given(value, tensors) for name, value in options.items()}
-            said = checked_options(label, layer.call_options, layer.call_tensors, given)
-            results = call_layer(layer, form, [tensors[place] for place in places], said)
-            tensors.update({(label, i, k): result for k, result in enumerate(results)})
+            filled = mapped(lambda x: tensors[x] if isinstance(x, Place) else x, arguments)
+            given = mapped(lambda x: tensors[x] if isinstance(x, Place) else x, options)
+            if isinstance(layer, Layer):
+                given = checked_options(label, layer.call_options, layer.call_tensors, given)
+            results = flatten(layer(*filled, **given))
+            tensors.update({Place(label, i, k): result for k, result in enumerate(results)})
         if len(later) == len(parsed):
-            label, i, _, (places, _, _) = later[0]
+            label, i, _, argument = later[0]
+            places = [leaf for leaf in flatten(argument) if isinstance(leaf, Place)]
             raise _malformed(f"call {i} of {label!r}, which reads from {places}: these never come")
         parsed = later
 
 
-def _argument(call: Any) -> tuple[list[Place], str, dict[str, Any]]:
-    """Where the inputs of a call come from, its form, and its options with places for tensors."""
+def _argument(call: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call and its options, with places for tensors."""
     args = call.get("args") if isinstance(call, Mapping) else None
     kwargs = (call.get("kwargs") if isinstance(call, Mapping) else None) or {}
     said = kwargs.items() if isinstance(kwargs, Mapping) else [("", kwargs)]
-    options = {str(n): _option(value) for n, value in said if not _says_nothing(n, value)}
+    options = {str(n): _parsed(value) for n, value in said if not _says_nothing(n, value)}
     if isinstance(call, Mapping) and isinstance(call.get("training"), bool):
         options["training"] = call["training"]
     if not isinstance(args, list) or not args or "" in options:
         raise _malformed(f"a call must have tensors as arguments, got {shown(call)}")
-    is_list = len(args) == 1 and isinstance(args[0], list)
-    places = [_tensor_place(tensor) for tensor in (args[0] if is_list else args)]
-    return places, "list" if is_list else "one" if len(args) == 1 else "many", options
+    return _parsed(args), options
+
+
+def _parsed(value: Any) -> Any:
+    """A value with the places of the tensors in it."""
+    if isinstance(value, list):
+        return [_parsed(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.get("class_name") == "__keras_tensor__":
+        return _tensor_place(value)
+    return {key: _parsed(item) for key, item in value.items()}
 
 
 def _says_nothing(name: str, value: Any) -> bool:
     """Whether an option of a call is what it is anyway: the tensor has the mask that Keras made."""
     if name == "mask" and isinstance(value, Mapping):
-        label = _tensor_place(value)[0]
+        label = _tensor_place(value).layer
         return label.rstrip("_0123456789") in ("not_equal", "any")
     # Keras writes training=False for each call that says nothing; what was said stands beside args.
     return value is None or (name == "training" and value is False)
-
-
-def _option(value: Any) -> Any:
-    """An option with the places of tensors, in lists, too."""
-    if isinstance(value, list):
-        return [None if item is None else _tensor_place(item) for item in value]
-    return _tensor_place(value) if isinstance(value, Mapping) else value
-
-
-def _places_of(options: Mapping[str, Any]) -> list[Place]:
-    """The places among options."""
-    listed = [value if isinstance(value, list) else [value] for value in options.values()]
-    return [item for items in listed for item in items if isinstance(item, tuple)]
-
-
-def _given(value: Any, tensors: Calls) -> Any:
-    """An option with the tensors of its places."""
-    if isinstance(value, list):
-        return [None if place is None else tensors[place] for place in value]
-    return tensors[value] if isinstance(value, tuple) else value
 
 
 def _tensor_place(tensor: Any) -> Place:
@@ -245,30 +258,23 @@ def _tensor_place(tensor: Any) -> Place:
 
 
 def _ends(listed: Any, key: str, tensors: Calls) -> Any:
-    """The tensors of [layer, call, output], or of a list or dict of these."""
+    """The tensors of [layer, call, output], or of lists and dicts of these."""
     if isinstance(listed, Mapping) and listed:
-        return {name: _ends(place, key, tensors)[0] for name, place in listed.items()}
-    if isinstance(listed, list) and listed and isinstance(listed[0], str):
-        listed = [listed]
+        return {name: _ends(item, key, tensors) for name, item in listed.items()}
     if not isinstance(listed, list) or not listed:
         raise _malformed(f"{key} must list (layer, call, output), got {shown(listed)}")
-    places = [_place(item) for item in listed]
-    missing = [place for place in places if place not in tensors]
-    if missing:
-        raise _malformed(f"{key} names {missing[0]}, which is no call of a layer")
-    return [tensors[place] for place in places]
+    if isinstance(listed[0], list | Mapping):
+        return [_ends(item, key, tensors) for item in listed]
+    place = _place(listed)
+    if place not in tensors:
+        raise _malformed(f"{key} names {place}, which is no call of a layer")
+    return tensors[place]
 
 
 def _place(history: Any) -> Place:
-    if (
-        not isinstance(history, list | tuple)
-        or len(history) != 3
-        or not isinstance(history[0], str)
-        or type(history[1]) is not int
-        or type(history[2]) is not int
-    ):
+    if not isinstance(history, list | tuple) or [type(part) for part in history] != [str, int, int]:
         raise _malformed(f"a tensor must say (layer, call, output), got {shown(history)}")
-    return history[0], history[1], history[2]
+    return Place(*history)
 
 
 def _entries(config: Any) -> list[dict[str, Any]]:

@@ -67,10 +67,26 @@ def translator(k):
     return k.Model([words, said], decoder(said, initial_state=states), name="t")
 
 
+def structures(k):
+    a, b, late = (k.Input((4,), name=name) for name in ("a", "b", "late"))
+    y = k.layers.Dense(4, name="second")(k.layers.Dense(4, name="first")(a))
+    joined = k.layers.Add(name="joined")([y, late])
+    ends = {"main": k.layers.Dense(2, name="head")(joined), "aux": [y, k.layers.ReLU(name="r")(b)]}
+    return k.Model([{"b": b, "a": a}, late], ends, name="structures")
+
+
+def operators(k):
+    x, y = k.Input((4, 3), name="x"), k.Input((4, 3), name="y")
+    z = (x + y) * 2.0 - x / 4.0 + 1.0 - (1 - y) * x
+    z = -z[:, 1:, :2] + (y**2)[:, -1, None, :2]
+    return k.Model([x, y], [z[..., 0], z @ x[:, :2]], name="operators")
+
+
 def main():
     import keras
 
-    models = {make.__name__: make(keras) for make in (stack, graph, nested, recurrent, translator)}
+    makers = (stack, graph, nested, recurrent, translator, structures, operators)
+    models = {make.__name__: make(keras) for make in makers}
     PATH.write_text(
         json.dumps({name: json.loads(m.to_json()) for name, m in models.items()}) + "\n"
     )
