@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -114,16 +114,11 @@ def check_names(kind: type, unknown: Mapping[str, Any]) -> None:
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     known = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}; " if close else ""
     raise ArgumentError(
-        f"{kind.__name__} has no argument {name!r}: {suggestion(name, known)}it takes "
-        f"{', '.join(known)}."
+        f"{kind.__name__} has no argument {name!r}: {hint}it takes {', '.join(known)}."
     )
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a misspelt name may have meant, as the beginning of a clause; "" if nobody knows."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}; " if close else ""
 
 
 def shown(value: Any) -> str:

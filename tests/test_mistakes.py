@@ -12,7 +12,7 @@ import gpunet
 import gpunet.saving
 import gpunet.testing
 from gpunet import Input, Model, Sequential, layers, losses, metrics, optimizers, schedules
-from gpunet.callbacks import Callback
+from gpunet.callbacks import Callback, LambdaCallback
 from gpunet.errors import (
     ArgumentError,
     BackendUnavailable,
@@ -60,6 +60,31 @@ def integers_of(shape, dtype="int32"):
 
 def layers_with(initializer):
     return Sequential([layers.Dense(3, kernel_initializer=initializer, input_dim=6)])
+
+
+class Idle(layers.Layer):
+    def forward(self, op, c):
+        pass
+
+
+class Hasty(layers.Layer):
+    def __init__(self):
+        self.units = 3
+
+
+class HastyModel(Model):
+    def __init__(self):
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+RECOMPILED = classifier()
+
+
+def recompile(epoch, logs):
+    RECOMPILED.compile("sgd", "sparse_categorical_crossentropy")
 
 
 def words():
@@ -403,6 +428,43 @@ MISTAKES = {
         lambda m: Sequential(layers.Dense(3)),
         ArgumentError,
         r"takes a list of layers, got <Dense dense>",
+    ),
+    "a stack in itself": (
+        lambda m: (lambda stack: stack.add(stack))(Sequential([Input((6,))])),
+        ArgumentError,
+        r"sequential cannot be a layer of itself",
+    ),
+    "a forward that writes nothing": (
+        lambda m: Sequential([Input((6,)), Idle()]).predict(X, verbose=0),
+        UsageError,
+        r"layer 'idle', forward: no op writes the output idle\.y\[12, 6\], .* op\.copy",
+    ),
+    "a layer without Layer's constructor": (
+        lambda m: Sequential([Input((6,)), Hasty()]),
+        UsageError,
+        r"Hasty\.__init__ must call super\(\)\.__init__\(\*\*kwargs\), first of all",
+    ),
+    "the same in a call": (
+        lambda m: Hasty()(Input((6,))),
+        UsageError,
+        r"Hasty\.__init__ must call super\(\)",
+    ),
+    "a model without Model's constructor": (
+        lambda m: HastyModel().predict(X, verbose=0),
+        UsageError,
+        r"HastyModel\.__init__ must call super\(\)\.__init__\(\)",
+    ),
+    "a weight of a negative size": (
+        lambda m: Idle().add_weight("kernel", (6, -1)),
+        ArgumentError,
+        r"weight 'kernel' of layer 'idle' takes a shape of integers .*, got \(6, -1\)",
+    ),
+    "compile in a callback": (
+        lambda m: RECOMPILED.fit(
+            X, Y, epochs=2, verbose=0, callbacks=[LambdaCallback(on_epoch_end=recompile)]
+        ),
+        UsageError,
+        r"sequential was compiled or moved by a callback while it runs",
     ),
     "a number as layer": (lambda m: Sequential([64]), ArgumentError, r"takes layers, got 64"),
     "units 0": (

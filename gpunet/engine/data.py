@@ -57,6 +57,8 @@ def _what_else(value: Any, array: np.ndarray[Any, Any]) -> str:
         numbers = array.astype(object).flat  # Python's strings, which look like themselves
         wrong = [entry for entry in numbers if not is_number(entry)]
         text += f" with {shown(wrong[0])} in it" if wrong else "; write .astype('float32')"
+    elif array.dtype.kind == "f":  # of more than 64 bits
+        text += "; write .astype('float32')"
     return text
 
 

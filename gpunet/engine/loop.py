@@ -17,6 +17,7 @@ from gpunet.engine.meters import Meters
 from gpunet.engine.samples import Samples
 from gpunet.engine.stepper import Stepper
 from gpunet.engine.steps import TEST, TRAIN
+from gpunet.errors import UsageError
 
 if TYPE_CHECKING:
     from gpunet.engine.trainer import Trainer
@@ -177,7 +178,12 @@ def run_batches(
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Make these steps in order; returns loss and metrics over all of them."""
-    meters = trainer.meters[mode]
+    meters = trainer.meters.get(mode)
+    if meters is None:
+        raise UsageError(
+            f"{trainer.name} was compiled or moved by a callback while it runs; do that before or "
+            "after."
+        )
     meters.reset()
     logs = LazyLogs(meters)
     if mode == TRAIN:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.arguments import is_integer
 from gpunet.backend.base import Backend
 from gpunet.backend.spec import Array
 from gpunet.errors import ArgumentError, ShapeError
@@ -52,9 +53,14 @@ class Parameter:
         regularizer: Regularizer | None = None,
         constraint: Constraint | None = None,
     ) -> None:
+        if not all(is_integer(size) and size >= 0 for size in shape):
+            raise ArgumentError(
+                f"weight {name!r} of layer {layer.label!r} takes a shape of integers of at least "
+                f"0, got {shape!r}."
+            )
         self.name = name
         self.layer = layer
-        self.shape = shape
+        self.shape = tuple(map(int, shape))
         self.initializer = initializer
         self.trainable = trainable
         self.regularizer = regularizer

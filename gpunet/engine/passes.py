@@ -9,6 +9,7 @@ from typing import Any
 from gpunet.engine.graph import Graph, Node, Tensor, with_tensors
 from gpunet.engine.parameters import Parameter
 from gpunet.engine.recorder import Buffer, Recorder
+from gpunet.errors import UsageError
 from gpunet.layers.base import Context, Layer
 from gpunet.layers.weights import block_of
 
@@ -72,12 +73,21 @@ class Pass:
             context.y = ys[0] if len(ys) == 1 else tuple(ys)
             with _named(self.paths[layer], "forward"):
                 layer.forward(self.op, context)
+                self._check_written(ys)
             self.values.update(zip(node.outputs, ys, strict=True))
             for mask in node.new_masks:
                 self.values[mask] = context.new_mask
             self._contexts.append(context)
             self._penalize(node, totals, count)
         return [self.value(tensor) for tensor in self.graph.outputs]
+
+    def _check_written(self, ys: Sequence[Buffer]) -> None:
+        for y in ys:
+            if not self.op.is_written(y):
+                raise UsageError(
+                    f"no op writes the output {y!r}, which would be whatever the memory holds; an "
+                    "op writes its first arguments: op.copy(c.y, c.x)."
+                )
 
     def shapes(self, inputs: Sequence[tuple[int, ...]]) -> dict[Tensor, tuple[int, ...]]:
         """The shapes of all tensors for inputs of these shapes."""

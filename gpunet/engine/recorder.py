@@ -220,6 +220,7 @@ class Recorder:
     ) -> None:
         record = Record(op, list(arrays), attributes, self.layer, self.direction, function)
         repeated = self._accumulate(record)
+        self._written.update(record.writes())
         self._take(record)
         for target, partial in repeated:
             self.append(OPS["add"], [target, target, partial], {})
@@ -297,7 +298,7 @@ class Recorder:
         return Buffer(self._gradients[storage], buffer.shape, self.dtype)
 
     def is_written(self, buffer: Buffer) -> bool:
-        """Whether some op has written this gradient."""
+        """Whether some op has written this."""
         return buffer.storage in self._written
 
 

@@ -187,7 +187,8 @@ class Layer:
             constraint: what is done to it after each step: a name, or a Constraint.
 
         Raises:
-            ArgumentError: the name is no identifier, or taken; an unknown name of another kind.
+            ArgumentError: the name is no identifier, or taken; an unknown name of another kind; a
+                shape that is none.
             ShapeError: the constraint's axis is none of this weight's, or the regularizer is for
                 matrices and this is none.
         """
@@ -244,6 +245,7 @@ class Layer:
                 option that the layer does not have.
             ShapeError: shapes that the layer does not take.
         """
+        calls.check_started(self)
         given = {**options, "mask": mask, "training": training}
         said = calls.checked_options(self.label, self.call_options, self.call_tensors, given)
         flat = calls.flat_inputs(self.label, inputs, nested=self.is_composite)

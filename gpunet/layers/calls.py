@@ -7,11 +7,19 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from gpunet.engine.graph import Graph, Option, Tensor
-from gpunet.errors import ArgumentError, ShapeError, warn
+from gpunet.errors import ArgumentError, ShapeError, UsageError, warn
 from gpunet.structures import flatten
 
 if TYPE_CHECKING:
     from gpunet.layers.base import Layer
+
+
+def check_started(layer: Layer) -> None:
+    """Raise a UsageError if a subclass of Layer has forgotten to call Layer's constructor."""
+    if "nodes" not in vars(layer):
+        raise UsageError(
+            f"{type(layer).__name__}.__init__ must call super().__init__(**kwargs), first of all."
+        )
 
 
 def flat_inputs(label: str, inputs: Sequence[Any], nested: bool) -> list[Tensor]:

@@ -11,6 +11,7 @@ from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Shape, Tensor
 from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
 from gpunet.layers.base import Layer
+from gpunet.layers.calls import check_started
 from gpunet.layers.input_layer import Input, InputLayer, input_like
 from gpunet.models.model import Model
 from gpunet.models.nested import as_layer, layer_from_description, unwrapped
@@ -57,6 +58,8 @@ class Sequential(Model):
         """
         if self._graph is not None:
             raise UsageError(f"{self.name} is built already; add layers before its first use.")
+        if layer is self:
+            raise ArgumentError(f"{self.name} cannot be a layer of itself.")
         layer = as_layer(layer)
         if isinstance(layer, InputLayer):
             layer = layer.output
@@ -73,6 +76,7 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             hint = ": put () behind the class" if isinstance(layer, type) else ""
             raise ArgumentError(f"{self.name} takes layers, got {layer!r}{hint}.")
+        check_started(layer)
         if layer.inputs != 1:
             raise ArgumentError(f"layer {layer.label!r} has several inputs; use gpunet.Model.")
         if any(layer is other for other in self._stack):

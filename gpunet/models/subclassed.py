@@ -8,7 +8,7 @@ from typing import Any
 from gpunet import optimizers
 from gpunet.engine.data import as_numbers
 from gpunet.engine.graph import Graph, Shape, Tensor
-from gpunet.errors import ArgumentError, GpunetError
+from gpunet.errors import ArgumentError, GpunetError, UsageError
 from gpunet.layers.calls import attributes_of, call_of, in_order_of_attributes
 from gpunet.layers.input_layer import Input, input_like
 from gpunet.models.nested import as_layer, symbolic
@@ -27,6 +27,10 @@ class Subclassed(Structure):
     @property
     def waits(self) -> bool:
         """Whether it has a ``call`` that has not run yet."""
+        if "plans" not in vars(self):
+            raise UsageError(
+                f"{type(self).__name__}.__init__ must call super().__init__(), first of all."
+            )
         return self._graph is None and hasattr(self, "call")
 
     def _finish(self, graph: Graph, inputs: Any, outputs: Any) -> None:
