@@ -698,6 +698,11 @@ MISTAKES = {
         ArgumentError,
         r"got 'emulater'; did you mean 'emulator'",
     ),
+    "a device by another library's name": (
+        lambda m: m.to("gpu"),
+        ArgumentError,
+        r"got 'gpu'; did you mean 'cupy'",
+    ),
     "a number as device": (lambda m: m.to(3), ArgumentError, r"knows the backends .*, got 3"),
     "a layer of no name and no index": (
         lambda m: m.get_layer(),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import ctypes
 
 BACKENDS = ("auto", "numpy", "numba", "cupy", "emulator")
+_OTHER_NAMES = {"cpu": ["numpy"], "gpu": ["cupy"], "cuda": ["cupy"]}
 ENVIRONMENT_VARIABLE = "GPUNET_BACKEND"
 CUBLAS_VARIABLE = "GPUNET_CUBLAS"
 
@@ -77,7 +78,8 @@ def backend_named(name: str) -> Backend:
         BackendUnavailable: it cannot be used on this machine.
     """
     if name not in BACKENDS:
-        close = difflib.get_close_matches(str(name).lower(), BACKENDS, n=1)
+        wanted = str(name).lower()
+        close = _OTHER_NAMES.get(wanted) or difflib.get_close_matches(wanted, BACKENDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ArgumentError(f"gpunet knows the backends {', '.join(BACKENDS)}, got {name!r}{hint}")
     if name == "numpy":
