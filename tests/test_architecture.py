@@ -135,7 +135,7 @@ ALLOWED = {
     ],
     "activations": [
         *("activations", "backend", "ops", "arguments", "errors", "identifiers"),
-        *("engine.recorder", "engine.moves"),
+        *("engine.recorder", "engine.moves", "engine.graph"),
     ],
     "metrics": [
         *("metrics", "losses", "arguments", "errors", "identifiers"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import Input, Model, Sequential, layers, losses, optimizers
-from gpunet.errors import ArgumentError, GpunetError, ShapeError, UsageError
+from gpunet import Input, Model, Sequential, activations, layers, losses, optimizers
+from gpunet.errors import ArgumentError, DtypeError, GpunetError, ShapeError, UsageError
 from gpunet.models import clone_model, model_from_json
 from gpunet.testing import gradient_check
 
@@ -593,3 +593,96 @@ def test_a_stack_begins_with_an_input_layer():
 def test_mistakes_with_inputs(make, message):
     with pytest.raises(GpunetError, match=message):
         make()
+
+
+# -------------------------------------------------------------------- as Keras' guides write it
+
+
+def test_tickets_of_the_functional_guide():
+    """Embeddings read inputs without a dtype, targets and losses are dicts by output."""
+    title, body = Input(shape=(None,), name="title"), Input(shape=(None,), name="body")
+    tags = Input(shape=(12,), name="tags")
+    features = [layers.LSTM(8)(layers.Embedding(100, 4)(text)) for text in (title, body)]
+    x = layers.concatenate([*features, tags])
+    outputs = {
+        "priority": layers.Dense(1, name="priority")(x),
+        "department": layers.Dense(4, name="department")(x),
+    }
+    model = Model(inputs=[title, body, tags], outputs=outputs)
+    assert [tensor.dtype for tensor in model.inputs] == ["int32", "int32", "float32"]
+    model.compile(
+        optimizer=optimizers.RMSprop(1e-2),
+        loss={
+            "priority": losses.BinaryCrossentropy(from_logits=True),
+            "department": losses.CategoricalCrossentropy(from_logits=True),
+        },
+        loss_weights={"priority": 1.0, "department": 0.2},
+    )
+    rng = RNG(0)
+    data = {
+        "title": rng.integers(100, size=(40, 7)),
+        "body": rng.integers(100, size=(40, 9)),
+        "tags": rng.integers(2, size=(40, 12)).astype("float32"),
+    }
+    targets = {"priority": rng.random((40, 1)), "department": np.eye(4)[rng.integers(4, size=40)]}
+    history = model.fit(data, targets, epochs=3, batch_size=8, verbose=0).history
+    assert set(history) == {"loss", "priority_loss", "department_loss"}
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_a_dtype_that_was_said_stays():
+    x = Input((3,), dtype="float32")
+    model = Model(x, layers.Embedding(5, 2)(x))
+    with pytest.raises(DtypeError, match="takes integers, got numbers of float32; let it read an"):
+        model.predict(np.ones((2, 3), np.int32), verbose=0)
+    words = Input((3,))
+    inner = Sequential([layers.Embedding(5, 2)])
+    assert Model(words, inner(words)).inputs[0].dtype == "int32"
+
+
+def test_activations_of_symbolic_tensors_are_layers():
+    class MLPBlock(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.Dense(8), layers.Dense(2)
+
+        def call(self, inputs):
+            return activations.softmax(self.second(activations.relu(self.first(inputs))))
+
+    x = Input((4,))
+    model = Model(x, MLPBlock()(x))
+    plain = Sequential([Input((4,)), layers.Dense(8, "relu"), layers.Dense(2, "softmax")])
+    plain.set_weights(model.get_weights())
+    data = RNG(0).standard_normal((3, 4))
+    np.testing.assert_array_equal(model.predict(data, verbose=0), plain.predict(data, verbose=0))
+    leaky = Model(x, activations.get("elu", alpha=0.5)(x))
+    again = model_from_json(leaky.to_json())
+    np.testing.assert_array_equal(again.predict(data, verbose=0), leaky.predict(data, verbose=0))
+
+
+def test_transfer_learning():
+    """A base model is frozen, trained upon, and thawed from its second layer on."""
+    start = Input((8, 8, 3))
+    base = Model(start, layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3)(start))))
+    base.trainable = False
+    inputs = Input((8, 8, 3))
+    x = base(layers.Rescaling(1 / 127.5, -1.0)(inputs), training=False)
+    outputs = layers.Dense(1)(layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x)))
+    model = Model(inputs, outputs)
+    rng = RNG(0)
+    data = rng.integers(0, 255, (16, 8, 8, 3)).astype("float32"), rng.integers(0, 2, 16)
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    before = base.get_weights()
+    for trained in (False, True):
+        if trained:
+            for layer in base.layers[2:]:
+                layer.trainable = True
+        model.compile(optimizers.Adam(1e-2), loss)
+        model.fit(*data, batch_size=8, verbose=0)
+        same = [np.array_equal(a, b) for a, b in zip(before, base.get_weights(), strict=True)]
+        # kernel, bias, gamma, beta; the statistics stay, as the base runs as in inference
+        assert same == [True, True, not trained, not trained, True, True]
+    batch_norm = base.layers[2]
+    assert batch_norm.built
+    assert len(batch_norm.trainable_weights) == len(batch_norm.non_trainable_weights) == 2
+    assert len(base.layers[1].trainable_weights) == 0

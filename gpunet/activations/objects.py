@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 from gpunet.backend.spec import ACTIVATIONS, Array
+from gpunet.engine.graph import Tensor
 from gpunet.engine.moves import permute
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -27,7 +28,11 @@ class Activation:
         self.name = name
         self.arguments = arguments
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any) -> Any:
+        """activation(x) of an array or numbers; of a symbolic tensor what its layer returns."""
+        return x.layer.operator("activation", x, self) if isinstance(x, Tensor) else self.values(x)
+
+    def values(self, x: Any) -> Array:
         """activation(x) of an array or numbers."""
         raise NotImplementedError
 
@@ -64,7 +69,7 @@ class ElementWise(Activation):
         super().__init__(name, **_numbers(name, arguments))
         self._f = _as_op_knows_it(name, self.arguments)
 
-    def __call__(self, x: Any) -> Array:
+    def values(self, x: Any) -> Array:
         """f(x)."""
         from gpunet import ops  # costs 10 ms, and no training needs it
 
@@ -109,7 +114,7 @@ class AlongRows(Activation):
         self.arguments["axis"] = list(axes) if isinstance(axis, list | tuple) else axis
         self._axes = axes
 
-    def __call__(self, x: Any) -> Array:
+    def values(self, x: Any) -> Array:
         """f(x)."""
         from gpunet import ops
         from gpunet.backend.dispatch import as_array
@@ -237,7 +242,7 @@ class GLU(AlongRows):
                 "that axis to the end with a Permute layer first."
             )
 
-    def __call__(self, x: Any) -> Array:
+    def values(self, x: Any) -> Array:
         """f(x)."""
         from gpunet import ops
 

@@ -100,7 +100,9 @@ def _sample_array(tensor: Tensor, value: Any, backend: Backend, model: str) -> A
             f"{hint}"
         )
     if tensor.dtype.startswith("int") and np.dtype(array.dtype).kind not in "iu":
-        raise DtypeError(f"{where} takes integers, got dtype {array.dtype}.")
+        raise DtypeError(
+            f"{where} takes integers, got dtype {array.dtype}; write .astype('int32')."
+        )
     if tensor.dtype == "bool" and isinstance(array, Sequences):
         raise DtypeError(f"{where} is a mask, which lists cannot have; pad it and the others.")
     if tensor.dtype == "bool" and array.dtype != np.bool_:

@@ -16,12 +16,12 @@ from gpunet.identifiers import snake_case
 from gpunet.layers import calls
 from gpunet.layers.context import Context as Context
 from gpunet.layers.sizes import sample_shape_of, shapes_out
-from gpunet.layers.weights import read_parameter, weights_of, write_parameters
+from gpunet.layers.weights import Weighted, weights_of
 from gpunet.saving.configs import describe
 from gpunet.structures import flatten, mapped
 
 
-class Layer:
+class Layer(Weighted):
     """Base class of all layers.
 
     A subclass writes ``forward(op, c)`` and ``backward(op, c)``; if it has weights also
@@ -169,8 +169,8 @@ class Layer:
 
     def add_weight(
         self,
-        name: str,
-        shape: Sequence[int],
+        name: str = "",
+        shape: Sequence[int] = (),
         initializer: object = "glorot_uniform",
         trainable: bool = True,
         regularizer: Any = None,
@@ -407,25 +407,17 @@ class Layer:
             layer.learning_rate_factor = self._learning_rate_factor
 
     @property
-    def weights(self) -> list[Any]:
-        """The weights as NumPy arrays."""
-        return self.get_weights()
+    def built(self) -> bool:
+        """Whether it knows the shape of its inputs, and thereby of its weights."""
+        return self.built_for is not None
 
-    def get_weights(self) -> list[Any]:
-        """Copies of the weights as NumPy arrays, in the order in which build made them."""
-        return [read_parameter(parameter) for parameter in weights_of(self.parameters)]
+    def weight_parameters(self) -> list[Parameter]:
+        """Its weights, in the order in which build made them."""
+        return weights_of(self.parameters)
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the weights; nothing changes if one of them does not fit.
-
-        Raises:
-            ShapeError: a wrong number or shape.
-        """
-        write_parameters(f"layer {self.label!r}", weights_of(self.parameters), weights)
-
-    def count_params(self) -> int:
-        """The number of elements of all weights."""
-        return sum(parameter.size for parameter in weights_of(self.parameters))
+    @property
+    def _called(self) -> str:
+        return f"layer {self.label!r}"
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; without input_shape, which a model's Input says."""

@@ -39,7 +39,7 @@ def flat_inputs(label: str, inputs: Sequence[Any], nested: bool) -> list[Tensor]
     if strangers:
         raise ArgumentError(
             f"layer {label!r} is called on symbolic tensors, got an object of type "
-            f"{type(strangers[0]).__name__}; start from gpunet.Input, or call a model."
+            f"{type(strangers[0]).__name__}; start from gpunet.Input, and call a model on arrays."
         )
     items = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else inputs
     if not flat or not (nested or all(isinstance(item, Tensor) for item in items)):

@@ -24,7 +24,8 @@ class InputLayer(Layer):
             the model makes a plan for each.
         batch_size: that of all batches. Stateful layers need it; without them batches of any size
             work all the same.
-        dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices.
+        dtype: "float32" for numbers (uint8 pixels are cast), or an integer dtype for indices; None
+            for what the layers that read it take, Embedding integers and others numbers.
         sparse: gpunet has dense arrays alone: None or False.
         ragged: the same; for sequences of different lengths take None in the shape.
         batch_shape: the batch size (or None) and the shape, in the place of both.
@@ -35,6 +36,7 @@ class InputLayer(Layer):
 
     Attributes:
         output: the symbolic input.
+        says_dtype: whether a dtype was given.
 
     Raises:
         ArgumentError: a dimension is neither a positive integer nor None; a shape and a
@@ -80,6 +82,7 @@ class InputLayer(Layer):
             raise ArgumentError(
                 f"Input takes a positive integer for batch_size, got {batch_size!r}."
             )
+        self.says_dtype = dtype is not None
         dtype = "float32" if dtype is None else dtype
         if dtype not in DTYPES:
             raise ArgumentError(
@@ -141,7 +144,7 @@ def Input(  # noqa: N802 (Keras' name)
     Args:
         shape: the shape of one sample, without the batch size; see `InputLayer` for all arguments.
         batch_size: that of all batches, or None.
-        dtype: "float32" for numbers, or an integer dtype for indices.
+        dtype: "float32" for numbers, or an integer dtype for indices; None for what is read of it.
         sparse: None or False.
         ragged: None or False.
         batch_shape: the batch size (or None) and the shape, in the place of both.
@@ -165,4 +168,5 @@ def Input(  # noqa: N802 (Keras' name)
 
 def input_like(tensor: Tensor) -> Tensor:
     """A new input for values as those of a symbolic tensor."""
-    return Input(tensor.shape[1:], tensor.batch_size, tensor.dtype)
+    says_dtype = not isinstance(tensor.layer, InputLayer) or tensor.layer.says_dtype
+    return Input(tensor.shape[1:], tensor.batch_size, tensor.dtype if says_dtype else None)

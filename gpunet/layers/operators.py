@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.arguments import is_number, shown
 from gpunet.engine.graph import Tensor
 from gpunet.errors import ArgumentError
+from gpunet.layers.activations import Activation
 from gpunet.layers.base import Layer
 from gpunet.layers.getting import GetItem
 from gpunet.layers.joining import Dot
@@ -86,6 +87,11 @@ def get_item(a: Tensor, key: Any, name: str | None = None) -> Tensor:
     return _called(GetItem(key, name=name), a)
 
 
+def activation(a: Tensor, function: Any, name: str | None = None) -> Tensor:
+    """function(a) for one of gpunet.activations: `Activation`."""
+    return _called(Activation(function, name=name), a)
+
+
 OPERATORS: Mapping[str, Callable[..., Tensor]] = {
     "add": add,
     "subtract": subtract,
@@ -95,6 +101,7 @@ OPERATORS: Mapping[str, Callable[..., Tensor]] = {
     "power": power,
     "matmul": matmul,
     "get_item": get_item,
+    "activation": activation,
 }
 """The operators by the names that Keras gives them."""
 

@@ -10,6 +10,51 @@ from gpunet.engine.parameters import Block, Parameter
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 
 
+class Weighted:
+    """What layers and models tell of their weights."""
+
+    def weight_parameters(self) -> list[Parameter]:
+        """The weights, in their order."""
+        raise NotImplementedError
+
+    @property
+    def _called(self) -> str:
+        """What messages call it."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Any]:
+        """Copies of the weights as NumPy arrays."""
+        return self.get_weights()
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """Copies of the weights that the optimizer may change."""
+        return [read_parameter(p) for p in self.weight_parameters() if p.is_trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Any]:
+        """Copies of the weights that the optimizer leaves as they are."""
+        return [read_parameter(p) for p in self.weight_parameters() if not p.is_trainable]
+
+    def get_weights(self) -> list[Any]:
+        """Copies of the weights as NumPy arrays: of a layer in the order in which build made them,
+        of a model in the order of its layers."""  # noqa: D205, D209
+        return [read_parameter(parameter) for parameter in self.weight_parameters()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the weights; nothing changes if one of them does not fit.
+
+        Raises:
+            ShapeError: a wrong number or shape.
+        """
+        write_parameters(self._called, self.weight_parameters(), weights)
+
+    def count_params(self) -> int:
+        """The number of elements of all weights."""
+        return sum(parameter.size for parameter in self.weight_parameters())
+
+
 def weights_of(parameters: Sequence[Parameter]) -> list[Parameter]:
     """Those of the parameters that are weights, and not kept from batch to batch."""
     return [parameter for parameter in parameters if not parameter.is_state]

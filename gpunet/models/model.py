@@ -24,9 +24,9 @@ from gpunet.engine.steps import TRAIN, StepPlan
 from gpunet.engine.summary import print_summary
 from gpunet.errors import ArgumentError, UsageError
 from gpunet.identifiers import snake_case
-from gpunet.layers.weights import block_of, read_parameter, weights_of, write_parameters
+from gpunet.layers.weights import Weighted, block_of, read_parameter, weights_of
 from gpunet.models.nested import NestedModel, layer_from_description
-from gpunet.models.structure import with_inputs
+from gpunet.models.structure import take_dtypes, with_inputs
 from gpunet.models.subclassed import Subclassed
 from gpunet.saving.compiled import compile_config
 from gpunet.saving.configs import CustomObjects
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gpunet.engine.profile import Profile
 
 
-class Model(Subclassed):
+class Model(Subclassed, Weighted):
     """A graph of layers between inputs and outputs.
 
     Called on symbolic tensors it is a layer of another model, which shares its weights. A subclass
@@ -103,6 +103,7 @@ class Model(Subclassed):
 
         Weights that have no block yet get one, on today's backend.
         """
+        take_dtypes(graph)
         blocks = [p.block for p in graph.parameters if p.block]
         self.backend_at_build = backends.get_backend()
         self.backend: Backend = blocks[0].backend if blocks else self.backend_at_build
@@ -156,32 +157,13 @@ class Model(Subclassed):
         """The blocks of those stretches."""
         return [span.block for span in (self._graph or self.graph).spans]
 
-    @property
-    def weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of all weights as NumPy arrays."""
-        return self.get_weights()
+    def weight_parameters(self) -> list[Parameter]:
+        """All weights, in the order of the layers."""
+        return self.parameters
 
     @property
-    def non_trainable_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of the weights that the optimizer leaves as they are."""
-        return [read_parameter(p) for p in self.parameters if not p.is_trainable]
-
-    @property
-    def trainable_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of the weights that the optimizer may change."""
-        return [read_parameter(p) for p in self.parameters if p.is_trainable]
-
-    def get_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of all weights as NumPy arrays, in the order of the layers."""
-        return [read_parameter(parameter) for parameter in self.parameters]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all weights; nothing changes if one of them does not fit.
-
-        Raises:
-            ShapeError: a wrong number or shape.
-        """
-        write_parameters(self.name, self.parameters, weights)
+    def _called(self) -> str:
+        return self.name
 
     @property
     def losses(self) -> list[float]:
@@ -196,10 +178,6 @@ class Model(Subclassed):
         """Copies of the gradients of all weights, as the last backward left them."""
         blocks = [(block_of(parameter), parameter) for parameter in self.parameters]
         return [block.backend.to_numpy(block.gradient(p)) for block, p in blocks]
-
-    def count_params(self) -> int:
-        """The number of elements of all weights."""
-        return sum(parameter.size for parameter in self.parameters)
 
     def save_weights(self, path: Any, overwrite: bool = True) -> None:
         """Save all weights in an .npz file, complete or not at all; see `gpunet.saving`."""

@@ -11,7 +11,7 @@ from gpunet.engine.inputs import fits, named_values
 from gpunet.engine.run import single
 from gpunet.errors import ArgumentError, ShapeError, UsageError
 from gpunet.layers.base import Layer
-from gpunet.layers.input_layer import input_like
+from gpunet.layers.input_layer import InputLayer, input_like
 from gpunet.models.loops import Loops
 from gpunet.models.nested import NestedModel, symbolic, unwrapped
 from gpunet.structures import Form, flatten, packed
@@ -215,3 +215,13 @@ def with_inputs(
     between = Graph(inputs, outputs, is_body=True)
     fresh = [tensor if tensor.node is None else input_like(tensor) for tensor in inputs]
     return fresh, copied_calls(between, fresh, lambda layer: layer)
+
+
+def take_dtypes(graph: Graph) -> None:
+    """Inputs whose dtype nobody said are integers if a layer, such as Embedding, reads integers."""
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            source = graph.origin(tensor)
+            said = not isinstance(source.layer, InputLayer) or source.layer.says_dtype
+            if node.layer.input_dtype != "float32" and not said:
+                source.dtype = node.layer.input_dtype

@@ -72,7 +72,6 @@ class Subclassed(Structure):
                 layer.forget_build()
             raise
         graph.set_layers(in_order_of_attributes(self, graph.layers))
-        _take_dtypes(graph)
         self._finish(graph, inputs, outputs)
         if self._compile_later is not None:
             self.is_compiled = False  # if it cannot be
@@ -168,12 +167,3 @@ def _holds_arrays(items: Sequence[Any]) -> bool:
         or (isinstance(item, list | tuple) and len(item) > 0 and _holds_arrays(item))
         for item in items
     )
-
-
-def _take_dtypes(graph: Graph) -> None:
-    """Inputs that a layer reads as integers, as an Embedding does, are integers."""
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            source = graph.origin(tensor)
-            if source in graph.inputs and node.layer.input_dtype != "float32":
-                source.dtype = node.layer.input_dtype

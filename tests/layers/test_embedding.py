@@ -104,7 +104,7 @@ def test_mistakes():
         layers.Embedding(3, 3, mask_zero=1)
     with pytest.raises(ArgumentError, match="low-rank"):
         layers.Embedding(3, 3, lora_rank=1)
-    floats = Sequential([Input((2,)), layers.Embedding(3, 3)])
+    floats = Sequential([Input((2,), dtype="float32"), layers.Embedding(3, 3)])
     with pytest.raises(DtypeError, match="dtype='int32'"):
         floats.predict(np.ones((1, 2)), verbose=0)
     with pytest.raises(DtypeError, match="takes integers"):
