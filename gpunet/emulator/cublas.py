@@ -32,7 +32,7 @@ class _Matrix(ctypes.Structure):
 class _Product(ctypes.Structure):
     _fields_ = (
         *((name, _Matrix) for name in ("a", "b", "c")),
-        *((name, c_int64) for name in ("ta", "tb", "stack", "tf32")),
+        *((name, c_int64) for name in ("ta", "tb", "stack", "tf32", "split")),
         ("alpha", c_float),
         ("beta", c_float),
         ("stream", c_uint64),

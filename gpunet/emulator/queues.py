@@ -279,6 +279,7 @@ class _Active:
         self.captures: list[Capture] = []
         self.late = False
         self.numbers = itertools.count(0x5EED0001)
+        self.gone: list[int] = []  # pointers of destroyed streams, which CUDA gives to new ones
         self.queues = {
             LEGACY: Queue(LEGACY, non_blocking=False),
             LEGACY_HANDLE: Queue(LEGACY_HANDLE, non_blocking=False),
@@ -292,7 +293,8 @@ _thread = threading.local()
 
 def create(non_blocking: bool) -> Queue:
     """Make a queue."""
-    queue = Queue(next(_active.numbers), non_blocking)
+    gone = _active.gone
+    queue = Queue(gone.pop() if gone else next(_active.numbers), non_blocking)
     _active.queues[queue.ptr] = queue
     return queue
 
@@ -305,6 +307,7 @@ def destroy(ptr: int) -> None:
     if queue.capture is not None and queue.capture.origin is queue:
         queue.capture.end()
     queue.flush()
+    _active.gone.append(ptr)
 
 
 def queue_of(ptr: int) -> Queue:

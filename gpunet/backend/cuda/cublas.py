@@ -25,6 +25,10 @@ _DATA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}
 # cublasComputeType_t: CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32.
 _COMPUTE_TYPES = {"ieee": 68, "tf32": 77}
 _DEFAULT_ALGORITHM = -1
+# CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: what several blocks have summed up for one number
+# is added in float32, too. By default cuBLAS may do that in the type of c, 16 bits
+# (https://docs.nvidia.com/cuda/cublas/#cublasmath-t).
+_MATH_MODE = 16
 _ONE, _ZERO = c_float(1.0), c_float(0.0)
 
 _MATRIX = (c_void_p, c_int, c_int)  # address, type, leading dimension
@@ -34,6 +38,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasCreate_v2": (POINTER(c_void_p),),
     "cublasDestroy_v2": (c_void_p,),
     "cublasGetVersion_v2": (c_void_p, POINTER(c_int)),
+    "cublasSetMathMode": (c_void_p, c_int),
     "cublasSetStream_v2": (c_void_p, c_void_p),
     "cublasSetWorkspace_v2": (c_void_p, c_void_p, c_size_t),
     "cublasGemmEx": (
@@ -69,10 +74,12 @@ class Cublas:
         self._check(library.cublasCreate_v2(ctypes.byref(self._handle)), "cublasCreate")
         self._check(library.cublasGetVersion_v2(self._handle, version), "cublasGetVersion")
         self.version = version.value
+        self._check(library.cublasSetMathMode(self._handle, _MATH_MODE), "cublasSetMathMode")
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
         # What NVIDIA recommends for Hopper and later, and for the devices before.
         self._workspace = cp.empty((32 if properties["major"] >= 9 else 4) << 20, np.uint8)
-        self._stream: int | None = None
+        # The stream itself, not its address: a later stream may get the address of one that is gone.
+        self._stream: Any = None
 
     def product(
         self,
@@ -123,11 +130,11 @@ class Cublas:
 
     def _follow_stream(self) -> None:
         """Make the handle use the current stream, and the workspace on it."""
-        stream = self._cp.cuda.get_current_stream().ptr
-        if stream == self._stream:
+        stream = self._cp.cuda.get_current_stream()
+        if stream is self._stream:
             return
         library, space = self._library, self._workspace
-        self._check(library.cublasSetStream_v2(self._handle, stream), "cublasSetStream")
+        self._check(library.cublasSetStream_v2(self._handle, stream.ptr), "cublasSetStream")
         status = library.cublasSetWorkspace_v2(self._handle, space.data.ptr, space.nbytes)
         self._check(status, "cublasSetWorkspace")
         self._stream = stream

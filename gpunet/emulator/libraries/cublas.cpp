@@ -26,6 +26,8 @@ enum Status { SUCCESS, NOT_INITIALIZED, ALLOC_FAILED = 3, INVALID_VALUE = 7, EXE
 enum Operation { N, T, C };
 enum Type { FLOAT32 = 0, FLOAT16 = 2, BFLOAT16 = 14 };
 enum Compute { COMPUTE_32F = 68, COMPUTE_32F_FAST_TF32 = 77 };
+constexpr int64_t SPLIT = 256;
+enum MathMode { DEFAULT_MATH = 0, DISALLOW_REDUCED_PRECISION_REDUCTION = 16 };
 
 // A stack of column-major matrices.
 struct Matrix {
@@ -42,7 +44,7 @@ struct Workspace {
 
 struct Product {
     Matrix a, b, c;  // a and b as they are stored
-    int64_t ta, tb, stack, tf32;
+    int64_t ta, tb, stack, tf32, split;
     float alpha, beta;
     uint64_t stream;
     Workspace workspace;
@@ -59,6 +61,7 @@ namespace {
 struct Handle {
     uint64_t stream = 0;
     Workspace workspace = {nullptr, 0};
+    int math_mode = DEFAULT_MATH;
 };
 
 Hooks hooks;
@@ -123,6 +126,15 @@ void write(const Matrix& matrix, int64_t place, float value)
     } else {
         ((float*)matrix.data)[place] = value;
     }
+}
+
+// A number as such a matrix holds it.
+float as_stored(const Matrix& matrix, float value)
+{
+    if (matrix.type == FLOAT16) {
+        return (float)(_Float16)value;
+    }
+    return matrix.type == BFLOAT16 ? as_float(rounded(value, 16) & 0xffff0000u) : value;
 }
 
 // op(matrix) number `number` as floats, columns first and without gaps.
@@ -232,6 +244,8 @@ int submit(Handle* handle, Product& p, int ta, int tb, int m, int n, int k, cons
     p.alpha = *(const float*)alpha;
     p.beta = *(const float*)beta;
     p.tf32 = compute == COMPUTE_32F_FAST_TF32;
+    // Parts of long sums, each of another block, then come together in the type of c.
+    p.split = handle->math_mode == DEFAULT_MATH ? SPLIT : std::max(k, 1);
     p.stream = handle->stream;
     p.workspace = handle->workspace;
     if (const char* fault = find_fault(p)) {
@@ -258,6 +272,9 @@ API void gpunet_emulator_cublas_compute(const Product* product)
             std::fill(sums.begin(), sums.end(), 0.0f);
             for (int64_t l = 0; l < k; ++l) {
                 for (int64_t i = 0; i < m; ++i) {
+                    if (l > 0 && l % p.split == 0) {
+                        sums[i] = as_stored(p.c, sums[i]);
+                    }
                     sums[i] += a[i + l * m] * b[l + j * k];
                 }
             }
@@ -301,6 +318,18 @@ API int cublasGetVersion_v2(Handle* handle, int* version)
         return INVALID_VALUE;
     }
     *version = 130000;
+    return SUCCESS;
+}
+
+API int cublasSetMathMode(Handle* handle, int mode)
+{
+    if (!is_handle(handle)) {
+        return NOT_INITIALIZED;
+    }
+    if (mode != DEFAULT_MATH && mode != DISALLOW_REDUCED_PRECISION_REDUCTION) {
+        return INVALID_VALUE;
+    }
+    handle->math_mode = mode;
     return SUCCESS;
 }
 

@@ -1,6 +1,7 @@
 """The binding to cuBLAS, against a stand-in that knows cuBLAS' rules."""
 
 import ctypes
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,31 @@ def test_half_types_add_up_in_float32(cp, handle, result, factors):
     handle.product(c, cp.array(a), cp.array(b))
     tolerance = 1e-5 if result == "float32" else 1e-3
     np.testing.assert_allclose(c.get(), wanted, rtol=tolerance, atol=tolerance * 100)
+
+
+def test_parts_of_long_sums_come_together_in_float32(cp, handle, library):
+    """By default cuBLAS may add them in the type of c: 2048 + 1/2 is 2048 in 16 bits."""
+    a = np.ones((1, 4096), np.float16)
+    b = np.repeat([1.0, 3 * 2.0**-11], 2048).astype(np.float16)[:, None]
+    c = cp.empty((1, 1), np.float16)
+    handle.product(c, cp.array(a), cp.array(b))
+    assert c.get().item() == 2052  # 2048 + 3, rounded once
+    assert library.cublasSetMathMode(handle._handle, 0) == 0
+    handle.product(c, cp.array(a), cp.array(b))
+    assert c.get().item() == 2048
+
+
+def test_a_stream_at_the_address_of_one_that_is_gone_is_another(cp, handle, library, monkeypatch):
+    streams = []
+    function = library.cublasSetStream_v2
+    spy = lambda handle, ptr: (streams.append(ptr), function(handle, ptr))[1]  # noqa: E731
+    monkeypatch.setattr(handle._library, "cublasSetStream_v2", spy)
+    a, c = cp.zeros((2, 2), np.float32), cp.zeros((2, 2), np.float32)
+    for _ in range(2):
+        with cp.cuda.Stream(non_blocking=True):
+            handle.product(c, a, a)
+        gc.collect()
+    assert len(streams) == 2
 
 
 def test_bfloat16(cp, handle, factors):
