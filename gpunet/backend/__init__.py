@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.backend.base import Backend
-from gpunet.errors import ArgumentError, BackendUnavailable
+from gpunet.errors import ArgumentError, BackendUnavailable, KernelError
 
 if TYPE_CHECKING:
     import ctypes
@@ -164,19 +164,40 @@ def _cupy() -> tuple[Backend | None, str]:
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # noqa: BLE001 - CuPy's exceptions differ between versions
-        return None, (
-            f"no NVIDIA driver was found ({_first_line(error)}); "
-            "see what `nvidia-smi` says, or use the backend 'numpy'."
-        )
+        return None, _driver_problem(cupy.cuda.runtime, _first_line(error))
     if devices == 0:
         return None, "there is no CUDA device; use the backend 'numpy' on this machine."
     try:
         return _with_first_kernel(cupy, "cupy"), ""
-    except Exception as error:  # noqa: BLE001 - from NVRTC, the driver, or missing headers
+    except KernelError as error:  # NVRTC or the CUDA headers are missing, or do not fit
         return None, (
             f"a first kernel did not run ({_first_line(error)}); {_INSTALL} installs the "
             "compiler NVRTC and the CUDA headers that fit."
         )
+    except Exception as error:  # noqa: BLE001 - no memory is left, or the device is another's
+        return None, f"the GPU does not work ({_first_line(error)}); see what `nvidia-smi` says."
+
+
+def _driver_problem(runtime: Any, reason: str) -> str:
+    """What is wrong where CUDA cannot even count the devices."""
+    try:
+        known, used = runtime.driverGetVersion() // 1000, runtime.runtimeGetVersion() // 1000
+    except Exception:  # noqa: BLE001 - CuPy's exceptions differ between versions
+        known = used = 0
+    if known == 0:
+        return (
+            f"no NVIDIA driver was found ({reason}); "
+            "see what `nvidia-smi` says, or use the backend 'numpy'."
+        )
+    if known < used:
+        return (
+            f"the NVIDIA driver is too old for this CuPy: it knows CUDA {known}, not {used} "
+            f"({reason}); update the driver, or install CuPy for CUDA {known}."
+        )
+    return (
+        f"the NVIDIA driver shows no device ({reason}); "
+        "see what `nvidia-smi` and the variable CUDA_VISIBLE_DEVICES say."
+    )
 
 
 def _with_first_kernel(cupy: Any, name: str) -> Backend:

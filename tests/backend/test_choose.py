@@ -48,8 +48,13 @@ class FakeArray:
         return self.host
 
 
-def fake_cupy(devices: Any = 1, compiles: Any = None) -> ModuleType:
-    """CuPy as seen by the test of usability; ``devices`` and ``compiles`` may be exceptions."""
+def fake_cupy(
+    devices: Any = 1, compiles: Any = None, memory: Any = None, driver: int = 0
+) -> ModuleType:
+    """CuPy as seen by the test of usability; the others may be exceptions.
+
+    ``driver`` is the newest CUDA that the driver knows, 12040 for 12.4; 0 if there is none.
+    """
 
     def count() -> int:
         if isinstance(devices, Exception):
@@ -65,11 +70,18 @@ def fake_cupy(devices: Any = 1, compiles: Any = None) -> ModuleType:
                 raise compiles
             return lambda grid, block, args, shared_mem: None
 
+    def empty(shape: tuple[int, ...], dtype: Any) -> FakeArray:
+        if memory is not None:
+            raise memory
+        return FakeArray(shape, dtype)
+
     module: Any = ModuleType("cupy")
     module.ndarray, module.RawModule = FakeArray, RawModule
-    module.empty = module.zeros = FakeArray
+    module.empty = module.zeros = empty
     runtime = SimpleNamespace(
         getDeviceCount=count,
+        driverGetVersion=lambda: driver,
+        runtimeGetVersion=lambda: 13020,
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {
             "name": b"Fake GPU",
@@ -92,7 +104,19 @@ PROBLEMS = {
     "no CuPy": (None, r"CuPy is not installed .*pip install 'gpunet\[cuda12\]'.*cuda13"),
     "no driver": (
         fake_cupy(RuntimeError("no CUDA driver\nmore")),
-        r"\(no CUDA driver\); see what `nvidia-smi`",
+        r"no NVIDIA driver was found \(no CUDA driver\); see what `nvidia-smi`",
+    ),
+    "old driver": (
+        fake_cupy(RuntimeError("cudaErrorInsufficientDriver"), driver=12040),
+        r"too old for this CuPy: it knows CUDA 12, not 13 \(cudaErrorInsufficientDriver\); update",
+    ),
+    "hidden devices": (
+        fake_cupy(RuntimeError("cudaErrorNoDevice"), driver=13000),
+        r"driver shows no device \(cudaErrorNoDevice\); .*CUDA_VISIBLE_DEVICES",
+    ),
+    "full memory": (
+        fake_cupy(memory=MemoryError("Out of memory allocating 4 bytes")),
+        r"the GPU does not work \(Out of memory allocating 4 bytes\); see what `nvidia-smi` says\.$",
     ),
     "no device": (fake_cupy(0), "there is no CUDA device; use the backend 'numpy'"),
     "no NVRTC": (

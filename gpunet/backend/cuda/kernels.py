@@ -99,10 +99,10 @@ class KernelCache:
 
     def _compile(self, source: str, symbol: str, dtype: np.dtype[Any]) -> Any:
         options = compile_options(dtype)
-        if (source, dtype) not in self._modules:
-            code = flattened(source)
-            self._modules[source, dtype] = self._cp.RawModule(code=code, options=options)
         try:
+            if (source, dtype) not in self._modules:
+                code = flattened(source)
+                self._modules[source, dtype] = self._cp.RawModule(code=code, options=options)
             return self._modules[source, dtype].get_function(symbol)
         except GpunetError:  # the emulator without a C++ compiler says so itself
             raise
