@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gpunet.emulator import queues, records
 from gpunet.emulator.array_base import ArrayBase
 from gpunet.emulator.memory import Memory
-from gpunet.emulator.pinned import is_pinned
+from gpunet.emulator.pinned import pinned, without_owner
 from gpunet.emulator.pointers import PAGEABLE_AT_ONCE, MemoryPointer
 from gpunet.emulator.queues import Queue, Work
 
@@ -70,8 +70,11 @@ class ndarray(ArrayBase, np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 - C
         if queue.is_capturing():
             raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
         host, source = np.empty_like(self._host, order=order) if out is None else out, self._host
-        queue.submit(Work("ndarray.get", lambda: np.copyto(host, source), (self._memory,)))
-        if blocking or not is_pinned(host):
+        memory = pinned(host)
+        target = host if memory is None else without_owner(host, memory)
+        memories = (self._memory, memory) if memory else (self._memory,)
+        queue.submit(Work("ndarray.get", lambda: np.copyto(target, source), memories))
+        if blocking or memory is None:
             queue.wait("ndarray.get")
         return host
 
@@ -328,13 +331,17 @@ def check_library(name: str) -> None:
 def _upload(array: ndarray, host: npt.NDArray[Any], queue: Queue, call: str) -> None:
     if queue.is_capturing():
         raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
-    if not is_pinned(host):
+    memory = pinned(host)
+    if memory is not None:
+        host = without_owner(host, memory)
+    else:
         if host.nbytes > PAGEABLE_AT_ONCE:
             records.waited(call)
         if not queue.is_plain:
             host = host.copy()  # staged before the call returns
     target = array._host
-    queue.submit(Work(call, lambda: np.copyto(target, host), (array._memory,)))
+    memories = (array._memory, memory) if memory else (array._memory,)
+    queue.submit(Work(call, lambda: np.copyto(target, host), memories))
 
 
 def _check_same(verb: str, host: Any, device: ndarray, shapes: str) -> None:

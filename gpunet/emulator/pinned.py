@@ -22,7 +22,10 @@ class PinnedMemory:
     Attributes:
         size: How many bytes there are.
         ptr: Address of the first one.
+        made_on: None: it belongs to no stream.
     """
+
+    made_on = None
 
     def __init__(self, size: int, flags: int = 0) -> None:
         queues.check_unsafe_call()  # cudaHostAlloc
@@ -98,14 +101,20 @@ def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
     return PinnedMemoryPointer(PinnedMemory(size), 0)
 
 
-def is_pinned(host: npt.NDArray[Any]) -> bool:
-    """Return whether an array lies in pinned memory."""
-    return address_is_pinned(host.ctypes.data, host.nbytes)
+def pinned(host: npt.NDArray[Any]) -> PinnedMemory | None:
+    """Return the pinned memory that an array lies in, or None."""
+    return find(host.ctypes.data, host.nbytes)
 
 
-def address_is_pinned(address: int, size: int) -> bool:
-    """Return whether so many bytes from an address lie in pinned memory."""
-    return any(
-        memory.ptr <= address and address + size <= memory.ptr + memory.size
-        for memory in tuple(_allocations.values())
-    )
+def find(address: int, size: int) -> PinnedMemory | None:
+    """Return the pinned memory that holds so many bytes from an address, or None."""
+    for memory in tuple(_allocations.values()):
+        if memory.ptr <= address and address + size <= memory.ptr + memory.size:
+            return memory
+    return None
+
+
+def without_owner(host: npt.NDArray[Any], memory: PinnedMemory) -> npt.NDArray[Any]:
+    """Return the same array, which does not keep the pinned memory from being given back."""
+    offset = host.ctypes.data - memory.ptr
+    return np.ndarray(host.shape, host.dtype, memory._bytes.data, offset, host.strides)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from gpunet.emulator import memory, queues, records
+from gpunet.emulator import memory, pinned, queues, records
 from gpunet.emulator.faults import CUDARuntimeError
 from gpunet.emulator.memory import Memory
-from gpunet.emulator.pinned import address_is_pinned
 from gpunet.emulator.queues import Work
 
 HOST_TO_HOST, HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE, DEFAULT = range(5)
@@ -99,7 +98,9 @@ def memcpyAsync(dst: int, src: int, size: int, kind: int, stream: int) -> None: 
         return
     memories, host_ends = _ends(dst, src, size, kind)
     queue = queues.queue_of(stream)
-    pageable = not all(address_is_pinned(address, size) for address in host_ends)
+    pinned_ends = [pinned.find(address, size) for address in host_ends]
+    pageable = None in pinned_ends
+    kept = tuple(memory for memory in pinned_ends if memory is not None)
     if pageable:
         queue.check_not_capturing()
     if pageable and src in host_ends and not queue.is_plain:
@@ -107,7 +108,7 @@ def memcpyAsync(dst: int, src: int, size: int, kind: int, stream: int) -> None: 
         run = lambda: _move(dst, ctypes.addressof(staged), size)  # noqa: E731
     else:
         run = lambda: _move(dst, src, size)  # noqa: E731
-    queue.submit(Work("memcpyAsync", run, memories))
+    queue.submit(Work("memcpyAsync", run, (*memories, *kept)))
     if pageable and dst in host_ends:
         queue.wait("memcpyAsync")
     elif pageable and size > PAGEABLE_AT_ONCE:

@@ -21,6 +21,7 @@ from gpunet.emulator.faults import CUDARuntimeError, KernelFault
 
 if TYPE_CHECKING:
     from gpunet.emulator.memory import Memory
+    from gpunet.emulator.pinned import PinnedMemory
 
 GLOBAL, THREAD_LOCAL, RELAXED = 0, 1, 2  # cudaStreamCaptureMode
 LEGACY, LEGACY_HANDLE, PER_THREAD = 0, 1, 2  # streams that nobody creates, by their pointers
@@ -41,7 +42,7 @@ class Work:
 
     name: str
     run: Callable[[], object]
-    memories: tuple[Memory, ...] = ()
+    memories: tuple[Memory | PinnedMemory, ...] = ()
 
 
 class Node:
@@ -62,6 +63,34 @@ class Node:
             raise KernelFault(
                 f"a captured graph touches an array that is gone, in {self.name}: a graph keeps "
                 "the addresses of its arrays, and not the arrays; keep each as long as the graph."
+            )
+        self._run()
+
+
+class Late:
+    """Work that is still to be done: it keeps the memory that was made on its own queue.
+
+    CuPy's pool gives memory that nobody holds to the next array of the stream on which it was
+    made. That comes after this stream's work, but not after another's (memory.pyx:
+    SingleDeviceMemoryPool, an arena for each stream). Pinned memory goes to the next array at once.
+    """
+
+    def __init__(self, work: Work, queue: Queue) -> None:
+        self.name = work.name
+        self._run = work.run
+        self._kept = [m for m in work.memories if m.made_on == queue.ptr]
+        self._others = [weakref.ref(m) for m in work.memories if m.made_on != queue.ptr]
+
+    def run(self) -> None:
+        """Do the work.
+
+        Raises:
+            KernelFault: An array of another stream is gone.
+        """
+        if any(memory() is None for memory in self._others):
+            raise KernelFault(
+                f"an array of another stream was gone before {self.name} was done with it: CuPy "
+                "gives its memory to the next array; keep it until an event says that it is done."
             )
         self._run()
 
@@ -122,7 +151,7 @@ class Queue:
         self.ptr = ptr
         self.non_blocking = non_blocking
         self.capture: Capture | None = None
-        self._pending: list[Work] = []  # late work
+        self._pending: list[Late] = []  # late work
         self._submitted = 0  # pieces of late work so far
 
     @property
@@ -142,7 +171,7 @@ class Queue:
         elif self.is_plain:
             work.run()
         else:
-            self._pending.append(work)
+            self._pending.append(Late(work, self))
             self._submitted += 1
 
     def wait(self, call: str) -> None:

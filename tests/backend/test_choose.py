@@ -115,8 +115,8 @@ PROBLEMS = {
         r"driver shows no device \(cudaErrorNoDevice\); .*CUDA_VISIBLE_DEVICES",
     ),
     "full memory": (
-        fake_cupy(memory=MemoryError("Out of memory allocating 4 bytes")),
-        r"the GPU does not work \(Out of memory allocating 4 bytes\); see what `nvidia-smi` says\.$",
+        fake_cupy(memory=MemoryError("Out of memory: 4 bytes")),
+        r"the GPU does not work \(Out of memory: 4 bytes\); see what `nvidia-smi` says\.$",
     ),
     "no device": (fake_cupy(0), "there is no CUDA device; use the backend 'numpy'"),
     "no NVRTC": (

@@ -161,11 +161,41 @@ def test_pageable_memory_is_staged_before_the_call_returns(stream):
 
 
 @pytest.mark.emulator
-def test_a_late_kernel_keeps_its_arrays_and_reports_its_fault(stream):
+def test_a_late_kernel_keeps_the_arrays_of_its_stream_and_reports_its_fault(stream):
     kernel = cp.RawKernel(CODE, "past_end")
     with late_streams():
-        kernel((1,), (4,), (cp.zeros(4, np.float32),), stream=stream)
+        with stream:
+            kernel((1,), (4,), (cp.zeros(4, np.float32),))
         with pytest.raises(KernelFault, match="'past_end': wrote outside of argument 0"):
+            stream.synchronize()
+
+
+@pytest.mark.emulator
+def test_the_array_of_another_stream_must_outlive_the_work(stream):
+    """CuPy's pool would give its memory to the null stream's next array."""
+    kernel, x = cp.RawKernel(CODE, "add"), cp.zeros(4, np.float32)
+    with late_streams():
+        kernel((1,), (4,), (cp.zeros(4, np.float32), x), stream=stream)
+        with pytest.raises(KernelFault, match="another stream was gone before kernel 'add' was"):
+            stream.synchronize()
+
+
+@pytest.mark.parametrize("direction", ["set", "get", "memcpyAsync"])
+def test_pinned_memory_must_outlive_its_copy(stream, direction):
+    with late_streams():
+        with stream:
+            x = cp.zeros(4, np.float32)
+        pointer = cp.cuda.alloc_pinned_memory(x.nbytes)
+        host = np.frombuffer(pointer, np.float32, x.size)
+        host[:] = 1
+        if direction == "set":
+            x.set(host, stream)
+        elif direction == "get":
+            x.get(stream, out=host, blocking=False)
+        else:
+            cp.cuda.runtime.memcpyAsync(x.data.ptr, pointer.ptr, x.nbytes, 1, stream.ptr)
+        del host, pointer
+        with pytest.raises(KernelFault, match=f"gone before .*{direction} was done with it"):
             stream.synchronize()
 
 

@@ -1,6 +1,7 @@
 """Data sets that do not fit on the device, or not into memory."""
 
 import contextlib
+import gc
 
 import numpy as np
 import pytest
@@ -77,6 +78,22 @@ def test_copies_and_kernels_that_come_as_late_as_they_may_change_nothing(own_str
     stream = cupy.cuda.Stream(non_blocking=True) if own_stream else contextlib.nullcontext()
     with late_streams(), stream:
         assert trained("emulator") == resident
+
+
+@pytest.mark.emulator
+def test_who_stops_in_the_middle_waits_for_the_copies_under_way(little_room):
+    """Else they would write into memory that CuPy has given to others meanwhile."""
+    little_room("emulator")
+
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise ArithmeticError
+
+    with late_streams(), record_synchronizations() as waits:
+        with pytest.raises(ArithmeticError):
+            trained("emulator", steps_per_execution=2, callbacks=[Stop()])
+        gc.collect()
+    assert waits[-1] == "Stream.synchronize"
 
 
 @pytest.mark.emulator

@@ -25,7 +25,7 @@ _DATA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}
 # cublasComputeType_t: CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32.
 _COMPUTE_TYPES = {"ieee": 68, "tf32": 77}
 _DEFAULT_ALGORITHM = -1
-# CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: what several blocks have summed up for one number
+# CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: what several blocks have summed up of one number
 # is added in float32, too. By default cuBLAS may do that in the type of c, 16 bits
 # (https://docs.nvidia.com/cuda/cublas/#cublasmath-t).
 _MATH_MODE = 16
@@ -78,7 +78,7 @@ class Cublas:
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
         # What NVIDIA recommends for Hopper and later, and for the devices before.
         self._workspace = cp.empty((32 if properties["major"] >= 9 else 4) << 20, np.uint8)
-        # The stream itself, not its address: a later stream may get the address of one that is gone.
+        # The stream itself: a new one may get the address of one that is gone.
         self._stream: Any = None
 
     def product(

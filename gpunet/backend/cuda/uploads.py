@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,16 @@ class StreamUploads(Uploads):
         self._stream = cuda.Stream(non_blocking=True)
         self._copied = [cuda.Event(disable_timing=True) for _ in range(WINDOWS)]
         self._used = [cuda.Event(disable_timing=True) for _ in range(WINDOWS)]
+        # CuPy gives memory that nobody holds to the next array at once, a copy on this stream
+        # notwithstanding. What is under way is held; whoever drops all of it waits for the copies.
+        self._pairs: list[list[tuple[Array, np.ndarray[Any, Any]]]] = [[] for _ in range(WINDOWS)]
+        weakref.finalize(self, self._stream.synchronize).atexit = False
 
     def copy(self, window: int, pairs: Iterable[tuple[Array, np.ndarray[Any, Any]]]) -> None:
         """Start copying pinned host arrays into arrays of a window, after what still reads it."""
         self._stream.wait_event(self._used[window])
-        for target, source in pairs:
+        self._pairs[window] = list(pairs)
+        for target, source in self._pairs[window]:
             target.set(source, stream=self._stream)
         self._copied[window].record(self._stream)
 
