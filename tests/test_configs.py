@@ -309,8 +309,17 @@ def test_operators_that_keras_wrote_are_those_of_gpunet():
     x = list(np.random.default_rng(0).standard_normal((2, 2, 4, 3)))
     for mine, theirs in zip(own.predict(x, verbose=0), read.predict(x, verbose=0), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    names = {entry["name"] for entry in KERAS["operators"]["config"]["layers"]}
-    assert {layer.name for layer in read.layers} == names
+    entries = KERAS["operators"]["config"]["layers"]
+    assert {layer.name for layer in read.layers} == {entry["name"] for entry in entries}
+    ours = json.loads(own.to_json())["config"]["layers"]
+    assert slices(ours) == slices(entries)
+
+
+def slices(entries):
+    """What Keras' op GetItem is given beside its tensor; the order of the entries may differ."""
+    ops = [entry for entry in entries if entry["class_name"] == "GetItem"]
+    assert all(entry["module"] == "keras.src.ops.numpy" for entry in ops)
+    return sorted(json.dumps(entry["inbound_nodes"][0]["args"][1:]) for entry in ops)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -478,6 +487,14 @@ def test_a_config_with_anything_wrong_raises_nothing_but_gpunets_errors(name):
         except GpunetError:
             failures += 1
     assert failures > len(spots) / 3
+
+
+def test_a_config_may_not_be_nested_too_deeply():
+    graph = copy.deepcopy(KERAS["graph"])
+    graph["config"]["output_layers"] = "DEEP"
+    text = json.dumps(graph).replace('"DEEP"', "[" * 950 + "]" * 950)
+    with pytest.raises(ArgumentError, match=r"nested too deeply|is no JSON"):
+        model_from_json(text)
 
 
 def test_a_cycle_and_a_missing_end():

@@ -10,7 +10,7 @@ from gpunet.arguments import is_integer, shown
 from gpunet.engine.graph import Shape
 from gpunet.engine.moves import cut, uncut
 from gpunet.engine.recorder import Recorder
-from gpunet.errors import ArgumentError, ShapeError
+from gpunet.errors import ArgumentError, DtypeError, ShapeError
 from gpunet.layers.base import Context, Layer
 
 Part: TypeAlias = "int | slice | EllipsisType | None"
@@ -26,6 +26,7 @@ class GetItem(Layer):
 
     Raises:
         ArgumentError: a key that is none, picks samples, or has a step other than 1.
+        DtypeError: integers, when the model runs.
         ShapeError: an index that the inputs do not have, too many of them, nothing that is left,
             or more than three axes to be cut.
 
@@ -73,6 +74,11 @@ class GetItem(Layer):
 
     def forward(self, op: Recorder, c: Context) -> None:
         """y = x[key]."""
+        if c.x.dtype != c.y.dtype:
+            raise DtypeError(
+                f"GetItem {self.label!r} takes numbers, got {c.x.dtype}; cut the arrays that the "
+                "model is given, or what a layer such as Embedding makes of them."
+            )
         ranges = self._ranges(c.x.shape)
         cut(op, c.y, c.x, ranges)
         if c.mask is not None and self._parts(len(c.x.shape))[1] not in (slice(None), None):

@@ -37,7 +37,10 @@ def model_from_json(text: str, custom_objects: CustomObjects | None = None) -> M
     """
     description = read_json(text)
     name, config = parts_of(description, "model")
-    model = lookup(name, model_classes(), "model").from_config(config, custom_objects)
+    try:
+        model = lookup(name, model_classes(), "model").from_config(config, custom_objects)
+    except RecursionError:
+        raise ArgumentError("this config describes no model: it is nested too deeply.") from None
     compiled = description.get("compile_config")
     if compiled:
         compile_from_config(model, compiled, custom_objects)

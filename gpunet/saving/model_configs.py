@@ -18,6 +18,7 @@ from gpunet.errors import ArgumentError
 from gpunet.identifiers import snake_case
 from gpunet.layers.base import Layer
 from gpunet.layers.calls import checked_options
+from gpunet.layers.getting import GetItem
 from gpunet.layers.input_layer import InputLayer
 from gpunet.layers.operators import OPERATORS
 from gpunet.layers.serialization import deserialize, serialize
@@ -57,7 +58,7 @@ def graph_config(name: str, graph: Graph, inputs: Form, outputs: Form) -> dict[s
     calls: dict[Layer, list[dict[str, Any]]] = {layer: [] for layer in graph.layers_and_inputs}
     for node in graph.calls:
         arguments = [_tensor_config(tensor, places[tensor]) for tensor in node.inputs]
-        arguments = list(packed(node.arguments, arguments))
+        arguments = [*packed(node.arguments, arguments), *_operands(node.layer)]
         for tensor in node.outputs:
             places[tensor] = Place(node.layer.label, len(calls[node.layer]), tensor.index)
         strange = [tensor for tensor in tensors_of(node.options) if tensor not in places]
@@ -72,7 +73,7 @@ def graph_config(name: str, graph: Graph, inputs: Form, outputs: Form) -> dict[s
             call["training"] = said["training"]
         calls[node.layer].append(call)
     entries = [
-        {**serialize(layer), "name": layer.label, "inbound_nodes": nodes}
+        {**_described(layer), "name": layer.label, "inbound_nodes": nodes}
         for layer, nodes in calls.items()
     ]
     shift = _shifted(entries)
@@ -87,6 +88,19 @@ def graph_config(name: str, graph: Graph, inputs: Form, outputs: Form) -> dict[s
         "input_layers": inputs.packed(ends[0]),
         "output_layers": outputs.packed(ends[1]),
     }
+
+
+def _described(layer: Layer) -> dict[str, Any]:
+    """A layer's description; a slice ``x[:, 1:]`` is no layer in Keras, but an op."""
+    if not isinstance(layer, GetItem):
+        return serialize(layer)
+    module, config = "keras.src.ops.numpy", {"name": layer.label}
+    return {"module": module, "class_name": "GetItem", "config": config, "registered_name": None}
+
+
+def _operands(layer: Layer) -> list[Any]:
+    """What Keras gives an op beside tensors: the slices of `GetItem`."""
+    return [layer.get_config()["key"]] if isinstance(layer, GetItem) else []
 
 
 def _shifted(entries: Sequence[Mapping[str, Any]]) -> set[Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpunet import Input, Model, layers
-from gpunet.errors import ArgumentError, GpunetError, ShapeError
+from gpunet.errors import ArgumentError, DtypeError, GpunetError, ShapeError
 from gpunet.models import model_from_json
 from gpunet.testing import gradient_check
 
@@ -168,6 +168,13 @@ def test_mistakes(text):
     with pytest.raises(GpunetError, match=MISTAKES[text]) as caught:
         eval(text, {"np": np, "x": x, "y": y})
     assert str(caught.value).count(". ") == 0  # one sentence
+
+
+def test_integers_are_not_cut():
+    tokens = Input((4,), dtype="int32")
+    model = Model(tokens, tokens[:, 1:])
+    with pytest.raises(DtypeError, match="takes numbers, got int32; cut the arrays that the model"):
+        model.predict(np.ones((2, 4), np.int32), verbose=0)
 
 
 def test_symbolic_tensors_are_themselves_alone():
