@@ -489,6 +489,16 @@ MISTAKES = {
         ArgumentError,
         r"Dense takes a bool for use_bias, got 'no'",
     ),
+    "use_bias of text for a convolution": (
+        lambda m: layers.Conv2D(3, 3, use_bias="no"),
+        ArgumentError,
+        r"Conv2D takes a bool for use_bias, got 'no'",
+    ),
+    "center of text": (
+        lambda m: layers.BatchNormalization(center="no"),
+        ArgumentError,
+        r"BatchNormalization takes a bool for center, got 'no'",
+    ),
     "an array as initializer": (
         lambda m: layers.Dense(3, kernel_initializer=np.ones((60, 30))),
         ArgumentError,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet import constraints, initializers, regularizers
-from gpunet.arguments import ABOVE_0
+from gpunet.arguments import ABOVE_0, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.layers.base import Layer
@@ -36,8 +36,8 @@ class Affine(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.epsilon = ABOVE_0.check(self, "epsilon", epsilon)
-        self.center = center
-        self.scale = scale
+        self.center = check_flag(self, "center", center)
+        self.scale = check_flag(self, "scale", scale)
         for name in ("beta", "gamma"):
             setattr(self, f"{name}_initializer", initializers.get(others[f"{name}_initializer"]))
             setattr(self, f"{name}_regularizer", regularizers.get(others[f"{name}_regularizer"]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from gpunet.arguments import BELOW_1
+from gpunet.arguments import BELOW_1, check_flag
 from gpunet.engine.graph import Option, Shape
 from gpunet.engine.recorder import LARGEST_HEAD, Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -59,7 +59,7 @@ class Attention(Layer):
             raise ArgumentError(
                 f'Attention {self.label!r} takes score_mode="dot", got {score_mode!r}.'
             )
-        self.use_scale = use_scale
+        self.use_scale = check_flag(self, "use_scale", use_scale)
         self.score_mode = score_mode
         self.dropout = BELOW_1.check(self, "dropout", dropout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, constraints, initializers, regularizers
-from gpunet.arguments import check_count
+from gpunet.arguments import check_count, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -43,7 +43,7 @@ class BaseConv(Windowed):
         self.padding = check_padding(name, padding, self.causal)
         self.data_format = check_data_format(name, data_format)
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = check_flag(self, "use_bias", use_bias)
         self.bias_initializer = initializers.get(bias_initializer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.bias_constraint = constraints.get(bias_constraint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gpunet.arguments import check_count
+from gpunet.arguments import check_count, check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.errors import ArgumentError, ShapeError
@@ -238,8 +238,8 @@ class Resizing(Resampling):
                 "Resizing has no antialias and takes only one of crop_to_aspect_ratio and "
                 "pad_to_aspect_ratio: leave one out."
             )
-        self.crop_to_aspect_ratio = crop_to_aspect_ratio
-        self.pad_to_aspect_ratio = pad_to_aspect_ratio
+        self.crop_to_aspect_ratio = check_flag(self, "crop_to_aspect_ratio", crop_to_aspect_ratio)
+        self.pad_to_aspect_ratio = check_flag(self, "pad_to_aspect_ratio", pad_to_aspect_ratio)
         self.fill_value = float(fill_value)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from gpunet.arguments import check_flag
 from gpunet.engine.graph import Shape
 from gpunet.engine.recorder import Buffer, Recorder
 from gpunet.geometry import Geometry, check_padding, of_windows, sizes
@@ -108,7 +109,7 @@ class GlobalPooling(BasePooling):
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = check_data_format(type(self).__name__, data_format)
-        self.keepdims = keepdims
+        self.keepdims = check_flag(self, "keepdims", keepdims)
 
     def geometry(self, input_sizes: tuple[int, ...]) -> Geometry:
         """Sizes and options for inputs of these sizes."""
