@@ -21,6 +21,7 @@ template <typename Unit>
 __device__ __forceinline__ void insert_units(Unit* cache, const Unit* x, const int* positions,
                                              int64 n, int length, int capacity, int units)
 {
+#pragma unroll 1
     for (int64 i = grid_thread(); i < n; i += grid_threads()) {
         const int64 row = i / units;
         const int place = positions[row % length];

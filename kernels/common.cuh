@@ -150,22 +150,20 @@ __device__ __forceinline__ T warp_reduce(T value, Op op, int lanes = WARP)
 __device__ __forceinline__ float warp_sum(float value) { return warp_reduce(value, Plus()); }
 __device__ __forceinline__ float warp_max(float value) { return warp_reduce(value, Larger()); }
 
-// All threads of the block get its result. The block must be whole warps and call it together.
+// All threads of the block get its result. The block must be whole warps, a power of two of them,
+// and call it together.
 template <typename T, typename Op>
 __device__ T block_reduce(T value, Op op)
 {
     __shared__ T of_warp[MAX_WARPS];
+    const int warps = blockDim.x / WARP;
     value = warp_reduce(value, op);
     __syncthreads();  // the results of an earlier call have been read
     if (threadIdx.x % WARP == 0) {
         of_warp[threadIdx.x / WARP] = value;
     }
     __syncthreads();
-    value = of_warp[0];
-    for (int warp = 1; warp < blockDim.x / WARP; ++warp) {
-        value = op(value, of_warp[warp]);
-    }
-    return value;
+    return warp_reduce(of_warp[threadIdx.x & (warps - 1)], op, warps);
 }
 
 template <typename T>
@@ -252,10 +250,8 @@ struct RunningDeviations {
         const float step = count > 0.0f ? sum / count : 0.0f;
         const Deviations own = {count, shift + step, squares - sum * step};
         Deviations all = group_reduce(own, Merge(), lanes);
-        if (lanes <= WARP) {
-            all.mean = __shfl_sync(ALL_LANES, all.mean, 0, lanes);
-            all.squares = __shfl_sync(ALL_LANES, all.squares, 0, lanes);
-        }
+        all.mean = __shfl_sync(ALL_LANES, all.mean, 0, min(lanes, WARP));
+        all.squares = __shfl_sync(ALL_LANES, all.squares, 0, min(lanes, WARP));
         all.squares = all.squares < 0.0f ? 0.0f : all.squares;
         return all;
     }

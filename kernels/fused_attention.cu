@@ -149,7 +149,7 @@ struct Bits {
     __device__ __forceinline__ bool is_kept(const Head& head, int query, int key, int i,
                                             int j) const
     {
-        const int place = (int)(head.number(query + i, key) % NUMBERS) + j;
+        const unsigned place = (unsigned)head.number(query + i, key) % NUMBERS + j;
         return kept[i * BYTES + place / NUMBERS] >> place % NUMBERS & 1;
     }
 };
@@ -432,6 +432,7 @@ __device__ __forceinline__ void attend_backward(real* dq, float* sums, const rea
     for (int i = 0; i < Tile::PER_ROW; ++i) {
         const int row = Tile::row(i), query = first + row;
         float sum = 0.0f;
+#pragma unroll 1  // SIDE * QUAD numbers are most of a row, or all
         for (int column = Tile::across() * QUAD; column < a.value_size; column += SIDE * QUAD) {
             const RealPack<QUAD> output = outputs.template load<QUAD>(query, column);
 #pragma unroll

@@ -145,8 +145,8 @@ struct Operand {
 
     __device__ __forceinline__ void fetch(int first_k)
     {
-        const RealPack<PACK> pack = along_e ? source.template load<PACK>(first_k + k, e)
-                                            : source.template load<PACK>(e, first_k + k);
+        const int row = along_e ? first_k + k : e, column = along_e ? e : first_k + k;
+        const RealPack<PACK> pack = source.template load<PACK>(row, column);
         ahead = reinterpret_cast<const Words&>(pack);
     }
 

@@ -158,34 +158,43 @@ struct Sums {
         correct += right;
     }
 
-    __device__ void finish(const Outputs& out, int64 rows)
+    __device__ __forceinline__ Sums operator+(const Sums& other) const
     {
-        loss = block_sum(loss);
-        correct = block_sum(correct);
-        if (threadIdx.x == 0) {
-            out.partials[blockIdx.x] = loss;
-            out.partials[gridDim.x + blockIdx.x] = correct;
-        }
-        if (!is_last_block(out.ticket, gridDim.x)) {
-            return;
-        }
-        loss = correct = 0.0;
-        for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
-            loss += __ldcg(&out.partials[block]);
-            correct += __ldcg(&out.partials[gridDim.x + block]);
-        }
-        loss = block_sum(loss);
-        correct = block_sum(correct);
-        if (threadIdx.x == 0 && out.totals != nullptr) {
-            out.totals[0] += out.scale * rows * loss;  // the batch's loss, weighted by its rows
-            out.totals[1] += rows;
-        }
-        if (threadIdx.x == 0 && out.accuracy_totals != nullptr) {
-            out.accuracy_totals[0] += correct;
-            out.accuracy_totals[1] += rows;
-        }
+        return Sums{loss + other.loss, correct + other.correct};
     }
 };
+
+template <>
+__device__ __forceinline__ Sums shuffle_xor(Sums value, int offset)
+{
+    return Sums{shuffle_xor(value.loss, offset), shuffle_xor(value.correct, offset)};
+}
+
+__device__ __forceinline__ void add_to_totals(const Outputs& out, Sums sums, int64 rows)
+{
+    sums = block_sum(sums);
+    if (threadIdx.x == 0) {
+        out.partials[blockIdx.x] = sums.loss;
+        out.partials[gridDim.x + blockIdx.x] = sums.correct;
+    }
+    if (!is_last_block(out.ticket, gridDim.x)) {
+        return;
+    }
+    sums = Sums{0.0, 0.0};
+    for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
+        sums.loss += __ldcg(&out.partials[block]);
+        sums.correct += __ldcg(&out.partials[gridDim.x + block]);
+    }
+    sums = block_sum(sums);
+    if (threadIdx.x == 0 && out.totals != nullptr) {
+        out.totals[0] += out.scale * rows * sums.loss;  // the batch's loss, weighted by its rows
+        out.totals[1] += rows;
+    }
+    if (threadIdx.x == 0 && out.accuracy_totals != nullptr) {
+        out.accuracy_totals[0] += sums.correct;
+        out.accuracy_totals[1] += rows;
+    }
+}
 
 __device__ __forceinline__ float weight_of(const Outputs& out, int64 row, bool inside)
 {
@@ -298,8 +307,9 @@ __device__ __forceinline__ void clear_row(real* dx, const RowWalk& walk)
     }
 }
 
+// Returns what this thread has added up.
 template <int WIDTH, typename Loss, typename LabelType>
-__device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const real* x,
+__device__ __forceinline__ Sums loss_rows(real* dx, const Outputs& out, const real* x,
                                           const LabelType* labels, const Formula& formula,
                                           const LabelRule& rule, const Layout& layout)
 {
@@ -332,7 +342,7 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
         __syncthreads();
         numbers.add_to(sums, out, walk);
     }
-    sums.finish(out, layout.rows);
+    return sums;
 }
 
 // The symbol, the type of the labels, and the loss as a type that may use WIDTH.
@@ -349,11 +359,13 @@ __device__ __forceinline__ void loss_rows(real* dx, const Outputs& out, const re
         const Formula formula = {alpha, gamma, kind, alphas};                                     \
         const LabelRule rule = {label_factor, label_shift, ignored};                              \
         const Layout layout = {rows, columns, lanes, cached};                                     \
+        Sums sums;                                                                                \
         if (packed) {                                                                             \
             constexpr int WIDTH = LOSS_PACK<LABEL>;                                               \
-            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);             \
+            sums = loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);      \
         } else {                                                                                  \
             constexpr int WIDTH = 1;                                                              \
-            loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);             \
+            sums = loss_rows<WIDTH, __VA_ARGS__>(dx, out, x, labels, formula, rule, layout);      \
         }                                                                                         \
+        add_to_totals(out, sums, rows);                                                           \
     }

@@ -77,7 +77,7 @@ extern "C" __global__ void tversky(real* dx, float* loss, double* totals, const 
             sums.add(out, group, value, false);
         }
     }
-    sums.finish(out, groups * reduced);
+    add_to_totals(out, sums, groups * reduced);
 }
 
 // One block for each of `chunks` pieces of each group; partials hold three sums a block and, behind

@@ -98,13 +98,13 @@ __device__ __forceinline__ void drop_channels(real* y, const real* x, const uint
     for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < batch * runs;
          row += (int64)gridDim.y * blockDim.y) {
         const int64 sample = row / runs, first = row % runs * length;
+        // WIDTH divides NUMBERS: all of a pack's numbers lie in one block.
+        const int64 i = sample * channels + unit * WIDTH;
+        const Words4 words = philox4x64(i / NUMBERS + 1, node, random[1], 0, random[0], 0);
         bool kept[WIDTH];
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j) {
-            const int64 i = sample * channels + unit * WIDTH + j;
-            const Words4 words =
-                philox4x64(i / NUMBERS + 1, node, random[1], 0, random[0], 0);
-            const int place = (int)(i % NUMBERS);
+            const int place = (int)(i % NUMBERS) + j;
             const uint64 half = place / 2 == 0   ? words.word[0]
                                 : place / 2 == 1 ? words.word[1]
                                 : place / 2 == 2 ? words.word[2]

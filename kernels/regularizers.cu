@@ -154,11 +154,42 @@ __device__ __forceinline__ float reciprocal_length(const float* gram, int64 vect
     return 1.0f / (length < SHORTEST ? SHORTEST : length);
 }
 
-// A block has a band of rows; a thread goes down a strip of WIDTH columns of it, whose r it reads
-// once for the whole band. Returns f sum(c_ij) of the bands, to thread 0.
+// A thread goes down a strip of WIDTH columns of a band of rows, whose r it reads once for the whole
+// band; sums += its part of sum_j |g_ij| r_i r_j.
 template <int WIDTH>
+__device__ __forceinline__ void penalize_band(float* slopes, float (&sums)[BAND],
+                                              const float (&own)[BAND], const float* gram,
+                                              float factor, int64 first, int64 vectors)
+{
+    for (int64 unit = threadIdx.x; unit < vectors / WIDTH; unit += blockDim.x) {
+        float other[WIDTH];
+#pragma unroll
+        for (int j = 0; j < WIDTH; ++j) {
+            other[j] = reciprocal_length(gram, unit * WIDTH + j, vectors);
+        }
+#pragma unroll
+        for (int i = 0; i < BAND; ++i) {
+            if (first + i < vectors) {
+                const int64 row = (first + i) * vectors;
+                Pack<float, WIDTH> g = load_pack<float, WIDTH>(gram + row, unit);
+#pragma unroll
+                for (int j = 0; j < WIDTH; ++j) {
+                    const bool pair = unit * WIDTH + j != first + i;
+                    const float both = own[i] * other[j];
+                    sums[i] += pair ? fabsf(g.v[j]) * both : 0.0f;
+                    g.v[j] = 2.0f * factor * sign_of(g.v[j]) * both;
+                }
+                if (slopes != nullptr) {
+                    store_pack<float, WIDTH>(slopes + row, unit, g);
+                }
+            }
+        }
+    }
+}
+
+// A block has a band of rows. Returns f sum(c_ij) of its bands, to thread 0.
 __device__ __forceinline__ double penalize_bands(float* slopes, const float* gram, float factor,
-                                                 int64 vectors)
+                                                 int64 vectors, bool packed)
 {
     double penalty = 0.0;
     for (int64 first = (int64)blockIdx.x * BAND; first < vectors;
@@ -168,40 +199,28 @@ __device__ __forceinline__ double penalize_bands(float* slopes, const float* gra
         for (int i = 0; i < BAND; ++i) {
             own[i] = first + i < vectors ? reciprocal_length(gram, first + i, vectors) : 0.0f;
         }
-        for (int64 unit = threadIdx.x; unit < vectors / WIDTH; unit += blockDim.x) {
-            float other[WIDTH];
-#pragma unroll
-            for (int j = 0; j < WIDTH; ++j) {
-                other[j] = reciprocal_length(gram, unit * WIDTH + j, vectors);
-            }
-#pragma unroll
-            for (int i = 0; i < BAND; ++i) {
-                if (first + i < vectors) {
-                    const int64 row = (first + i) * vectors;
-                    Pack<float, WIDTH> g = load_pack<float, WIDTH>(gram + row, unit);
-#pragma unroll
-                    for (int j = 0; j < WIDTH; ++j) {
-                        const bool pair = unit * WIDTH + j != first + i;
-                        const float both = own[i] * other[j];
-                        sums[i] += pair ? fabsf(g.v[j]) * both : 0.0f;
-                        g.v[j] = 2.0f * factor * sign_of(g.v[j]) * both;
-                    }
-                    if (slopes != nullptr) {
-                        store_pack<float, WIDTH>(slopes + row, unit, g);
-                    }
-                }
-            }
+        if (packed) {
+            penalize_band<FLOAT_PACK>(slopes, sums, own, gram, factor, first, vectors);
+        } else {
+            penalize_band<1>(slopes, sums, own, gram, factor, first, vectors);
         }
-#pragma unroll
+        // Not unrolled, as it is long; registers cannot be indexed by a variable, hence the next
+        // row moves down to row 0.
+#pragma unroll 1
         for (int i = 0; i < BAND; ++i) {
-            const float sum = block_sum(sums[i]);
+            const float sum = block_sum(sums[0]);
             if (threadIdx.x == 0 && first + i < vectors) {
-                const bool cut_off = own[i] >= 1.0f / SHORTEST;
+                const bool cut_off = own[0] >= 1.0f / SHORTEST;
                 penalty += (double)factor * sum;
                 if (slopes != nullptr) {
                     slopes[(first + i) * (vectors + 1)] =
-                        cut_off ? 0.0f : -2.0f * factor * own[i] * own[i] * sum;
+                        cut_off ? 0.0f : -2.0f * factor * own[0] * own[0] * sum;
                 }
+            }
+#pragma unroll
+            for (int next = 1; next < BAND; ++next) {
+                own[next - 1] = own[next];
+                sums[next - 1] = sums[next];
             }
         }
     }
@@ -212,8 +231,7 @@ extern "C" __global__ void orthogonality_penalty(float* slopes, double* totals, 
                                                  float factor, int64 count, int64 vectors,
                                                  int packed, double* partials, unsigned* ticket)
 {
-    const double penalty = packed ? penalize_bands<FLOAT_PACK>(slopes, gram, factor, vectors)
-                                  : penalize_bands<1>(slopes, gram, factor, vectors);
+    const double penalty = penalize_bands(slopes, gram, factor, vectors, packed);
     if (totals != nullptr) {
         add_to_totals(totals, penalty, count, partials, ticket);
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunet.backend.cuda.kernels import element_type_options, find_kernels, flattened
 from gpunet.inspection.occupancy import occupancy
@@ -19,6 +20,19 @@ _REGISTERS = re.compile(r"Used (\d+) registers")
 _SHARED = re.compile(r"(\d+) bytes smem")
 _SECTION = re.compile(r"\.section\s+\.text\.(\w+)")
 _MEMORY = re.compile(r"\*/\s+(?:@!?\w+ )?((?:LD|ST)[GLS]?)((?:\.\w+)*) ")
+
+
+class MachineCode:
+    """What a file compiled to; its instructions are read when they are asked for."""
+
+    def __init__(self, toolkit: Toolkit, cubin: bytes) -> None:
+        self._toolkit = toolkit
+        self._cubin = cubin
+
+    @functools.cached_property
+    def accesses(self) -> dict[str, Counter[tuple[str, int]]]:
+        """The memory instructions of each kernel; the disassembler takes a quarter of a second."""
+        return memory_accesses(self._toolkit.disassemble(self._cubin))
 
 
 @dataclass(frozen=True)
@@ -34,9 +48,7 @@ class KernelCode:
         shared: bytes of shared memory whose size is fixed in the source.
         stack: bytes of stack a thread.
         spills: bytes that go to local memory and back, because registers ran out.
-        accesses: how often each memory instruction stands in the code, by its name and width in
-            bits: ("LDG", 128) loads 16 bytes from global memory, LDS from shared, LDL from local
-            memory, LD from one of them; ST... stores.
+        code: the instructions of its file.
     """
 
     name: str
@@ -47,7 +59,16 @@ class KernelCode:
     shared: int
     stack: int
     spills: int
-    accesses: Counter[tuple[str, int]]
+    code: MachineCode = field(repr=False)
+
+    @property
+    def accesses(self) -> Counter[tuple[str, int]]:
+        """How often each memory instruction stands in the code, by its name and width in bits.
+
+        ("LDG", 128) loads 16 bytes from global memory, LDS from shared, LDL from local memory, LD
+        from one of them; ST... stores.
+        """
+        return self.code.accesses[self.name]
 
     @property
     def local_accesses(self) -> int:
@@ -63,13 +84,16 @@ class KernelCode:
         return occupancy(self.architecture, threads, self.registers, self.shared + dynamic_shared)
 
     def faults(self) -> list[str]:
-        """What no kernel may do, in words."""
+        """What no kernel may do, in words.
+
+        Local memory is a thread's stack: where there is none, no instruction is looked at.
+        """
         found = []
         if self.spills:
             found.append(f"spills {self.spills} bytes")
         if self.stack:
             found.append(f"has a stack of {self.stack} bytes a thread")
-        if self.local_accesses:
+        if self.stack and self.local_accesses:
             found.append(f"touches local memory in {self.local_accesses} instructions")
         where = f"{self.name} of {self.source}.cu, {self.element_type}, sm_{self.architecture}"
         return [f"{where} {fault}" for fault in found]
@@ -100,7 +124,7 @@ def inspect_source(
     code = flattened(source) if text is None else text
     options = element_type_options(element_type)
     cubin, log = toolkit.compile(code, f"{source}.cu", options, architecture)
-    accesses = memory_accesses(toolkit.disassemble(cubin))
+    machine_code = MachineCode(toolkit, cubin)
     return [
         KernelCode(
             name=name,
@@ -111,19 +135,20 @@ def inspect_source(
             shared=_number(_SHARED, report),
             stack=sum(int(stack) for stack, _, _ in _STACK.findall(report)),
             spills=sum(int(out) + int(back) for _, out, back in _STACK.findall(report)),
-            accesses=accesses[name],
+            code=machine_code,
         )
         for name, report in sorted(_reports(log))
     ]
 
 
 def inspect_kernels(toolkit: Toolkit, element_type: str, architecture: int) -> list[KernelCode]:
-    """Compile all files in kernels/, as many at a time as there are processors.
+    """Compile all files in kernels/, the longest first, as many at a time as there are processors.
 
     Raises:
         KernelError: one of them does not compile.
     """
-    sources = sorted(path.stem for path in find_kernels().glob("*.cu"))
+    sources = [path.stem for path in find_kernels().glob("*.cu")]
+    sources.sort(key=lambda source: len(flattened(source)), reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         files = pool.map(
             lambda source: inspect_source(toolkit, source, element_type, architecture), sources

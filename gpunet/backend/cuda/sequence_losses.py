@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.backend.cuda.device import THREADS, Device
-from gpunet.backend.cuda.grids import WARP, ceil_div, packed_width
+from gpunet.backend.cuda.grids import WARP, ceil_div, packed_width, power_of_two
 from gpunet.backend.spec import Array
 from gpunet.errors import ShapeError
 
@@ -44,7 +44,7 @@ def ctc(
     stretch = (log_sums, x, np.int64(rows), np.int32(classes), packed)
     device.launch(_SOURCE, "ctc_log_sums", x, grid, (THREADS,), stretch)
     given, factor = (labels, sample_weight, lengths), np.float64(scale)
-    threads = min(_MOST_THREADS, WARP * ceil_div(states, WARP))
+    threads = min(_MOST_THREADS, max(WARP, power_of_two(states)))  # for sums over the block
     paths = (loss, totals, lattice, links, x, *given, label_lengths, log_sums, factor, *sizes)
     shared = 2 * states * log_sums.itemsize
     device.launch(_SOURCE, "ctc", x, (batch,), (threads,), (*paths, device.tickets), shared)
