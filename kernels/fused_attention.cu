@@ -189,8 +189,8 @@ struct Tiling {
     __device__ static __forceinline__ void load_packs(float* tile, const Matrix<const real>& from,
                                                       int first, int count)
     {
-        constexpr int PACKS = SIZE / WIDE;
-#pragma unroll 2
+        constexpr int PACKS = SIZE / WIDE, UNROLLED = WIDE == QUAD ? 2 : 1;
+#pragma unroll UNROLLED
         for (int i = threadIdx.x; i < count * PACKS; i += TILE_THREADS) {
             const int row = i / PACKS, column = i % PACKS * WIDE;
             Pack<float, WIDE> values = {};

@@ -10,8 +10,8 @@
 //
 // Shapes: any, of n elements; gather: y (batch, columns), x (samples, columns), indices (batch).
 // Aliasing: y may be x (copy, scale_shift), a or b (add): each element is read before it is written
-// by the same thread. All kernels but `add` exist once for each number type, named NAME_TYPE after
-// the type of x (of y for fill); gather_int32_TYPE fills an int32 y, for labels.
+// by the same thread. scale_shift and gather exist once for each number type, named NAME_TYPE after
+// the type of x; gather_int32_TYPE fills an int32 y, for labels.
 //
 // Aligned arrays move in packs, of which the array of the wider type fills 16 bytes; the last
 // elements, and arrays at odd addresses, go one by one.
@@ -139,16 +139,24 @@ extern "C" __global__ void add(real* y, const real* a, const real* b, int64 n)
         [=](int64 i) { return (real)((float)a[i] + (float)b[i]); });
 }
 
+// What is filled or copied are bytes, whatever they mean: there is a kernel for each size.
+#define GPUNET_BYTES_KERNELS(NAME, TYPE)                                                         \
+    extern "C" __global__ void fill_##NAME(void* y, TYPE value, int64 n)                         \
+    {                                                                                            \
+        fill_with((TYPE*)y, value, n);                                                           \
+    }                                                                                            \
+    extern "C" __global__ void copy_##NAME(void* y, const void* x, int64 n)                      \
+    {                                                                                            \
+        map((TYPE*)y, (const TYPE*)x, n, [](TYPE value) { return value; });                      \
+    }
+
+GPUNET_BYTES_KERNELS(bytes1, unsigned char)
+GPUNET_BYTES_KERNELS(bytes2, unsigned short)
+GPUNET_BYTES_KERNELS(bytes4, unsigned)
+GPUNET_BYTES_KERNELS(bytes8, uint64)
+
 // An int32 y is computed in double, which holds every int32 exactly.
-#define GPUNET_MEMORY_KERNELS(NAME, TYPE)                                                        \
-    extern "C" __global__ void fill_##NAME(TYPE* y, double value, int64 n)                       \
-    {                                                                                            \
-        fill_with(y, (TYPE)value, n);                                                            \
-    }                                                                                            \
-    extern "C" __global__ void copy_##NAME(TYPE* y, const TYPE* x, int64 n)                      \
-    {                                                                                            \
-        map(y, x, n, [](TYPE value) { return value; });                                          \
-    }                                                                                            \
+#define GPUNET_NUMBER_KERNELS(NAME, TYPE)                                                        \
     extern "C" __global__ void scale_shift_##NAME(real* y, const TYPE* x, float scale,           \
                                                   float offset, int64 n)                         \
     {                                                                                            \
@@ -167,15 +175,15 @@ extern "C" __global__ void add(real* y, const real* a, const real* b, int64 n)
         gather_any(y, x, indices, scale, offset, batch, columns, packed);                        \
     }
 
-GPUNET_MEMORY_KERNELS(uint8, unsigned char)
-GPUNET_MEMORY_KERNELS(int8, signed char)
-GPUNET_MEMORY_KERNELS(uint16, unsigned short)
-GPUNET_MEMORY_KERNELS(int16, short)
-GPUNET_MEMORY_KERNELS(uint32, unsigned)
-GPUNET_MEMORY_KERNELS(int32, int)
-GPUNET_MEMORY_KERNELS(uint64, uint64)
-GPUNET_MEMORY_KERNELS(int64, int64)
-GPUNET_MEMORY_KERNELS(float16, __half)
-GPUNET_MEMORY_KERNELS(bfloat16, __nv_bfloat16)
-GPUNET_MEMORY_KERNELS(float32, float)
-GPUNET_MEMORY_KERNELS(float64, double)
+GPUNET_NUMBER_KERNELS(uint8, unsigned char)
+GPUNET_NUMBER_KERNELS(int8, signed char)
+GPUNET_NUMBER_KERNELS(uint16, unsigned short)
+GPUNET_NUMBER_KERNELS(int16, short)
+GPUNET_NUMBER_KERNELS(uint32, unsigned)
+GPUNET_NUMBER_KERNELS(int32, int)
+GPUNET_NUMBER_KERNELS(uint64, uint64)
+GPUNET_NUMBER_KERNELS(int64, int64)
+GPUNET_NUMBER_KERNELS(float16, __half)
+GPUNET_NUMBER_KERNELS(bfloat16, __nv_bfloat16)
+GPUNET_NUMBER_KERNELS(float32, float)
+GPUNET_NUMBER_KERNELS(float64, double)

@@ -11,7 +11,7 @@ from gpunet.backend.cuda.grids import ceil_div, flat_grid, pack_of, packed_width
 from gpunet.backend.spec import Array
 from gpunet.errors import DtypeError
 
-# The suffixes of the kernels: one for each number type. bool has the values of uint8.
+# The suffixes of kernels that there are for each number type. bool has the values of uint8.
 _NUMBERS = {
     name: name
     for name in (
@@ -23,13 +23,14 @@ _NUMBERS = {
 
 def fill(device: Device, y: Array, *, value: float) -> None:
     """y = value."""
-    symbol = f"fill_{_suffix('fill', y)}"
-    _launch_flat(device, symbol, None, (y,), np.float64(value))
+    size = _itemsize("fill", y)
+    bits = np.array(value).astype(y.dtype).view(f"u{size}")[()]
+    _launch_flat(device, f"fill_bytes{size}", None, (y,), bits)
 
 
 def copy(device: Device, y: Array, x: Array) -> None:
     """y = x, both of one dtype."""
-    _launch_flat(device, f"copy_{_suffix('copy', y)}", None, (y, x))
+    _launch_flat(device, f"copy_bytes{_itemsize('copy', y)}", None, (y, x))
 
 
 def add(device: Device, y: Array, a: Array, b: Array) -> None:
@@ -81,6 +82,11 @@ def _suffix(op: str, array: Array) -> str:
             f"op {op} on the GPU takes arrays of {', '.join(_NUMBERS)}, got {array.dtype.name}; "
             "convert it on the host first."
         ) from None
+
+
+def _itemsize(op: str, array: Array) -> int:
+    _suffix(op, array)  # refuses what holds no numbers
+    return int(array.dtype.itemsize)
 
 
 def _launch_flat(
