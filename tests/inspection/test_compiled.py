@@ -11,6 +11,7 @@ from gpunet.inspection import ARCHITECTURES, Toolkit, inspect_kernels, inspect_s
 from gpunet.inspection.code import memory_accesses
 
 ALWAYS = (75, 90, 120)
+SOURCES = sorted(path.stem for path in find_kernels().glob("*.cu"))
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,22 @@ def toolkit():
 )
 def test_all_kernels_compile_and_stay_in_registers(toolkit, element_type, architecture):
     kernels = inspect_kernels(toolkit, element_type, architecture)
-    assert {kernel.source for kernel in kernels} == {p.stem for p in find_kernels().glob("*.cu")}
+    assert {kernel.source for kernel in kernels} == set(SOURCES)
     assert [fault for kernel in kernels for fault in kernel.faults()] == []
     assert all(0 < kernel.registers <= 255 for kernel in kernels)
+
+
+@pytest.mark.nvrtc
+@pytest.mark.parametrize(
+    "source",
+    [s if s == "row_norms" else pytest.param(s, marks=pytest.mark.slow) for s in SOURCES],
+)
+@pytest.mark.parametrize("architecture", ALWAYS)
+def test_without_a_stack_no_instruction_touches_local_memory(toolkit, source, architecture):
+    """Therefore `KernelCode.faults` disassembles only what has one, which is nothing as a rule."""
+    for kernel in inspect_source(toolkit, source, "float16", architecture):
+        assert kernel.accesses
+        assert (kernel.stack, kernel.local_accesses) == (0, 0)
 
 
 # ------------------------------------------------------------------ the checks find what is wrong
