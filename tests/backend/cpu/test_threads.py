@@ -118,7 +118,7 @@ def test_blas_is_held_in_networks_with_convolutions(layer, monkeypatch):
     assert set(held) == {layer == "Conv1D"}
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(520, 300), (300, 520)])
+@pytest.mark.parametrize(("rows", "columns"), [(1040, 600), (600, 1040)])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
 def test_a_product_that_is_dealt_to_threads_is_the_same(rows, columns, ta, tb, count):
