@@ -9,12 +9,13 @@ import numpy as np
 
 from gpunet.backend.contract import OPS
 from gpunet.backend.cuda import CudaBackend
+from gpunet.backend.cuda.grids import power_of_two
 from gpunet.doctor.report import Report
 from gpunet.testing.cases import CASES
 from gpunet.testing.enlarged import enlarged, largest_call
 
-# 64 MiB for a matrix in float32: more than any cache holds.
-_ELEMENTS, _COLUMNS, _PRODUCT = 2**24, 1024, 4096
+_ELEMENTS, _COLUMNS, _PRODUCT = 2**24, 1024, 4096  # 64 MiB for a matrix in float32, at least
+_CACHES = 2  # times the device's L2 cache, from which the next repeat must not read
 _SECONDS = 0.02  # of device time in one measurement
 _REPEATS = 5
 _SLOW = 0.5  # of a copy's speed
@@ -28,7 +29,8 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
         backend: where to run; on the emulator the times say nothing.
         shrink: by what to divide the sizes.
     """
-    copy = _copy_speed(backend, _ELEMENTS // shrink)
+    elements = _elements(backend) // shrink
+    copy = _copy_speed(backend, elements)
     report.line(f"A copy by the device itself moves {copy:,.0f} GB/s, read + written.")
     report.line()
     report.line(f"{'op':<30}{'us':>10}{'GB/s':>9}{'of copy':>9}{'GFLOP/s':>11}")
@@ -39,7 +41,7 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
             op,
             case.arrays(call, "float32"),
             case.attributes(call),
-            elements=_ELEMENTS // shrink,
+            elements=elements,
             columns=_COLUMNS,
             product=_PRODUCT // shrink,
         )
@@ -66,26 +68,36 @@ def examine_speed(report: Report, backend: CudaBackend, shrink: int = 1) -> None
 def seconds_of(backend: CudaBackend, run: Callable[[], None], at_least: float) -> float:
     """The device's time for what one call launches: the best of a few measurements.
 
+    The launches are captured, as they are in training: what Python takes for them does not count.
+
     Args:
         backend: where it launches.
         run: the call.
         at_least: seconds of device time in one measurement, about.
     """
     run()  # compiles
-    repeats = max(1, min(1000, int(at_least / max(_measure(backend, run, 1), 1e-9))))
-    return min(_measure(backend, run, repeats) for _ in range(_REPEATS))
+    repeats = max(1, min(1000, int(at_least / max(_measure(backend, run), 1e-9))))
+    launch = backend.capture([run] * repeats)
+    launch()  # brings the graph to the device
+    return min(_measure(backend, launch) for _ in range(_REPEATS)) / repeats
 
 
-def _measure(backend: CudaBackend, run: Callable[[], None], repeats: int) -> float:
+def _measure(backend: CudaBackend, run: Callable[[], object]) -> float:
     cuda = backend.cp.cuda
     start, end = cuda.Event(), cuda.Event()
     start.record()
-    for _ in range(repeats):
-        run()
+    run()
     end.record()
     end.synchronize()
     milliseconds: float = cuda.get_elapsed_time(start, end)
-    return milliseconds / 1000 / repeats
+    return milliseconds / 1000
+
+
+def _elements(backend: CudaBackend) -> int:
+    """Of a matrix in float32 that is larger than what the device's cache holds."""
+    runtime = backend.cp.cuda.runtime
+    cache = runtime.getDeviceProperties(runtime.getDevice())["l2CacheSize"]
+    return max(_ELEMENTS, power_of_two(_CACHES * cache // np.dtype(np.float32).itemsize))
 
 
 def _copy_speed(backend: CudaBackend, size: int) -> float:

@@ -107,5 +107,6 @@ def getDeviceProperties(device: int) -> dict[str, Any]:  # noqa: N802
         "sharedMemPerBlock": ATTRIBUTES["MaxSharedMemoryPerBlock"],
         "sharedMemPerBlockOptin": ATTRIBUTES["MaxSharedMemoryPerBlockOptin"],
         "warpSize": ATTRIBUTES["WarpSize"],
+        "l2CacheSize": 40 << 20,
         "totalGlobalMem": 16 << 30,
     }

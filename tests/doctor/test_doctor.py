@@ -15,6 +15,7 @@ from gpunet.backend import backend_named
 from gpunet.backend.cuda import products
 from gpunet.doctor import command, machine, ops, timing
 from gpunet.doctor import products as doctors_products
+from gpunet.emulator import record_launches
 from gpunet.errors import GpunetError, MissingDependency
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_table import Way, ways, worst_error
@@ -257,6 +258,25 @@ def test_a_gpu_is_timed_too(capsys, monkeypatch, lookalike, small, stand_in):
         assert f"\n  {op} " in printed
     assert "cuBLAS 13.0.0 has passed its test" in printed
     assert "No GPU was examined" not in last
+
+
+def test_times_are_those_of_a_graph(monkeypatch):
+    """Else the time of small products would be Python's."""
+    monkeypatch.setattr(timing, "_REPEATS", 3)
+    backend = backend_named("emulator")
+    y = backend.zeros((4,), np.float32)
+    with record_launches() as launches:
+        timing.seconds_of(backend, functools.partial(backend.ops["fill"], y, value=1.0), 1.0)
+    assert [launch.name == "graph" for launch in launches] == [False] * 2 + [True] * 4
+    assert launches[-1].grid[0] > 1
+
+
+@pytest.mark.parametrize(("cache", "elements"), [(4 << 20, 2**24), (50 << 20, 2**25)])
+def test_matrices_are_larger_than_the_cache(monkeypatch, cache, elements):
+    backend = backend_named("emulator")
+    properties = backend.cp.cuda.runtime.getDeviceProperties(0) | {"l2CacheSize": cache}
+    monkeypatch.setattr(backend.cp.cuda.runtime, "getDeviceProperties", lambda _: properties)
+    assert timing._elements(backend) == elements
 
 
 def test_products_run_on_the_kernel_that_was_faster(
