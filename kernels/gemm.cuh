@@ -278,18 +278,21 @@ __device__ __forceinline__ void store_tile(Target c, float (&sums)[PER][PER],
 {
     using Side = Stripe<PER>;
     // Not unrolled, because the epilogue is long. Registers cannot be indexed by a variable, hence
-    // the group is chosen among all, and the next row of sums moves down to row 0.
+    // the next group of a row moves to its beginning, and the next row down to row 0.
 #pragma unroll 1
     for (int i = 0; i < PER; ++i) {
         const int row = first_row + Side::place(i / Side::GROUP, down) + i % Side::GROUP;
 #pragma unroll 1
         for (int group = 0; group < Side::GROUPS; ++group) {
             const int column = first_column + Side::place(group, across);
-            Pack<float, Side::GROUP> values = {};
+            Pack<float, Side::GROUP> values;
 #pragma unroll
             for (int j = 0; j < PER; ++j) {
-                const bool chosen = j / Side::GROUP == group;
-                values.v[j % Side::GROUP] = chosen ? sums[0][j] : values.v[j % Side::GROUP];
+                if (j < Side::GROUP) {
+                    values.v[j] = sums[0][j];
+                } else {
+                    sums[0][j - Side::GROUP] = sums[0][j];
+                }
             }
             epilogue.finish(values, row, column);
             c.store(row, column, values);
