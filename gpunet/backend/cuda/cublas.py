@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import threading
 from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_float, c_int, c_longlong, c_size_t, c_void_p
 from pathlib import Path
@@ -78,6 +79,8 @@ class Cublas:
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
         # What NVIDIA recommends for Hopper and later, and for the devices before.
         self._workspace = cp.empty((32 if properties["major"] >= 9 else 4) << 20, np.uint8)
+        # One thread may capture while another predicts: the handle has one stream at a time.
+        self._lock = threading.Lock()
         # The stream itself: a new one may get the address of one that is gone.
         self._stream: Any = None
 
@@ -106,7 +109,6 @@ class Cublas:
         Raises:
             KernelError: cuBLAS refuses.
         """
-        self._follow_stream()
         (m, n), k = c.shape[-2:], a.shape[-2 if ta else -1]
         compute = _COMPUTE_TYPES[precision if a.dtype == np.float32 else "ieee"]
         beta = ctypes.byref(_ONE if accumulate else _ZERO)
@@ -114,16 +116,13 @@ class Cublas:
         sizes = (self._handle, int(tb), int(ta), n, m, k, ctypes.byref(_ONE))
         if c.ndim == 2:
             name = "cublasGemmEx"
-            status = self._library.cublasGemmEx(
-                *(*sizes, *_matrix(b), *_matrix(a), beta, *_matrix(c)),
-                *(compute, _DEFAULT_ALGORITHM),
-            )
+            numbers = (*sizes, *_matrix(b), *_matrix(a), beta, *_matrix(c))
         else:
             name = "cublasGemmStridedBatchedEx"
-            status = self._library.cublasGemmStridedBatchedEx(
-                *(*sizes, *_stack(b), *_stack(a), beta, *_stack(c)),
-                *(c.shape[0], compute, _DEFAULT_ALGORITHM),
-            )
+            numbers = (*sizes, *_stack(b), *_stack(a), beta, *_stack(c), c.shape[0])
+        with self._lock:
+            self._follow_stream()
+            status = getattr(self._library, name)(*numbers, compute, _DEFAULT_ALGORITHM)
         if status:
             shapes = " ".join(map(str, (a.shape, b.shape, c.shape)))
             self._check(status, f"{name} with shapes {shapes}, {a.dtype}, ta={ta}, tb={tb}")

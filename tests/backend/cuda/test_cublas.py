@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,6 +104,30 @@ def test_the_handle_follows_the_current_stream(cp, handle, library, monkeypatch,
     handle.product(c, a, b)
     assert calls == ["cublasSetStream_v2", "cublasSetWorkspace_v2"] * 3
     np.testing.assert_allclose(c.get(), wanted.get(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_product_of_another_thread_waits(cp, handle, library, monkeypatch):
+    """Else it would take the stream from under a product that is being captured."""
+    a, c, other = (cp.ones((2, 2), np.float32) for _ in range(3))
+    thread = threading.Thread(target=handle.product, args=(other, a, a))
+    function = library.cublasSetWorkspace_v2
+
+    def interrupted(*args):
+        if thread.ident is None:
+            thread.start()
+            thread.join(0.2)
+        return function(*args)
+
+    monkeypatch.setattr(handle._library, "cublasSetWorkspace_v2", interrupted)
+    with cp.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        handle.product(c, a, a)
+        graph = stream.end_capture()
+        graph.launch()
+        stream.synchronize()
+    thread.join()
+    assert (c.get() == 2).all()
+    assert (other.get() == 2).all()
 
 
 def test_a_captured_product_is_computed_at_each_launch_of_the_graph(cp, handle, factors):
