@@ -94,38 +94,67 @@ extern "C" __global__ void layer_norm(real* y, float* mean, float* rstd, const r
 }
 
 // The sums of a block's columns, kept in shared memory by the threads that own the columns: a slot
-// is one pack of each thread.
+// is one pack of each thread, in parts of 16 bytes, so that neighbouring threads have neighbouring
+// banks.
 template <int WIDTH>
 struct ColumnSums {
-    Pack<float, WIDTH>* slots;
+    static constexpr int PART = WIDTH < FLOAT_PACK ? WIDTH : FLOAT_PACK, PARTS = WIDTH / PART;
+    Pack<float, PART>* slots;
     int steps;  // slots of each of the two sums
 
-    __device__ __forceinline__ Pack<float, WIDTH>& at(int which, int step) const
+    __device__ __forceinline__ Pack<float, PART>& at(int which, int step, int part,
+                                                     int thread) const
     {
-        return slots[(which * steps + step) * blockDim.x + threadIdx.x];
+        return slots[((which * steps + step) * PARTS + part) * blockDim.x + thread];
     }
     __device__ __forceinline__ void clear() const
     {
-        for (int step = 0; step < 2 * steps; ++step) {
-            at(0, step) = Pack<float, WIDTH>{};
+        for (int slot = 0; slot < 2 * steps * PARTS; ++slot) {
+            slots[slot * blockDim.x + threadIdx.x] = Pack<float, PART>{};
+        }
+    }
+    // A thread's own sum.
+    __device__ __forceinline__ void read(float (&sums)[WIDTH], int which, int step) const
+    {
+#pragma unroll
+        for (int part = 0; part < PARTS; ++part) {
+            const Pack<float, PART> pack = at(which, step, part, threadIdx.x);
+#pragma unroll
+            for (int j = 0; j < PART; ++j) {
+                sums[part * PART + j] = pack.v[j];
+            }
+        }
+    }
+    __device__ __forceinline__ void write(const float (&sums)[WIDTH], int which, int step) const
+    {
+#pragma unroll
+        for (int part = 0; part < PARTS; ++part) {
+            Pack<float, PART> pack;
+#pragma unroll
+            for (int j = 0; j < PART; ++j) {
+                pack.v[j] = sums[part * PART + j];
+            }
+            at(which, step, part, threadIdx.x) = pack;
         }
     }
     // Adds up what the block's groups of lanes have of each column: partials (2, columns).
-    __device__ __forceinline__ void write(float* partials, int units, int lanes) const
+    __device__ __forceinline__ void add_up(float* partials, int units, int lanes) const
     {
         __syncthreads();
         for (int unit = threadIdx.x; unit < 2 * units; unit += blockDim.x) {
             const int which = unit / units, column = unit % units;
-            const int first = (which * steps + column / lanes) * blockDim.x + column % lanes;
-            Pack<float, WIDTH> total = slots[first];
-            for (int other = lanes; other < blockDim.x; other += lanes) {
-                const Pack<float, WIDTH> more = slots[first + other];
 #pragma unroll
-                for (int j = 0; j < WIDTH; ++j) {
-                    total.v[j] += more.v[j];
+            for (int part = 0; part < PARTS; ++part) {
+                Pack<float, PART> total = {};
+                for (int first = column % lanes; first < blockDim.x; first += lanes) {
+                    const Pack<float, PART> more = at(which, column / lanes, part, first);
+#pragma unroll
+                    for (int j = 0; j < PART; ++j) {
+                        total.v[j] += more.v[j];
+                    }
                 }
+                store_pack<float, PART>(partials, (int64)unit * PARTS + part, total);
             }
-            store_pack<float, WIDTH>(partials, unit, total);
         }
     }
 };
@@ -143,8 +172,8 @@ __device__ __forceinline__ void layer_norm_backward_rows(
     constexpr int SLOTS = sizeof(float) / sizeof(real);  // of a pack of reals in one of floats
     const int units = columns / WIDTH, steps = (units + lanes - 1) / lanes;
     const bool summed = partials != nullptr;
-    const ColumnSums<WIDTH> sums = {reinterpret_cast<Pack<float, WIDTH>*>(row_cache<WIDTH>(0)),
-                                    steps};
+    using Sums = ColumnSums<WIDTH>;
+    const Sums sums = {row_cache<Sums::PART, float>(0), steps};
     const int taken = summed ? 2 * steps * SLOTS : 0;
     RealPack<WIDTH>* dy_cache = row_cache<WIDTH>(taken);
     RealPack<WIDTH>* x_cache = row_cache<WIDTH>(taken + cached);
@@ -179,28 +208,28 @@ __device__ __forceinline__ void layer_norm_backward_rows(
             RealPack<WIDTH> gradient = gradients.again(unit, step);
             const RealPack<WIDTH> input = inputs.again(unit, step);
             const RealPack<WIDTH> weight = load_or<WIDTH>(gamma, unit, 1.0f);
-            Pack<float, WIDTH> products = {}, plain = {};
+            float products[WIDTH] = {}, plain[WIDTH] = {};
             if (summed) {
-                products = sums.at(0, step);
-                plain = sums.at(1, step);
+                sums.read(products, 0, step);
+                sums.read(plain, 1, step);
             }
 #pragma unroll
             for (int j = 0; j < WIDTH; ++j) {
                 const float d = (float)gradient.v[j], in = (float)input.v[j];
                 const float g = d * (float)weight.v[j], v = (in - r.mean) * r.rstd;
-                products.v[j] += d * (in - r.shift) * r.rstd;
-                plain.v[j] += d;
+                products[j] += d * (in - r.shift) * r.rstd;
+                plain[j] += d;
                 gradient.v[j] = (real)(r.rstd * (g - r.a - v * r.b));
             }
             if (summed) {
-                sums.at(0, step) = products;
-                sums.at(1, step) = plain;
+                sums.write(products, 0, step);
+                sums.write(plain, 1, step);
             }
             store_pack<real, WIDTH>(dx + start, unit, gradient);
         }
     }
     if (summed) {
-        sums.write(partials + (int64)blockIdx.x * 2 * columns, units, lanes);
+        sums.add_up(partials + (int64)blockIdx.x * 2 * columns, units, lanes);
     }
 }
 
