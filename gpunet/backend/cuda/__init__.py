@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +106,11 @@ class CudaBackend(Backend):
     def capture(self, calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
         """One launch of a CUDA graph that does all of these calls again."""
         return capture(self.cp, calls)
+
+    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+        """Make these calls, among which may be captured graphs."""
+        self.device.check_current()
+        super().launch(calls, ops)
 
     def room(self) -> int:
         """Four fifths of the free memory: activations and the optimizer need some, too."""

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet.backend.cuda.kernels import KernelCache
 from gpunet.backend.cuda.products import Products
 from gpunet.backend.spec import Array
+from gpunet.errors import UsageError
 
 THREADS = 256  # a block, wherever a kernel does not ask for another size
 STRIP = 128  # the most columns of one block that adds up columns
@@ -27,12 +28,13 @@ _NULL = np.uintp(0)  # what a kernel gets where an op got None
 
 
 class Device:
-    """The current device of CuPy or its look-alike.
+    """The device of CuPy or its look-alike that is current when this is made.
 
     The scratch arrays have a fixed size, because a captured graph pins their addresses. Kernels on
     one stream use them one after another; ops must not be launched on two streams at once.
 
     Attributes:
+        number: which one it is.
         multiprocessors: how many blocks can compute at the same time, at least.
         max_blocks: a grid of so many blocks fills the device; grid-stride loops do the rest.
         cache_bytes: the most dynamic shared memory of a kernel that keeps rows between passes.
@@ -43,7 +45,8 @@ class Device:
     """
 
     def __init__(self, cp: Any, load_cublas: Callable[[], ctypes.CDLL] | None) -> None:
-        properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.runtime.getDevice())
+        self.number = cp.cuda.runtime.getDevice()
+        properties = cp.cuda.runtime.getDeviceProperties(self.number)
         name = properties["name"]
         self.description = name.decode() if isinstance(name, bytes) else str(name)
         self.multiprocessors = int(properties["multiProcessorCount"])
@@ -57,6 +60,20 @@ class Device:
         self._kernels = KernelCache(cp)
         self._cp = cp
         self._constants: dict[tuple[float, ...], Array] = {}
+
+    def check_current(self) -> None:
+        """Refuse to launch on another device, which cannot read what lies on this one.
+
+        Raises:
+            UsageError: another device is current in this thread; each thread begins with number 0.
+        """
+        current = self._cp.cuda.runtime.getDevice()
+        if current != self.number:
+            raise UsageError(
+                f"gpunet works on CUDA device {self.number}, which was current when it began, but "
+                f"in this thread device {current} is; wrap the call in "
+                f"`with cupy.cuda.Device({self.number}):`."
+            )
 
     def constants(self, numbers: tuple[float, ...]) -> Array:
         """These numbers as float32 on the device.
@@ -90,7 +107,11 @@ class Device:
             block: the numbers of threads.
             args: arrays, None for null pointers, NumPy scalars of exactly the kernel's types.
             shared: bytes of dynamic shared memory.
+
+        Raises:
+            UsageError: another device is current.
         """
+        self.check_current()
         dtype = _FLOAT32 if real is None else real.dtype
         kernel = self._kernels.get(source, symbol, dtype)
         if shared > _UNASKED_SHARED:

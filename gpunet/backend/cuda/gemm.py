@@ -115,6 +115,7 @@ def _by_cublas(
     accumulate: bool = False,
 ) -> bool:
     """Let cuBLAS compute the product of an op, if it is its turn; return whether it was."""
+    device.check_current()
     m, n = c.shape
     cublas = device.products.cublas_for(op, a.dtype, m, n, a.shape[0 if ta else 1])
     if cublas is None:

@@ -5,6 +5,7 @@ not reach: rows that do not fit on chip, each tile of a product, many blocks, od
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from gpunet.backend import backend_named
 from gpunet.backend.cuda import CudaBackend
+from gpunet.backend.cuda.products import CUBLAS
 from gpunet.backend.spec import OPS
-from gpunet.errors import DtypeError
+from gpunet.errors import DtypeError, UsageError
 from gpunet.testing.cases import CASES
 from gpunet.testing.op_checks import (
     Maker,
@@ -349,3 +351,23 @@ def test_memory(emulator: CudaBackend) -> None:
     assert emulator.owns(array)
     assert not emulator.owns(values)
     emulator.synchronize()
+
+
+# ------------------------------------------------------------------------------ several devices
+
+
+def test_another_device_is_refused(
+    emulator: CudaBackend, backend: CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernels would read this one's memory: an error that ends the process' use of the GPU."""
+    x = emulator.zeros((2, 2), np.float32)
+    graph = emulator.capture([partial(emulator.ops["fill"], x, value=1.0)])
+    backend.device.products.only = CUBLAS
+    monkeypatch.setattr(emulator.cp.cuda.runtime, "getDevice", lambda: 1)
+    for call in (
+        lambda: emulator.ops["fill"](x, value=1.0),
+        lambda: emulator.launch([graph], frozenset()),
+        lambda: backend.ops["gemm"](x, x, x),
+    ):
+        with pytest.raises(UsageError, match=r"device 0, .* device 1 is; .*Device\(0\)"):
+            call()
