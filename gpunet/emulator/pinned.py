@@ -97,8 +97,13 @@ class PinnedMemoryPool:
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
-    """Return new pinned memory, full of poison until it is written."""
-    return PinnedMemoryPointer(PinnedMemory(size), 0)
+    """Return new pinned memory, full of poison until it is written.
+
+    Its size is the next power of two from 512 on, as of CuPy's pool: say how many elements there
+    are, ``np.frombuffer(pointer, dtype, count)``.
+    """
+    rounded = 1 << max(size - 1, 511).bit_length() if size else 0
+    return PinnedMemoryPointer(PinnedMemory(rounded), 0)
 
 
 def pinned(host: npt.NDArray[Any]) -> PinnedMemory | None:

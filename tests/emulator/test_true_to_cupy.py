@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpunet.emulator import KernelFault
+from gpunet.emulator import KernelFault, late_streams
 from gpunet.emulator import cupy as look_alike
 from gpunet.emulator.arguments import _scalar
 
@@ -298,6 +298,31 @@ def _(cp, x):
     assert cp.cuda.get_current_stream() == cp.cuda.Stream.null  # use() is forgotten
 
 
+@rule("freed memory goes to its own stream's next array", "cuda/memory.pyx: _Arena", "gpu", True)
+def _(cp, x):
+    if cp is not look_alike:  # there the work of other streams writes into that next array
+        return
+    stream, y, _, add = captured(cp)
+    with late_streams():
+        add(1)
+        del y, add
+        gc.collect()
+        with raises(KernelFault, "an array of another stream was gone before kernel 'add' was"):
+            stream.synchronize()
+
+
+@rule(
+    "a new stream may have the address of one that is gone", "CUDA: cudaStreamDestroy", "gpu", True
+)
+def _(cp, x):
+    if cp is not look_alike:
+        return
+    stream = cp.cuda.Stream()
+    address = stream.ptr
+    del stream
+    assert cp.cuda.Stream().ptr == address
+
+
 # --------------------------------------------------------------------------------- capture
 
 
@@ -457,6 +482,12 @@ def _(cp, x):
     host[:] = 5  # live, as the arrays are
     graph.launch(stream)
     assert (y.get(stream) == 5).all()
+
+
+@rule("pinned memory comes in powers of two", "cuda/pinned_memory.pyx: PinnedMemoryPool.malloc")
+def _(cp, x):
+    for size, rounded in ((0, 0), (1, 512), (512, 512), (513, 1024), (5000, 8192)):
+        assert cp.cuda.alloc_pinned_memory(size).size() == rounded
 
 
 @rule("pageable memory cannot", "CUDA runtime API: cudaMemcpyAsync", "gpu", True)
