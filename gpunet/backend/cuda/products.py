@@ -9,6 +9,7 @@ measured this device and left its findings in the user's cache.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import itertools
 import json
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend.cuda.capture import capture
 from gpunet.backend.cuda.cublas import Cublas
 from gpunet.backend.cuda.kernels import flattened
 from gpunet.backend.precision import factor_precision
@@ -137,8 +139,13 @@ _STACK = 3
 _ALLOWED = 1e-5  # of 1 + |c|: float32 with sums of at most 128 numbers
 
 
+_CAPTURED = ((64, 128, 96), (32, 32, 4096))  # the second's sums are worth several blocks
+
+
 def self_test(cp: Any, cublas: Cublas) -> None:
     """Compute a few products: all transposes, odd sizes, stacks, with and without adding.
+
+    Then a few in a graph, which training makes of its steps: there cuBLAS may not do everything.
 
     Raises:
         KernelError: cuBLAS refuses one.
@@ -163,6 +170,16 @@ def self_test(cp: Any, cublas: Cublas) -> None:
                 f"its product of {a.shape} and {b.shape} with ta={ta}, tb={tb}, accumulate={adds} "
                 f"is off by {error:.1e} where {_ALLOWED:.0e} is allowed."
             )
+    for m, n, k in _CAPTURED:
+        left, right = (cp.asarray(np.ones(shape, np.float32)) for shape in ((m, k), (k, n)))
+        c = cp.asarray(np.zeros((m, n), np.float32))
+        product = functools.partial(cublas.product, c, left, right, accumulate=True)
+        product()  # loads what the capture may not load
+        graph = capture(cp, [product])
+        graph()
+        graph()
+        if (c.get() != 3 * k).any():
+            raise GpunetError(f"its product of {(m, k)} and {(k, n)} is wrong in a captured graph.")
 
 
 # ------------------------------------------------------------------------------ the cache

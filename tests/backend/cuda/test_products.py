@@ -13,7 +13,7 @@ import gpunet.backend as backends
 from gpunet import Sequential, layers
 from gpunet.backend.cuda import CudaBackend, cublas, products
 from gpunet.backend.cuda.products import CUBLAS, OWN, SIZES, key, size_class
-from gpunet.emulator import record_launches
+from gpunet.emulator import cupy, record_launches
 from gpunet.errors import ArgumentError, GpunetError, GpunetWarning, MissingDependency
 from gpunet.testing import compare
 from gpunet.testing.cases import CASES
@@ -264,6 +264,18 @@ def swapping(gemm, args):
     return gemm(*args)
 
 
+def is_capturing():
+    return cupy.cuda.get_current_stream().is_capturing()
+
+
+def refusing_in_a_capture(gemm, args):
+    return 15 if is_capturing() else gemm(*args)
+
+
+def not_captured(gemm, args):
+    return 0 if is_capturing() else gemm(*args)
+
+
 ZERO, ONE = ctypes.c_float(0), ctypes.c_float(1)
 SPOILED = {
     "ignores beta": ("cublasGemmEx", ignoring_beta, "accumulate=True is off by"),
@@ -271,6 +283,8 @@ SPOILED = {
     "does nothing": ("cublasGemmEx", doing_nothing, "is off by nan"),
     "does nothing to stacks": ("cublasGemmStridedBatchedEx", doing_nothing, r"\(3, 1, 1\)"),
     "swaps the operations": ("cublasGemmEx", swapping, "CUBLAS_STATUS_INVALID_VALUE"),
+    "refuses in a capture": ("cublasGemmEx", refusing_in_a_capture, "NOT_SUPPORTED"),
+    "is not captured": ("cublasGemmEx", not_captured, "wrong in a captured graph"),
     "makes no handle": ("cublasCreate_v2", lambda *_: 1, "cublasCreate: CUBLAS_STATUS_NOT_INIT"),
     "takes no stream": ("cublasSetStream_v2", lambda *_: 1, "refused cublasSetStream"),
     "takes no workspace": ("cublasSetWorkspace_v2", lambda *_: 7, "refused cublasSetWorkspace"),
