@@ -24,7 +24,9 @@
 // result is written once, bias read once. The least is x, kernel and y once. Where channels and
 // addresses allow it, loads have 16 bytes.
 #include "common.cuh"
+#include "activations.cuh"
 #include "gemm.cuh"
+#include "epilogues.cuh"
 #include "windows.cuh"
 #include "geometry.cuh"
 

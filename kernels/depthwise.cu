@@ -7,6 +7,7 @@
 //
 // Shapes, bytes and the rest as in convolution.cu; filter f sees channel f / (filters / channels).
 #include "common.cuh"
+#include "activations.cuh"
 #include "windows.cuh"
 #include "geometry.cuh"
 

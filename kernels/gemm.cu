@@ -21,7 +21,9 @@
 // cost no further read: the blocks of the first row of tiles add up b's tiles as they pass.
 // Each element of c is summed by one thread, always in the same order, therefore to the same bits.
 #include "common.cuh"
+#include "activations.cuh"
 #include "gemm.cuh"
+#include "epilogues.cuh"
 
 struct Sizes {
     int m, n, k;

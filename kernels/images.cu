@@ -22,6 +22,7 @@
 //
 // Aliasing: y = x (adjust_image), dx = dy or y (clip_backward).
 #include "common.cuh"
+#include "philox.cuh"
 
 constexpr int NUMBERS = 8;  // of a sample
 

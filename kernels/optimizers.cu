@@ -16,8 +16,7 @@
 //             d += (c^2 - d)(1 - rho),  w -= lr c
 //   lion      w -= lr sign(b1 m + (1 - b1) g),  m = b2 m + (1 - b2) g
 //
-// moving_average: a = momentum a + (1 - momentum) w, every so many steps w = a; squared_norms: one
-// sum of g^2 for each group of segments, added in an order that only the sizes decide.
+// moving_average: a = momentum a + (1 - momentum) w, every so many steps w = a.
 //
 // All buffers have n elements, gradients of real, weights and slots of float. `segments` has one row
 // of six doubles for each weight (offset, size, decay, learning-rate factor, trainable, clip group),
@@ -26,63 +25,11 @@
 // pointers.
 //
 // Bytes an element: weights and each slot are read and written, gradients read: 12 and 8 for each
-// slot (sgd 12, with momentum 20, adam 28), moving_average 12 (16 where it overwrites),
-// squared_norms 4: the least.
+// slot (sgd 12, with momentum 20, adam 28), moving_average 12 (16 where it overwrites): the least.
 #include "common.cuh"
+#include "segments.cuh"
 
-constexpr int COLUMNS = 6;
-enum SegmentColumn { OFFSET = 0, SIZE, DECAY, FACTOR, TRAINABLE, GROUP };
 enum HyperColumn { LEARNING_RATE = 0, WEIGHT_DECAY, CLIP, OWN };
-
-// ------------------------------------------------------------------------------- segments
-
-__device__ __forceinline__ int64 end_of(const double* segment)
-{
-    return (int64)(segment[OFFSET] + segment[SIZE]);
-}
-
-// The first segment that ends behind `element`: all threads of a block search together.
-__device__ __forceinline__ int first_segment(const double* segments, int count, int64 element)
-{
-    int low = 0, high = count;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (end_of(segments + middle * COLUMNS) <= element) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-// How many elements each block has: whole packs, so that all stretches begin aligned.
-__device__ __forceinline__ int64 stretch_of(int64 n)
-{
-    const int64 packs = (n + PACK - 1) / PACK;
-    return (packs + gridDim.x - 1) / gridDim.x * PACK;
-}
-
-// Calls body.at<WIDTH>(unit) for all elements of [begin, end): packs inside, single ones at the
-// edges.
-template <int WIDTH, typename Body>
-__device__ __forceinline__ void for_span(Body& body, bool packed, int64 begin, int64 end)
-{
-    int64 inner = begin, inner_end = begin;
-    if (packed) {
-        inner = min(end, (begin + WIDTH - 1) / WIDTH * WIDTH);
-        inner_end = max(inner, end / WIDTH * WIDTH);
-    }
-    for (int64 i = begin + threadIdx.x; i < inner; i += blockDim.x) {
-        body.template at<1>(i);
-    }
-    for (int64 unit = inner / WIDTH + threadIdx.x; unit < inner_end / WIDTH; unit += blockDim.x) {
-        body.template at<WIDTH>(unit);
-    }
-    for (int64 i = inner_end + threadIdx.x; i < end; i += blockDim.x) {
-        body.template at<1>(i);
-    }
-}
 
 // ------------------------------------------------------------------- what the updates share
 
@@ -481,89 +428,4 @@ extern "C" __global__ void moving_average(float* averages, float* weights, int64
                       overwrites};
     update_all(formula, c, {averages});
     tick_step(step, tick, ticket);
-}
-
-// ------------------------------------------------------------------------ norms of gradients
-
-struct SquareSum {
-    const real* gradients;
-    float sum;
-
-    template <int WIDTH>
-    __device__ __forceinline__ void at(int64 unit)
-    {
-        const Pack<real, WIDTH> gradient = load_pack<real, WIDTH>(gradients, unit);
-#pragma unroll
-        for (int j = 0; j < WIDTH; ++j) {
-            sum += (float)gradient.v[j] * (float)gradient.v[j];
-        }
-    }
-};
-
-// Where the partial sums of segments before the i-th end. A block writes one partial sum for each
-// segment from the first that ends behind its begin to the first that ends behind its end, that of
-// segment i into partials[block + i]: neighbours share no place and leave none out.
-__device__ __forceinline__ int64 partials_begin(const double* segments, int i, int64 stretch)
-{
-    if (i == 0) {
-        return 0;
-    }
-    const int64 blocks = (end_of(segments + (i - 1) * COLUMNS) + stretch - 1) / stretch;
-    return max(blocks - 1, 0ll) + i;
-}
-
-// The first segment whose group is at least `group`.
-__device__ __forceinline__ int group_begin(const double* segments, int count, int group)
-{
-    int low = 0, high = count;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (segments[middle * COLUMNS + GROUP] < group) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-extern "C" __global__ void squared_norms(double* norms, const real* gradients,
-                                         const double* segments, int64 n, int segment_count,
-                                         int groups, int accumulate, double* partials,
-                                         unsigned* ticket)
-{
-    const int64 stretch = stretch_of(n);
-    const int64 begin = min(n, blockIdx.x * stretch), end = min(n, begin + stretch);
-    const int last = first_segment(segments, segment_count, end);
-    for (int i = first_segment(segments, segment_count, begin); i <= last; ++i) {
-        SquareSum squares = {gradients, 0.0f};
-        if (i < segment_count && segments[i * COLUMNS + TRAINABLE] != 0.0) {
-            const double* segment = segments + i * COLUMNS;
-            const int64 from = max(begin, (int64)segment[OFFSET]);
-            const int64 to = max(from, min(end, end_of(segment)));
-            for_span<PACK>(squares, is_aligned(gradients), from, to);
-        }
-        const double sum = block_sum((double)squares.sum);
-        if (threadIdx.x == 0) {
-            partials[blockIdx.x + i] = sum;
-        }
-    }
-    if (!is_last_block(ticket, gridDim.x)) {
-        return;
-    }
-    // A warp adds up a group: the partial sums of neighbouring segments are neighbours.
-    const int lane = threadIdx.x % WARP;
-    for (int group = threadIdx.x / WARP; group < groups; group += blockDim.x / WARP) {
-        const int first = group_begin(segments, segment_count, group);
-        const int behind = group_begin(segments, segment_count, group + 1);
-        const int64 stop = first < behind ? partials_begin(segments, behind, stretch) : 0;
-        double sum = 0.0;
-        for (int64 k = partials_begin(segments, first, stretch) + lane; k < stop; k += WARP) {
-            sum += __ldcg(partials + k);
-        }
-        sum = warp_reduce(sum, Plus());
-        if (lane == 0) {
-            norms[group] = accumulate ? norms[group] + sum : sum;
-        }
-    }
 }

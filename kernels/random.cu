@@ -11,6 +11,7 @@
 // 8 bytes an element, the least; what limits it on fast memory is the generator (about 75
 // integer instructions an element).
 #include "common.cuh"
+#include "philox.cuh"
 
 constexpr int NUMBERS = 8;  // float32 numbers in one Philox block: 4 words of 64 bits
 

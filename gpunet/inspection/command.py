@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gpunet.backend import backend_named
-from gpunet.backend.contract import OPS
 from gpunet.backend.cuda import CudaBackend
 from gpunet.backend.cuda.device import THREADS
-from gpunet.backend.cuda.kernels import ELEMENT_TYPES
+from gpunet.backend.cuda.kernels import ELEMENT_TYPES, source_of
 from gpunet.errors import BackendUnavailable, MissingDependency
 from gpunet.inspection.code import KernelCode, inspect_source
 from gpunet.inspection.measure import COLUMNS, ELEMENTS, PRODUCT, Launch, Measured, measure
@@ -147,7 +146,7 @@ def _lines(names: list[str], backend: CudaBackend | None, compiled: _Compiled) -
             measured = measure(backend, case, largest_call(case))
             counts = _counts(measured)
             launches = list(dict.fromkeys(measured.launches))
-        of_source = compiled.of_source(OPS[case.op].family)
+        of_source = compiled.of_source(source_of(case.op))
         for number, launch in enumerate(launches):
             line = f"{launch.kernel:<32}{_NOT_COUNTED if number else counts}"
             yield line + _code(of_source.get(launch.kernel, []), launch)

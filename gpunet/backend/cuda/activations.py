@@ -1,4 +1,4 @@
-"""Activations, forward and backward: launches of kernels/activations.cu."""
+"""Activations, forward and backward: launches of kernels/activations.cu and softmax.cu."""
 
 from __future__ import annotations
 
@@ -176,4 +176,4 @@ def _launch_rows(device: Device, symbol: str, arrays: tuple[Array, ...], arrays_
     kept = arrays_kept * arrays[0].dtype.itemsize
     plan = row_launch(device, rows, columns, packed_width(columns, *arrays), kept)
     args = (*arrays, np.int64(rows), np.int32(columns), *plan.args)
-    device.launch("activations", symbol, arrays[0], plan.grid, (THREADS,), args, plan.shared)
+    device.launch("softmax", symbol, arrays[0], plan.grid, (THREADS,), args, plan.shared)

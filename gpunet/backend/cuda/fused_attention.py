@@ -1,4 +1,4 @@
-"""Attention in one op: launches of kernels/fused_attention.cu."""
+"""Attention in one op: launches of kernels/fused_attention.cu and fused_attention_backward.cu."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fused_attention(
     shared = tile.shared(size, rows_kept=1, columns_kept=1)
     args = (y, logsumexp, q, k, v, *masks, *flags, *_sizes(q, v))
     rows = (q.shape[1], tile.rows, q.shape[0] * q.shape[2])
-    _launch(device, f"fused_attention_size{size}", y, rows, args, shared)
+    _launch(device, "fused_attention", f"fused_attention_size{size}", y, rows, args, shared)
 
 
 def fused_attention_backward(
@@ -95,14 +95,14 @@ def fused_attention_backward(
     size = _compiled_size(q, v)
     tile = _TILES[size][1]
     shared = tile.shared(size, rows_kept=2, columns_kept=2)
-    name = "fused_attention_backward"
+    source = "fused_attention_backward"
     # The sums of dy y, which the second kernel needs, lie in the scratch memory.
     args = (dq, scratch, dy, y, logsumexp, q, k, v, *masks, *flags)
     rows = (q.shape[1], tile.rows, q.shape[0] * q.shape[2])
-    _launch(device, f"{name}_queries_size{size}", dq, rows, args, shared)
+    _launch(device, source, f"{source}_queries_size{size}", dq, rows, args, shared)
     args = (dk, dv, scratch, dy, logsumexp, q, k, v, *masks, *flags)
     rows = (k.shape[1], tile.rows, k.shape[0] * k.shape[2])
-    _launch(device, f"{name}_keys_size{size}", dk, rows, args, shared)
+    _launch(device, source, f"{source}_keys_size{size}", dk, rows, args, shared)
 
 
 def _compiled_size(q: Array, v: Array) -> int:
@@ -132,6 +132,7 @@ def _sizes(q: Array, v: Array) -> tuple[np.int32, ...]:
 
 def _launch(
     device: Device,
+    source: str,
     symbol: str,
     real: Array,
     rows: tuple[int, int, int],
@@ -142,4 +143,4 @@ def _launch(
     count, of_tile, heads = rows
     if count * heads > 0:
         grid = (ceil_div(count, of_tile), min(heads, MAX_GRID_Y))
-        device.launch("fused_attention", symbol, real, grid, (_THREADS,), args, shared)
+        device.launch(source, symbol, real, grid, (_THREADS,), args, shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,23 @@ def find_kernels(candidates: tuple[Path, ...] = _CANDIDATES) -> Path:
     raise KernelError(
         f"the CUDA sources were not found: expected {_HEADER} in {places}; install gpunet again."
     )
+
+
+# A kernel's symbol is its op's name; where there is one for each type or size, that follows.
+_ENDINGS = "_int32|_float32|_##NAME|_tile##TILE|(_queries)?_size##SIZE|##SUFFIX"
+
+
+def source_of(op: str) -> str:
+    """The file in kernels/ that has an op's kernel, without ending.
+
+    Raises:
+        KernelError: none has it.
+    """
+    kernel = re.compile(rf"(void |\)[\s\\]+|_KERNEL\(){op}({_ENDINGS})?[(,]")
+    for path in sorted(find_kernels().glob("*.cu")):
+        if kernel.search(path.read_text(encoding="utf-8")):
+            return path.stem
+    raise KernelError(f"no file in {find_kernels()} has a kernel of op {op!r}.")
 
 
 @functools.cache

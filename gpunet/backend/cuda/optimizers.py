@@ -1,4 +1,4 @@
-"""Updates of flat weight buffers: launches of kernels/optimizers.cu."""
+"""Updates of flat weight buffers: launches of kernels/optimizers.cu and gradient_norms.cu."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def squared_norms(
         adds = np.int32(accumulate or start > 0)
         sizes = (np.int64(gradients.size), np.int32(len(part)), np.int32(len(norms)), adds)
         args = (norms, gradients, part, *sizes, device.block_sums, device.tickets)
-        device.launch("optimizers", "squared_norms", gradients, grid, (THREADS,), args)
+        device.launch("gradient_norms", "squared_norms", gradients, grid, (THREADS,), args)
 
 
 def moving_average(
