@@ -74,7 +74,7 @@ class Backend(ABC):
         """One call that does all of these again; None where that would gain nothing."""
         return None
 
-    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+    def run_all(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
         """Make these calls, which are of these ops, in order."""
         for call in calls:
             call()

@@ -80,14 +80,14 @@ class Memory:
         bytes: The usable bytes.
         size: How many there are.
         ptr: Address of the first one.
-        made_on: The pointer of the stream on which it was allocated.
+        _made_on: The pointer of the stream on which it was allocated.
     """
 
     def __init__(self, size: int, *, zeroed: bool = False, borrowed: Bytes | None = None) -> None:
         # At the interpreter's end the module's own names are gone.
         self._pool, self._freed = _pool, _freed
         self._raw: Bytes | None = None
-        self.made_on = queues.current().ptr
+        self._made_on = queues.current().ptr
         if borrowed is not None:
             self.bytes = borrowed
         else:

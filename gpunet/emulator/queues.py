@@ -78,8 +78,8 @@ class Late:
     def __init__(self, work: Work, queue: Queue) -> None:
         self.name = work.name
         self._run = work.run
-        self._kept = [m for m in work.memories if m.made_on == queue.ptr]
-        self._others = [weakref.ref(m) for m in work.memories if m.made_on != queue.ptr]
+        self._kept = [m for m in work.memories if m._made_on == queue.ptr]
+        self._others = [weakref.ref(m) for m in work.memories if m._made_on != queue.ptr]
 
     def run(self) -> None:
         """Do the work.

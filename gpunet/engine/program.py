@@ -37,7 +37,7 @@ class Program:
         if self._uses == USES_BEFORE_CAPTURE:
             self._launches = self._capture()
         self._uses += 1
-        self._backend.launch(self._launches, self._names)
+        self._backend.run_all(self._launches, self._names)
 
     def _capture(self) -> list[Call]:
         """One launch for each stretch of ops between layers that run Python code."""

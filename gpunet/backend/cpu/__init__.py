@@ -125,7 +125,7 @@ class CpuBackend(Backend):
             return bind_through_float32(OPS[op], self.ops[op], arrays, options)
         return bind(self.ops[op], *arrays, **options)
 
-    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+    def run_all(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
         """Make these calls, which are of these ops, in order.
 
         Beside convolutions BLAS starts no threads, which would take a core from theirs.

@@ -107,10 +107,10 @@ class CudaBackend(Backend):
         """One launch of a CUDA graph that does all of these calls again."""
         return capture(self.cp, calls)
 
-    def launch(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
+    def run_all(self, calls: Sequence[Callable[[], object]], ops: Set[str]) -> None:
         """Make these calls, among which may be captured graphs."""
         self.device.check_current()
-        super().launch(calls, ops)
+        super().run_all(calls, ops)
 
     def room(self) -> int:
         """Four fifths of the free memory: activations and the optimizer need some, too."""

@@ -46,9 +46,9 @@ def source_of(op: str) -> str:
     Raises:
         KernelError: none has it.
     """
-    kernel = re.compile(rf"(void |\)[\s\\]+|_KERNEL\(){op}({_ENDINGS})?[(,]")
+    definition = re.compile(rf"(void |\)[\s\\]+|_KERNEL\(){op}({_ENDINGS})?[(,]")
     for path in sorted(find_kernels().glob("*.cu")):
-        if kernel.search(path.read_text(encoding="utf-8")):
+        if definition.search(path.read_text(encoding="utf-8")):
             return path.stem
     raise KernelError(f"no file in {find_kernels()} has a kernel of op {op!r}.")
 

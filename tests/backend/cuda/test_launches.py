@@ -366,7 +366,7 @@ def test_another_device_is_refused(
     monkeypatch.setattr(emulator.cp.cuda.runtime, "getDevice", lambda: 1)
     for call in (
         lambda: emulator.ops["fill"](x, value=1.0),
-        lambda: emulator.launch([graph], frozenset()),
+        lambda: emulator.run_all([graph], frozenset()),
         lambda: backend.ops["gemm"](x, x, x),
     ):
         with pytest.raises(UsageError, match=r"device 0, .* device 1 is; .*Device\(0\)"):
