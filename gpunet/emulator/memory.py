@@ -80,14 +80,13 @@ class Memory:
         bytes: The usable bytes.
         size: How many there are.
         ptr: Address of the first one.
-        _made_on: The pointer of the stream on which it was allocated.
     """
 
     def __init__(self, size: int, *, zeroed: bool = False, borrowed: Bytes | None = None) -> None:
         # At the interpreter's end the module's own names are gone.
         self._pool, self._freed = _pool, _freed
         self._raw: Bytes | None = None
-        self._made_on = queues.current().ptr
+        self._made_on = queues.current().ptr  # the stream on which it was allocated
         if borrowed is not None:
             self.bytes = borrowed
         else:

@@ -22,10 +22,9 @@ class PinnedMemory:
     Attributes:
         size: How many bytes there are.
         ptr: Address of the first one.
-        _made_on: None: it belongs to no stream.
     """
 
-    _made_on = None
+    _made_on = None  # it belongs to no stream
 
     def __init__(self, size: int, flags: int = 0) -> None:
         queues.check_unsafe_call()  # cudaHostAlloc
