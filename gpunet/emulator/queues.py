@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,29 +45,40 @@ class Work:
     memories: tuple[Memory | PinnedMemory, ...] = ()
 
 
-class Node:
-    """Work that a capture has recorded: it knows its memory, and does not keep it."""
+class Deferred:
+    """Work that is done later: it knows the memory that it borrows, and does not keep it."""
 
-    def __init__(self, work: Work) -> None:
+    gone = ""  # what is wrong where borrowed memory is gone; {name} is the work's
+
+    def __init__(self, work: Work, borrowed: Iterable[Memory | PinnedMemory]) -> None:
         self.name = work.name
         self._run = work.run
-        self._memories = [weakref.ref(memory) for memory in work.memories]
+        self._borrowed = [weakref.ref(memory) for memory in borrowed]
 
     def run(self) -> None:
-        """Do the work once more.
+        """Do the work.
 
         Raises:
-            KernelFault: An array that it touches is gone.
+            KernelFault: An array that it borrows is gone.
         """
-        if any(memory() is None for memory in self._memories):
-            raise KernelFault(
-                f"a captured graph touches an array that is gone, in {self.name}: a graph keeps "
-                "the addresses of its arrays, and not the arrays; keep each as long as the graph."
-            )
+        if any(memory() is None for memory in self._borrowed):
+            raise KernelFault(self.gone.format(name=self.name))
         self._run()
 
 
-class Late:
+class Node(Deferred):
+    """Work that a capture has recorded, to be done once more: it keeps no memory."""
+
+    gone = (
+        "a captured graph touches an array that is gone, in {name}: a graph keeps the addresses of "
+        "its arrays, and not the arrays; keep each as long as the graph."
+    )
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work, work.memories)
+
+
+class Late(Deferred):
     """Work that is still to be done: it keeps the memory that was made on its own queue.
 
     CuPy's pool gives memory that nobody holds to the next array of the stream on which it was
@@ -75,24 +86,14 @@ class Late:
     SingleDeviceMemoryPool, an arena for each stream). Pinned memory goes to the next array at once.
     """
 
+    gone = (
+        "an array of another stream was gone before {name} was done with it: CuPy gives its memory "
+        "to the next array; keep it until an event says that it is done."
+    )
+
     def __init__(self, work: Work, queue: Queue) -> None:
-        self.name = work.name
-        self._run = work.run
+        super().__init__(work, [m for m in work.memories if m._made_on != queue.ptr])
         self._kept = [m for m in work.memories if m._made_on == queue.ptr]
-        self._others = [weakref.ref(m) for m in work.memories if m._made_on != queue.ptr]
-
-    def run(self) -> None:
-        """Do the work.
-
-        Raises:
-            KernelFault: An array of another stream is gone.
-        """
-        if any(memory() is None for memory in self._others):
-            raise KernelFault(
-                f"an array of another stream was gone before {self.name} was done with it: CuPy "
-                "gives its memory to the next array; keep it until an event says that it is done."
-            )
-        self._run()
 
 
 class Capture:
