@@ -196,22 +196,22 @@ class StepPlan:
         self._slots = RecordedStep(trainer, mode, rows, samples, op).slots
         self.plan = Plan(op.records, kept=())
         places = {slot.buffer.storage for slot in self._slots}
-        self._is_fed = [
-            any(buffer.storage in places for _, buffer in record.items())
+        self._fed = [
+            record
             for record in self.plan.records
+            if any(buffer.storage in places for _, buffer in record.items())
         ]
+        fed = set(self._fed)
+        self._others = [record for record in self.plan.records if record not in fed]
 
     def bind(self, lease: Lease, feed: Feed | StreamedFeed) -> list[Call]:
         """The calls of one step that gathers from this feed; the other ops are bound once."""
-        records = list(zip(self.plan.records, self._is_fed, strict=True))
-        rest = lease.bound(self.plan, "step", [record for record, is_fed in records if not is_fed])
+        others = lease.bound(self.plan, "step", self._others).calls
         self.fill(feed.arrays)
-        fed = self.plan.bind(
-            lease.backend, lease.arena, [record for record, is_fed in records if is_fed]
-        )
+        fed = self.plan.bind(lease.backend, lease.arena, self._fed)
         self.fill([None] * len(self._slots))  # the plan is kept, the data set need not be
-        fed_calls, rest_calls = iter(fed), iter(rest.calls)
-        return [next(fed_calls if is_fed else rest_calls) for is_fed in self._is_fed]
+        calls = dict(zip([*self._others, *self._fed], [*others, *fed], strict=True))
+        return [calls[record] for record in self.plan.records]
 
     def fill(self, arrays: Sequence[Array]) -> None:
         """Say which arrays `Plan.array` finds behind the buffers of the feed."""
