@@ -7,7 +7,6 @@ from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
-from gpunet.arguments import check_flag
 from gpunet.engine.graph import Shape, Tensor
 from gpunet.engine.moves import move_from_end, move_to_end
 from gpunet.engine.recorder import Buffer, Recorder
@@ -193,7 +192,7 @@ class Dot(Layer):
         if not isinstance(normalize, bool):
             raise ArgumentError(f"Dot takes True or False for normalize, got {normalize!r}.")
         self.axes = axes if isinstance(axes, int) else pair
-        self.normalize = check_flag(self, "normalize", normalize)
+        self.normalize = normalize
         self._pair: list[int] = pair
 
     def compute_output_shape(self, input_shape: tuple[Shape, ...]) -> Shape:

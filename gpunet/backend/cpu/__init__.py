@@ -131,8 +131,7 @@ class CpuBackend(Backend):
         Beside convolutions BLAS starts no threads, which would take a core from theirs.
         """
         with contextlib.nullcontext() if ops.isdisjoint(CONVOLUTIONS) else blas().held():
-            for call in calls:
-                call()
+            super().run_all(calls, ops)
 
     def synchronize(self) -> None:
         """NumPy has always finished when it returns."""

@@ -105,25 +105,21 @@ def each_block(
     work: Callable[..., object],
     first: Array,
     *others: Array | None,
-    size: int | None = None,
     threads: int | None = None,
 ) -> None:
     """Call work(number, *blocks) for all blocks of the arrays' rows.
 
     Args:
-        work: does a block; a formula that makes temporary arrays does better with blocks of `BLOCK`
-            elements.
+        work: does a block.
         first: says how many rows a block has.
         others: other arrays with as many rows; those that are None stay None.
-        size: how many elements a block of the first has at most, if it is more than one row; None
-            for one that suits threads.
         threads: how many there may be; None for as many as are worth it.
     """
-    arrays, count = (first, *others), block_count(first, size)
+    arrays, count = (first, *others), block_count(first)
     if count == 1:
         work(0, *arrays)
         return
-    rows = block_rows(first, size)
+    rows = block_rows(first)
 
     def of_thread(thread: int, numbers: Iterator[int]) -> None:
         for number in numbers:
@@ -136,12 +132,7 @@ def each_block(
         in_threads(of_thread, count, min(most, threads or most))
 
 
-def sum_blocks(
-    work: Callable[..., object],
-    totals: Sequence[Array],
-    *arrays: Array | None,
-    size: int | None = None,
-) -> None:
+def sum_blocks(work: Callable[..., object], totals: Sequence[Array], *arrays: Array | None) -> None:
     """Call work(*sums, *blocks), which writes sums over the rows of a block, and add those up.
 
     The sums of all blocks are kept and added in order, so that threads change no bit; where rows
@@ -151,14 +142,13 @@ def sum_blocks(
         work: see above.
         totals: what the sums over all rows are written to.
         arrays: as in `each_block`.
-        size: as in `each_block`.
     """
     first = arrays[0]
-    count = block_count(first, size)
+    count = block_count(first)
     if count == 1:
         work(*totals, *arrays)
         return
-    if totals and block_rows(first, size) < FEW_ROWS:
+    if totals and block_rows(first) < FEW_ROWS:
         sums = [np.empty_like(total) for total in totals]
 
         def add_block(number: int, *blocks: Array | None) -> None:
@@ -168,29 +158,28 @@ def sum_blocks(
 
         for total in totals:
             total.fill(0.0)
-        each_block(add_block, first, *arrays[1:], size=size, threads=1)
+        each_block(add_block, first, *arrays[1:], threads=1)
         return
     parts = [np.empty((count, *total.shape), total.dtype) for total in totals]
 
     def keep_sums(number: int, *blocks: Array | None) -> None:
         work(*[part[number] for part in parts], *blocks)
 
-    each_block(keep_sums, first, *arrays[1:], size=size)
+    each_block(keep_sums, first, *arrays[1:])
     for total, part in zip(totals, parts, strict=True):
         np.sum(part, axis=0, out=total)
 
 
-def block_rows(first: Array, size: int | None = None) -> int:
+def block_rows(first: Array) -> int:
     """How many rows a block of `each_block` has at most; the number of threads plays no part."""
-    if size is None:
-        size = min(PIECE, max(LARGE // 4, first.size // 8))
+    size = min(PIECE, max(LARGE // 4, first.size // 8))
     rows: int = max(1, size // max(math.prod(first.shape[1:]), 1))
     return rows
 
 
-def block_count(first: Array, size: int | None = None) -> int:
+def block_count(first: Array) -> int:
     """How many blocks `each_block` makes of an array."""
-    return math.ceil(len(first) / block_rows(first, size))
+    return math.ceil(len(first) / block_rows(first))
 
 
 def each_element(ufunc: Callable[..., object], y: Array, *inputs: Array) -> None:

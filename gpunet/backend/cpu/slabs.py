@@ -169,7 +169,7 @@ def slabs(shape: Sequence[int], cost: Cost, limit: int) -> list[Slab]:
         planes = limit // cost(1, 1, height)
     else:
         planes, rows = 1, max(1, min(height, limit // cost(1, 1, 1)))
-    return list(product(_cuts(batch, images), _cuts(depth, planes), _cuts(height, rows)))
+    return list(product(cuts(batch, images), cuts(depth, planes), cuts(height, rows)))
 
 
 def counts_of(slab: Slab) -> tuple[int, int, int]:
@@ -178,7 +178,8 @@ def counts_of(slab: Slab) -> tuple[int, int, int]:
     return images, planes, rows
 
 
-def _cuts(size: int, length: int) -> list[slice]:
+def cuts(size: int, length: int) -> list[slice]:
+    """The slices of an axis that are so long, the last one perhaps shorter."""
     return [slice(start, min(start + length, size)) for start in range(0, size, max(length, 1))]
 
 

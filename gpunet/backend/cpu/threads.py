@@ -50,24 +50,26 @@ class Blas:
 
     def __enter__(self) -> int:
         """How many threads the op may have: as many as BLAS had, or one beside other ops."""
-        self._hold()
         with self._lock:
+            self._hold()
             self._users += 1
             return self._threads if self._users == 1 else 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
-        self._release()
+            self._release()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Leaves BLAS one thread for several ops, each of which may have threads."""
-        self._hold()
+        with self._lock:
+            self._hold()
         try:
             yield
         finally:
-            self._release()
+            with self._lock:
+                self._release()
 
     @property
     def is_held(self) -> bool:
@@ -75,17 +77,15 @@ class Blas:
         return self._holders > 0
 
     def _hold(self) -> None:
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                self._threads = max(1, self._tell())
-                self._choose(1)
+        self._holders += 1
+        if self._holders == 1:
+            self._threads = max(1, self._tell())
+            self._choose(1)
 
     def _release(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                self._choose(self._threads)
+        self._holders -= 1
+        if self._holders == 0:
+            self._choose(self._threads)
 
 
 @functools.cache
